@@ -1,0 +1,5 @@
+"""``python -m imaging`` is ``imaging-restore``."""
+
+from imaging.cli.restore import main
+
+main()

@@ -1,0 +1,3 @@
+"""Command lines: parsing and messages only."""
+
+from __future__ import annotations

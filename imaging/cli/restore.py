@@ -1,0 +1,247 @@
+"""``imaging-restore`` and ``rio restore``: parse, call the package once, say what happened."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imaging import __version__
+from imaging.errors import ImagingError, InputError
+
+if TYPE_CHECKING:
+    from imaging.restoration import RestoreOptions, ScenePaths, SceneResult
+
+_PATH = click.Path(path_type=Path)
+
+
+class _Bands(click.ParamType):
+    name = "LIST"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        try:
+            return tuple(int(v) for v in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of band numbers such as 1,2", param, ctx)
+
+
+class _Noise(click.ParamType):
+    name = "profile|estimate|SIGMA0,GAIN"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float] | str:
+        if value in {"profile", "estimate"}:
+            return str(value)
+        try:
+            sigma0, gain = (float(v) for v in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is none of profile, estimate, or two numbers SIGMA0,GAIN such as 6,0.09", param, ctx)
+        return sigma0, gain
+
+
+class _Batch(click.ParamType):
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value is None or value == "auto":
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither auto nor a number of tiles", param, ctx)
+
+
+_OPTIONS = [
+    click.option("--sensor", metavar="NAME|FILE.toml", help="Sensor profile; see --list-sensors."),
+    click.option("--std", type=_PATH, help="Standard deviations; default <stem>_std.tif beside the restored scene."),
+    click.option("--no-uncertainty", is_flag=True, help="Write no standard deviations."),
+    click.option("--method", default="vble-xz", show_default=True, metavar="vble-xz|vble|map", help="Posterior or point estimate."),
+    click.option("--prior", metavar="NAME|DIR", help="Model of what scenes look like; see --list-priors."),
+    click.option("--scale", type=int, default=1, show_default=True, help="Magnification; only 1 is available yet."),
+    click.option("--bands", type=_Bands(), help="Bands to restore, such as 1,2; all by default."),
+    click.option("--samples", type=int, default=0, help="Posterior samples to save; needs --save-samples."),
+    click.option("--save-samples", type=_PATH, metavar="DIR", help="Existing folder for the samples."),
+    click.option("--iterations", type=int, help="Steps of the fit; fewer are faster and less sharp."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the random draws."),
+    click.option("--tile", type=int, default=512, show_default=True, help="Side of a tile, a multiple of 32 from 64."),
+    click.option("--batch", type=_Batch(), default="auto", help="Tiles fitted together.  [default: auto]"),
+    click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute."),
+    click.option("--mtf-nyquist", type=float, help="Replaces the profile's MTF at Nyquist."),
+    click.option("--noise", type=_Noise(), default="profile", show_default=True, help="Where the noise model comes from; numbers in DN."),
+    click.option("--reference", type=_PATH, metavar="TRUTH.tif", help="Compare with this truth: PSNR and interval coverage."),
+    click.option("--overwrite", is_flag=True, help="Replace existing outputs."),
+    click.option("--resume", is_flag=True, help="Take over finished tiles of an interrupted run."),
+    click.option("--dry-run", is_flag=True, help="Print the plan, write nothing."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress, no summary."),
+    click.option("-v", "--verbose", is_flag=True, help="Also print the settings in force."),
+]
+
+
+def _with_options(function: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def _options(values: dict[str, Any]) -> RestoreOptions:
+    from imaging.restoration import RestoreOptions
+
+    names = ("method", "scale", "bands", "samples", "seed", "tile", "batch", "device", "mtf_nyquist", "noise")
+    given = {n: values[n] for n in names} | {n: values[n] for n in ("prior", "iterations") if values[n] is not None}
+    return RestoreOptions(**given)
+
+
+def _paths(source: Path, output: Path | None, values: dict[str, Any]) -> ScenePaths:
+    from imaging.restoration import ScenePaths
+
+    if values["std"] is not None and values["no_uncertainty"]:
+        raise InputError("--std and --no-uncertainty exclude each other")
+    return ScenePaths(
+        input=source, output=output, std=values["std"], uncertainty=not values["no_uncertainty"], samples=values["save_samples"],
+        overwrite=values["overwrite"], resume=values["resume"],
+    )  # fmt: skip
+
+
+class _Bar:
+    """Progress on standard error with the time left."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=None, unit="it", desc="restoring", file=sys.stderr, leave=False, dynamic_ncols=True)
+
+    def __call__(self, done: int, total: int) -> None:
+        self.bar.total = total
+        self.bar.update(done - self.bar.n)
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+def _summary(result: SceneResult) -> str:
+    lines = [
+        f"restored  {result.restored}",
+        f"std       {result.std or 'not written'}",
+        f"{result.width} x {result.height} pixels, band {','.join(map(str, result.bands))}, sensor {result.sensor}, prior {result.prior}, "
+        f"{result.method}, {result.iterations} iterations, {result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB",
+    ]
+    if result.reference:
+        r = result.reference
+        lines.append(f"against the reference: PSNR {r['psnr_before']:.2f} dB before, {r['psnr_after']:.2f} dB after")
+        if "coverage_90" in r:
+            lines.append(f"interval coverage: {r['coverage_90']:.3f} at 90 %, {r['coverage_95']:.3f} at 95 %")
+    return "\n".join(lines + [f"note: {n}" for n in result.notes])
+
+
+def run(source: Path, output: Path | None, **values: Any) -> None:
+    """One restoration, with messages on standard error and results on standard output."""
+    from imaging.restoration import plan_scene, restore_scene
+
+    if values["sensor"] is None:
+        raise InputError("a sensor is needed: --sensor NAME or --sensor FILE.toml; --list-sensors shows the names")
+    options, paths = _options(values), _paths(source, output, values)
+    if values["verbose"]:
+        click.echo(f"{options}\n{paths}", err=True)
+    if values["dry_run"]:
+        plan = plan_scene(paths, values["sensor"], options)
+        click.echo(json.dumps(plan) if values["as_json"] else "\n".join(f"{k:18s} {v}" for k, v in plan.items()))
+        return
+    bar = None if values["quiet"] else _Bar()
+    try:
+        result = restore_scene(paths, values["sensor"], options, progress=bar, reference=values["reference"])
+    finally:
+        if bar is not None:
+            bar.close()
+    if values["as_json"]:
+        click.echo(json.dumps(asdict(result)))
+    elif not values["quiet"]:
+        click.echo(_summary(result))
+
+
+def guarded(action: Any, *arguments: Any, **values: Any) -> None:
+    """Run, and end with one sentence and the right exit code instead of a traceback."""
+    try:
+        action(*arguments, **values)
+    except InputError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except ImagingError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        click.echo("Interrupted; the same command with --resume goes on from the finished tiles.", err=True)
+        sys.exit(1)
+    except Exception as error:
+        if values.get("verbose"):
+            raise
+        click.echo(f"Error: the restoration failed ({type(error).__name__}: {error}); run again with -v for the details", err=True)
+        sys.exit(1)
+
+
+def _list_sensors(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from imaging.sensors import builtin_sensors, load_profile
+
+        for name in builtin_sensors():
+            profile = load_profile(name)
+            click.echo(f"{name:14s} {profile.title} [{', '.join(b.name for b in profile.bands)}]")
+        ctx.exit()
+
+
+def _list_priors(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from imaging.priors import list_priors
+
+        for prior in list_priors():
+            click.echo(f"{prior.name:14s} {prior.channels} channel(s)  {prior.title}")
+        ctx.exit()
+
+
+def _describe(name: str) -> None:
+    from imaging.sensors import load_profile
+
+    profile = load_profile(name)
+    click.echo(f"{profile.name}: {profile.title}\nstate {profile.state}, {profile.bits} bits ({profile.source})")
+    for band in profile.bands:
+        m, n = band.mtf, band.noise
+        target = f", restored to {m.target:g}" if m.target else ""
+        click.echo(f"\nband {band.name}: {band.gsd:g} m ({band.source})")
+        click.echo(f"  MTF at Nyquist {m.nyquist[0]:.3g} across, {m.nyquist[1]:.3g} along track, {m.shape}{target} ({m.source})")
+        text = "estimated from the scene" if n is None else f"sigma0 {n.sigma0:g} DN, gain {n.gain:g}, offset {n.offset:g} DN ({n.source})"
+        click.echo(f"  noise {text}")
+
+
+def _describe_sensor(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value and not ctx.resilient_parsing:
+        guarded(_describe, value)
+        ctx.exit()
+
+
+@click.command(context_settings={"max_content_width": 110})
+@click.option("--input", "source", type=_PATH, required=True, help="Scene to restore, any raster GDAL reads.")
+@click.option("--output", type=_PATH, help="Restored scene; default <stem>_restored.tif beside the input.")
+@_with_options
+@click.option("--list-sensors", is_flag=True, is_eager=True, expose_value=False, callback=_list_sensors, help="Show the sensor profiles.")
+@click.option("--list-priors", is_flag=True, is_eager=True, expose_value=False, callback=_list_priors, help="Show the released priors.")
+@click.option("--describe-sensor", metavar="NAME", is_eager=True, expose_value=False, callback=_describe_sensor, help="Show one profile.")
+@click.version_option(__version__)
+def main(source: Path, output: Path | None, **values: Any) -> None:
+    """Restore an optical satellite scene: denoise and deblur it, with a standard deviation for every pixel.
+
+    Writes <stem>_restored.tif and <stem>_std.tif beside the input, georeference and data type kept. Exit code 0 when done, 2 for
+    input that cannot be used (nothing is written then), 1 when something failed while working.
+    """
+    guarded(run, source, output, **values)
+
+
+@click.command("restore", context_settings={"max_content_width": 110})
+@click.argument("source", metavar="INPUT", type=_PATH)
+@click.argument("output", metavar="OUTPUT", type=_PATH)
+@_with_options
+def rio_restore(source: Path, output: Path, **values: Any) -> None:
+    """Restore an optical satellite scene, with a standard deviation for every pixel (see imaging-restore --help)."""
+    guarded(run, source, output, **values)

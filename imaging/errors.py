@@ -1,0 +1,26 @@
+"""Errors that a user sees: one sentence each, under one base. Every room may import this module; it imports nothing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ImagingError(Exception):
+    """Base of all errors this package raises on purpose; the message is a sentence for the user."""
+
+
+class InputError(ImagingError):
+    """What was asked or given cannot be used; nothing was written (exit code 2)."""
+
+
+class WorkError(ImagingError):
+    """Something failed while working (exit code 1)."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean X?"`` when a known name is close, with the list of all known names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}known are {', '.join(names)}"

@@ -1,0 +1,10 @@
+"""Posterior of a scene given its measurement: VBLE, VBLE-xz and MAP-z."""
+
+from __future__ import annotations
+
+from imaging.posterior.fitted import LatentPosterior, Moments
+from imaging.posterior.likelihood import SensorLikelihood
+from imaging.posterior.vble import METHODS, VBLE, FitSettings, rate_scale
+from imaging.posterior.wiener import wiener_estimate
+
+__all__ = ["METHODS", "VBLE", "FitSettings", "LatentPosterior", "Moments", "SensorLikelihood", "rate_scale", "wiener_estimate"]

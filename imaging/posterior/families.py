@@ -1,0 +1,50 @@
+"""Variational families of the latents: what is optimised, how it is drawn, and its entropy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+LOG_WIDTH_RANGE = (math.log(1.5e-5), math.log(20.0))
+"""Bounds of the logarithm of the uniform family's full width."""
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Independent uniform densities; ``log_width`` is the logarithm of the full width."""
+
+    centre: Tensor
+    log_width: Tensor
+
+    def bounded(self) -> Tensor:
+        """Log-width within its bounds."""
+        return self.log_width.clamp(*LOG_WIDTH_RANGE)
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """Latents from uniform ``noise`` in (-1/2, 1/2)."""
+        return self.centre + self.bounded().exp() * noise
+
+    def entropy(self) -> Tensor:
+        """Nats of each item, ``(B,)``."""
+        return self.bounded().sum((1, 2, 3))
+
+
+@dataclass(frozen=True)
+class Dirac:
+    """A point: maximum a posteriori in the latent space."""
+
+    centre: Tensor
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """The point itself."""
+        del noise
+        return self.centre
+
+    def entropy(self) -> Tensor:
+        """Zero for each item (the infinite constant is dropped)."""
+        return self.centre.new_zeros(len(self.centre))
+
+
+Family = Uniform | Dirac

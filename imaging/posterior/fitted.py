@@ -1,0 +1,146 @@
+"""The fitted posterior: moments and samples, nothing that changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from imaging.posterior.draws import normal, position_key, uniform
+from imaging.posterior.families import Family
+from imaging.posterior.precision import decoding
+from imaging.priors.base import LatentPrior
+
+_FIRST_SAMPLE = 1_000_000  # draws of samples never repeat those of the fit
+
+
+class Moments(NamedTuple):
+    """Posterior mean and standard deviation of each pixel, ``(B, C, H, W)``, in image units."""
+
+    mean: Tensor
+    std: Tensor
+
+
+class Frame(NamedTuple):
+    """Pixels of the decoded canvas outside the scene: top, left, bottom, right."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def crop(self, x: Tensor) -> Tensor:
+        """The scene's part of a canvas ``(B, C, H, W)``."""
+        return x[..., self.top : x.shape[-2] - self.bottom, self.left : x.shape[-1] - self.right]
+
+
+@dataclass(frozen=True)
+class LatentPosterior:
+    r"""Posterior of a batch of scenes, :math:`q(z)\,q(x\mid z)`.
+
+    Attributes
+    ----------
+    prior : LatentPrior
+        Decodes latents.
+    family : Uniform or Dirac
+        Density of the main latents.
+    rate_scale : Tensor
+        ``(B, 1, 1, 1)``; the prior works on the scene times this.
+    information : Tensor or None
+        ``(B, C, H, W)`` diagonal of A^T Sigma^-1 A in the scene frame; None leaves the image-space part out (VBLE, not VBLE-xz).
+    weight : float
+        Weight of the Kullback-Leibler term in the fit.
+    frame : Frame
+        Scene within the canvas.
+    origins : list of (int, int)
+        Absolute latent row and column of each item.
+    seed : int
+        Of the samples.
+    objective : Tensor
+        ``(steps, B)`` objective during the fit, nats per scene pixel.
+    precision : str
+        See `VBLE`.
+    """
+
+    prior: LatentPrior
+    family: Family
+    rate_scale: Tensor
+    information: Tensor | None
+    weight: float
+    frame: Frame
+    origins: list[tuple[int, int]]
+    seed: int
+    objective: Tensor
+    precision: str
+
+    def _latent_draw(self, index: int) -> Tensor:
+        """Latents of sample ``index``; an odd sample mirrors the even one before it (antithetic)."""
+        centre = self.family.centre
+        key = position_key(centre.shape, self.origins, self.seed, "z", centre.device)
+        noise = uniform(key, _FIRST_SAMPLE + index // 2, centre.dtype)
+        return self.family.draw(noise if index % 2 == 0 else -noise)
+
+    def _decode(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Decoder mean in scene units and, for the image-space part, its variance."""
+        with decoding(z, self.precision):
+            mean = self.frame.crop(self.prior.decode(z)) / self.rate_scale
+            if self.information is None:
+                return mean, None
+            return mean, (self.frame.crop(self.prior.decode_std(z)) / self.rate_scale).square()
+
+    def image_factor(self, decoder_variance: Tensor) -> Tensor:
+        r"""Optimal factor of the decoder's standard deviation given the measurement.
+
+        .. math:: b^2 = \lambda / (\lambda + E_z[\sigma_\theta^2]\, g)
+
+        with ``g`` the `information`: the minimiser of the VBLE-xz objective in closed form, 1 where nothing was measured.
+        """
+        if self.information is None:
+            raise ValueError("this posterior has no image-space part")
+        return torch.sqrt(self.weight / (self.weight + decoder_variance * self.information))
+
+    @torch.no_grad()
+    def moments(self, samples: int = 32) -> Moments:
+        """Mean and standard deviation from antithetic latent samples; the image-space variance is added in closed form.
+
+        Var[x] = Var_z[g(z)] + E_z[b^2 sigma_theta(z)^2], which needs far fewer samples than drawing x.
+        """
+        mean = square = decoder = torch.zeros(())
+        for k in range(samples):
+            x, variance = self._decode(self._latent_draw(k))
+            x = x.float()
+            if k == 0:
+                mean, square, decoder = x, torch.zeros_like(x), torch.zeros_like(x)
+            else:
+                delta = x - mean
+                mean = mean + delta / (k + 1)
+                square = square + delta * (x - mean)
+            if variance is not None:
+                decoder = decoder + variance.float() / samples
+        total = square / max(1, samples - 1)
+        if self.information is not None:
+            total = total + self.image_factor(decoder).square() * decoder
+        return Moments(mean, total.sqrt())
+
+    def mean(self, samples: int = 32) -> Tensor:
+        """Posterior mean ``(B, C, H, W)``."""
+        return self.moments(samples).mean
+
+    def std(self, samples: int = 32) -> Tensor:
+        """Posterior standard deviation ``(B, C, H, W)``."""
+        return self.moments(samples).std
+
+    @torch.no_grad()
+    def sample(self, n: int, first: int = 0) -> Tensor:
+        """Posterior samples, ``(n, B, C, H, W)``; sample ``first + k`` is always the same for the same seed and position."""
+        drawn = []
+        for k in range(first, first + n):
+            x, variance = self._decode(self._latent_draw(2 * k))
+            if variance is not None:
+                row = [(r * self.prior.stride + self.frame.top, c * self.prior.stride + self.frame.left) for r, c in self.origins]
+                noise = normal(position_key(x.shape, row, self.seed, "x", x.device), k)
+                x = x + self.image_factor(variance) * variance.sqrt() * noise
+            drawn.append(x.float())
+        return torch.stack(drawn)

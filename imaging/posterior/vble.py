@@ -1,0 +1,261 @@
+"""Variational Bayes latent estimation (VBLE, VBLE-xz) and MAP-z, as deepinv reconstructors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from deepinv.models import Reconstructor
+from deepinv.physics import Physics
+from torch import Tensor
+from torch.nn import functional as F
+
+from imaging.posterior.draws import position_key, uniform
+from imaging.posterior.families import Dirac, Family, Uniform
+from imaging.posterior.fitted import Frame, LatentPosterior, Moments
+from imaging.posterior.likelihood import SensorLikelihood, noise_variance
+from imaging.posterior.precision import decoding
+from imaging.posterior.wiener import wiener_estimate
+from imaging.priors.base import LatentPrior
+from imaging.sensors.physics import SensorPhysics
+
+Origins = list[tuple[int, int]]
+METHODS = ("vble-xz", "vble", "map")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How a posterior is fitted.
+
+    Attributes
+    ----------
+    method : {"vble-xz", "vble", "map"}
+        Posterior in latent and image space, in latent space only, or a point.
+    iterations : int
+        Steps of Adam with a cosine schedule; each costs one decoder pass and its gradient.
+    learning_rate : float
+        Peak rate, in quantisation steps.
+    weight : float
+        Of the Kullback-Leibler term; 1 is Bayes' rule.
+    rate_ratio : float
+        The rate scale is chosen so that the prior's decoder deviation is this many times the noise deviation at the mean signal.
+        Larger values regularise less.
+    samples : int
+        Latent samples behind mean and standard deviation.
+    precision : {"auto", "float32", "bfloat16"}
+        Of the networks.
+    """
+
+    method: str = "vble-xz"
+    iterations: int = 100
+    learning_rate: float = 0.1
+    weight: float = 1.0
+    rate_ratio: float = 1.4
+    samples: int = 32
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"method is {self.method!r}; accepted are {', '.join(METHODS)}")
+        for name in ("iterations", "samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.precision not in {"auto", "float32", "bfloat16"}:
+            raise ValueError(f"precision is {self.precision!r}; accepted are auto, float32, bfloat16")
+
+
+def rate_scale(prior: LatentPrior, noise_deviation: float, brightest: float, ratio: float = 1.4) -> float:
+    r"""Factor on the scene that makes the prior's bit rate fit the noise: :math:`s = \gamma / (\kappa\sigma)`.
+
+    A compressive autoencoder trained at one rate acts on ``s x`` as one trained with decoder deviation ``gamma / s`` (VBLE-xz, rate
+    modulation without retraining). The scaled scene is kept within the radiometric range of the training.
+
+    Parameters
+    ----------
+    prior : LatentPrior
+        Gives gamma.
+    noise_deviation : float
+        Noise standard deviation at the mean signal, image units.
+    brightest : float
+        Signal that few pixels exceed, image units.
+    ratio : float
+        kappa; gamma / s over the noise deviation.
+    """
+    return min(prior.gamma / (ratio * noise_deviation), 1.5 / max(brightest, 1e-3))
+
+
+class VBLE(Reconstructor):  # type: ignore[misc]
+    r"""Posterior of a scene by variational inference in the latent space of a compressive autoencoder.
+
+    Minimises, in nats, :math:`E_q[-\log p(y\mid x)] + \lambda\,KL(q(z,h)\,\|\,p(z,h))` over independent uniform densities of the main and
+    hyper latents. With ``method="vble-xz"`` the image given the latents has its own variance, whose optimum is known in closed form;
+    ``"map"`` shrinks the densities to points. An instance holds settings only: fits may run in parallel.
+
+    Parameters
+    ----------
+    prior : LatentPrior
+        Density over scenes.
+    settings : FitSettings, optional
+        See there.
+
+    References
+    ----------
+    M. Biquard, M. Chabert, F. Genin, C. Latry, T. Oberlin, "Variational Bayes image restoration with compressive autoencoders",
+    arXiv:2311.17744, and "Deep priors for satellite image restoration with accurate uncertainties", arXiv:2412.04130.
+
+    Notes
+    -----
+    As the expectation over the image-space noise does not change the gradient with respect to the latents, VBLE-xz is VBLE followed by
+    the closed form of `LatentPosterior.image_factor`.
+    """
+
+    def __init__(self, prior: LatentPrior, settings: FitSettings | None = None) -> None:
+        super().__init__()
+        self.prior = prior
+        self.settings = settings or FitSettings()
+        self.likelihood = SensorLikelihood()
+
+    def _frame(self, height: int, width: int) -> Frame:
+        """Margins that make a scene a canvas: the decoder's border, then up to a multiple of the hyper stride."""
+        border, stride = self.prior.border, self.prior.hyper_stride
+
+        def split(n: int) -> tuple[int, int]:
+            return border, -(n + 2 * border) % stride + border
+
+        (top, bottom), (left, right) = split(height), split(width)
+        return Frame(top, left, bottom, right)
+
+    @torch.no_grad()
+    def _start(self, x: Tensor, frame: Frame, scale: Tensor) -> tuple[Tensor, Tensor]:
+        canvas = F.pad(x, (frame.left, frame.right, frame.top, frame.bottom), mode="replicate") * scale
+        with decoding(x, self.settings.precision):
+            latents = self.prior.encode(canvas)
+        return latents.z.to(x.dtype), latents.h.to(x.dtype)
+
+    def _families(self, z: Tensor, h: Tensor) -> tuple[Family, Family, list[Tensor]]:
+        if self.settings.method == "map":
+            return Dirac(z), Dirac(h), [z, h]
+        widths = [torch.zeros_like(v).requires_grad_() for v in (z, h)]
+        return Uniform(z, widths[0]), Uniform(h, widths[1]), [z, h, *widths]
+
+    def _loss(
+        self, families: tuple[Family, Family], noise: tuple[Tensor, Tensor], y: Tensor, physics: Physics, mask: Tensor | None,
+        frame: Frame, scale: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Objective of each item, nats, one draw."""
+        z, h = (f.draw(n) for f, n in zip(families, noise, strict=True))
+        with decoding(z, self.settings.precision):
+            x = frame.crop(self.prior.decode(z)).to(z.dtype) / scale
+            rate = -self.prior.log_prob(z, h)
+        misfit = self.likelihood.fn(x, y, physics, mask=mask)
+        return misfit + self.settings.weight * (rate - families[0].entropy() - families[1].entropy())
+
+    @torch.enable_grad()
+    def fit(
+        self, y: Tensor, physics: Physics, *, mask: Tensor | None = None, x_init: Tensor | None = None, scale: float | Tensor | None = None,
+        level: float | None = None, origins: Origins | None = None, whole_canvas: bool = False, seed: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> LatentPosterior:  # fmt: skip
+        """Fit the posterior of a batch of measurements; nothing is kept on the object.
+
+        Parameters
+        ----------
+        y : Tensor
+            ``(B, C, h, w)`` measurement, in image units.
+        physics : deepinv LinearPhysics
+            Its noise model gives the likelihood.
+        mask : Tensor, optional
+            One where ``y`` is valid, broadcastable to ``y``.
+        x_init : Tensor, optional
+            First estimate with the scene's margins; by default a Wiener estimate.
+        scale : float or (B,) Tensor, optional
+            Rate scale; by default from the noise, see `rate_scale`.
+        level : float, optional
+            Mean signal; by default of ``y``.
+        origins : list of (int, int), optional
+            Absolute latent row and column of each item, which the random draws depend on.
+        whole_canvas : bool
+            The scene with its margins already is a canvas: sides are multiples of the hyper stride and the prior's border is unobserved.
+        seed : int
+            Of all draws.
+        progress : callable, optional
+            Called with the number of finished iterations.
+
+        Raises
+        ------
+        RuntimeError
+            Under ``torch.inference_mode()``.
+        """
+        if torch.is_inference_mode_enabled():
+            raise RuntimeError("a fit needs gradients; call it outside torch.inference_mode() (torch.no_grad() is fine)")
+        y = y.detach()
+        valid = y if mask is None else y[mask.expand_as(y) > 0]
+        mean = float(valid.mean()) if level is None else level
+        start = (wiener_estimate(y, physics, max(mean, 1e-3)) if x_init is None else x_init).detach()
+        if scale is None:
+            deviation = float(noise_variance(physics, torch.full_like(y[:1], mean)).mean().sqrt())
+            scale = rate_scale(
+                self.prior, deviation, float(valid.quantile(0.99)) if valid.numel() < 1 << 24 else 1.0, self.settings.rate_ratio
+            )
+        scales = torch.as_tensor(scale, dtype=y.dtype, device=y.device).reshape(-1, 1, 1, 1).expand(len(y), 1, 1, 1)
+        frame = Frame(0, 0, 0, 0) if whole_canvas else self._frame(*start.shape[-2:])
+        places = origins or [(0, 0)] * len(y)
+        z, h = self._start(start, frame, scales)
+        family, objective = self._optimise(z, h, y, physics, mask, frame, scales, places, seed, progress)
+        information = self._information(family, y, physics, mask, frame, scales) if self.settings.method != "vble" else None
+        return LatentPosterior(
+            self.prior, family, scales, information, self.settings.weight, frame, places, seed, objective, self.settings.precision
+        )
+
+    def _optimise(
+        self, z: Tensor, h: Tensor, y: Tensor, physics: Physics, mask: Tensor | None, frame: Frame, scale: Tensor, origins: Origins,
+        seed: int, progress: Callable[[int], None] | None,
+    ) -> tuple[Family, Tensor]:  # fmt: skip
+        s = self.settings
+        ratio = self.prior.hyper_stride // self.prior.stride
+        keys = (
+            position_key(z.shape, origins, seed, "z", z.device),
+            position_key(h.shape, [(r // ratio, c // ratio) for r, c in origins], seed, "h", h.device),
+        )
+        first, second, parameters = self._families(z.requires_grad_(), h.requires_grad_())
+        optimizer = torch.optim.Adam(parameters, lr=s.learning_rate)
+        pixels = z.shape[-2] * z.shape[-1] * self.prior.stride**2
+        history = []
+        for k in range(s.iterations):
+            optimizer.param_groups[0]["lr"] = s.learning_rate * (0.5 * (1 + math.cos(math.pi * k / s.iterations)) + 0.02)
+            noise = (uniform(keys[0], k, z.dtype), uniform(keys[1], k, h.dtype))
+            loss = self._loss((first, second), noise, y, physics, mask, frame, scale)
+            gradients = torch.autograd.grad(loss.sum(), parameters)
+            for p, g in zip(parameters, gradients, strict=True):
+                p.grad = g
+            optimizer.step()
+            history.append(loss.detach() / pixels)
+            if progress is not None:
+                progress(k + 1)
+        fitted: Family = Dirac(z.detach()) if isinstance(first, Dirac) else Uniform(z.detach(), first.log_width.detach())
+        return fitted, torch.stack(history)
+
+    @torch.no_grad()
+    def _information(self, family: Family, y: Tensor, physics: Physics, mask: Tensor | None, frame: Frame, scale: Tensor) -> Tensor:
+        """Diagonal of A^T Sigma^-1 A at the fitted scene."""
+        if not isinstance(physics, SensorPhysics):
+            raise TypeError(f"the image-space part needs a SensorPhysics, not {type(physics).__name__}; use method='vble'")
+        with decoding(y, self.settings.precision):
+            x = frame.crop(self.prior.decode(family.centre)).to(y.dtype) / scale
+        precision = 1 / noise_variance(physics, physics.A(x))
+        return physics.information(precision if mask is None else precision * mask)
+
+    def posterior_moments(self, y: Tensor, physics: Physics, **kwargs: Any) -> Moments:
+        """Fit, then posterior mean and standard deviation of the measured region and its margins."""
+        return self.fit(y, physics, **kwargs).moments(self.settings.samples)
+
+    def sample(self, y: Tensor, physics: Physics, n: int = 1, *, seed: int = 0) -> Tensor:
+        """Fit, then ``n`` posterior samples ``(n, B, C, H, W)``."""
+        return self.fit(y, physics, seed=seed).sample(n)
+
+    def forward(self, y: Tensor, physics: Physics, x_init: Tensor | None = None, seed: int | None = None, **kwargs: Any) -> Tensor:
+        """Posterior mean, the shape of the scene; usable under ``deepinv.test``."""
+        return self.fit(y, physics, x_init=x_init, seed=seed or 0).mean(self.settings.samples)

@@ -1,0 +1,8 @@
+"""Latent priors: explicit densities over scenes, their training and the model zoo."""
+
+from __future__ import annotations
+
+from imaging.priors.base import LatentPrior, Latents
+from imaging.priors.zoo import DEFAULT_PRIOR, PriorInfo, list_priors, load_prior
+
+__all__ = ["DEFAULT_PRIOR", "LatentPrior", "Latents", "PriorInfo", "list_priors", "load_prior"]

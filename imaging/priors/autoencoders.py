@@ -1,0 +1,218 @@
+"""Compressive autoencoders: explicit latent densities over images."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from compressai.entropy_models import EntropyBottleneck
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imaging.priors.base import LatentPrior, Latents
+from imaging.priors.context import GroupCausalConv2d
+from imaging.priors.lapped import frequency_order, lapped_kernels
+from imaging.priors.rate import SCALE_BOUND, log_bottleneck, log_uniform_gaussian
+
+_BLOCK = 8
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions added to the input; the identity at initialisation."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, width, H, W)`` to the same shape."""
+        return x + self.second(F.gelu(self.first(x)))
+
+
+def _zero(conv: nn.Conv2d, bias: float = 0.0) -> nn.Conv2d:
+    nn.init.zeros_(conv.weight)
+    nn.init.constant_(conv.bias, bias)  # type: ignore[arg-type]
+    return conv
+
+
+def _refiner(latents: int, width: int, blocks: int, fine: int, fine_blocks: int, out: int, bias: float = 0.0) -> nn.Sequential:
+    """Network from latents at 1/8 resolution through a stage at 1/4 to ``out`` channels at full resolution."""
+    return nn.Sequential(
+        nn.Conv2d(latents, width, 3, padding=1),
+        *(ResidualBlock(width) for _ in range(blocks)),
+        nn.Conv2d(width, 4 * fine, 3, padding=1),
+        nn.PixelShuffle(2),
+        *(ResidualBlock(fine) for _ in range(fine_blocks)),
+        _zero(nn.Conv2d(fine, 16 * out, 3, padding=1), bias),
+        nn.PixelShuffle(4),
+    )
+
+
+class LappedAutoencoder(LatentPrior):
+    """Mean-scale hyperprior anchored on a lapped transform, with a context model and a decoder of standard deviations.
+
+    Analysis and synthesis are a lapped 8x8 block transform plus a learned correction, so that the untrained model already is a transform
+    codec. One latent per pixel and channel. Nearly all arithmetic is 3x3 convolutions at 1/8 and 1/4 resolution, which are cheap on a
+    CPU: the decoder runs in each iteration of a posterior fit. The corrections see the lowest frequency only relative to its
+    surroundings, so that dark and bright scenes look alike to them.
+
+    Parameters
+    ----------
+    channels : int
+        Image channels, any number.
+    alpha : float
+        Weight of the squared error (grey levels of 255) against bits per pixel in training; sets `gamma`.
+    width, blocks, fine, fine_blocks : int
+        Width and number of residual blocks of the decoder at 1/8 and at 1/4 resolution.
+    hyper : int
+        Hyper-latent channels.
+    hidden : int
+        Width of the context model.
+
+    Notes
+    -----
+    Rate-distortion training with uniform noise is variational inference with decoder variance ``gamma**2``, see Balle et al. (2018) and
+    Biquard et al. (2025); ``gamma**2 = channels / (2 ln 2 alpha 255**2)``.
+    """
+
+    z_scale: Tensor
+    z_mean: Tensor
+
+    def __init__(
+        self,
+        channels: int = 1,
+        alpha: float = 0.18,
+        *,
+        width: int = 96,
+        blocks: int = 3,
+        fine: int = 48,
+        fine_blocks: int = 2,
+        hyper: int = 48,
+        hidden: int = 128,
+    ) -> None:
+        super().__init__()
+        self.settings = {
+            "channels": channels, "alpha": alpha, "width": width, "blocks": blocks,
+            "fine": fine, "fine_blocks": fine_blocks, "hyper": hyper, "hidden": hidden,
+        }  # fmt: skip
+        self.channels, self.stride, self.hyper_stride, self.border = channels, _BLOCK, 4 * _BLOCK, _BLOCK
+        self.gamma = math.sqrt(channels / (2 * math.log(2) * alpha)) / 255
+        # A uniform error of one step, 1 / gain, has the standard deviation gamma.
+        self.gain = 1 / (math.sqrt(12) * self.gamma)
+        count = channels * _BLOCK**2
+        self.analysis = nn.Conv2d(count, count, 3, padding=1, bias=False)
+        self.synthesis = nn.Conv2d(count, count, 3, padding=1, bias=False)
+        self._anchor()
+        self.register_buffer("z_scale", torch.ones(1, count, 1, 1))
+        self.register_buffer("z_mean", torch.zeros(1, count, 1, 1))
+        self.encoder = nn.Sequential(
+            nn.Conv2d(count, width, 3, padding=1),
+            ResidualBlock(width),
+            ResidualBlock(width),
+            _zero(nn.Conv2d(width, count, 3, padding=1)),
+        )
+        self.decoder = _refiner(count, width, blocks, fine, fine_blocks, channels)
+        odds = self.gamma / (1 - self.gamma)
+        self.std_decoder = _refiner(count, 2 * width // 3, 1, fine // 2, 1, channels, bias=math.log(odds))
+        self.hyper_encoder = nn.Sequential(
+            nn.Conv2d(count, width, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(width, width, 5, 2, 2),
+            nn.GELU(),
+            nn.Conv2d(width, hyper, 5, 2, 2),
+        )
+        self.hyper_decoder = nn.Sequential(
+            nn.Conv2d(hyper, 4 * width, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.GELU(),
+            nn.Conv2d(width, 4 * width, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.GELU(),
+            nn.Conv2d(width, hidden, 3, padding=1),
+        )
+        self._make_context(hidden)
+        self.bottleneck = EntropyBottleneck(hyper)
+
+    def _anchor(self) -> None:
+        """Start analysis and synthesis as the lapped transform of each channel; latents are frequency-major, channels within."""
+        forward, backward = lapped_kernels(_BLOCK)
+        n, c = _BLOCK**2, self.channels
+        with torch.no_grad():
+            self.analysis.weight.zero_()
+            self.synthesis.weight.zero_()
+            for band in range(c):
+                self.analysis.weight[band::c, band * n : (band + 1) * n] = forward
+                self.synthesis.weight[band * n : (band + 1) * n, band::c] = backward
+
+    def _make_context(self, hidden: int) -> None:
+        bounds = (3, 5, 8)  # diagonals that end the first three groups: 6, 9, 21 and 28 frequencies
+        frequencies = [sum(i + j >= b for b in bounds) for i, j in frequency_order(_BLOCK)]
+        groups = [g for g in frequencies for _ in range(self.channels)]
+        inside = [i * 4 // hidden for i in range(hidden)]
+        # The lowest frequency enters as two differences, towards the left and the upper neighbour.
+        self.context = GroupCausalConv2d([0] * self.channels + groups, inside, 5, strict=True)
+        self.mixing = GroupCausalConv2d(inside, inside, 1, strict=False)
+        self.head = GroupCausalConv2d(inside, groups + groups, 1, strict=False)
+        _zero(self.head)
+
+    def _relative(self, z: Tensor) -> Tensor:
+        """Latents relative to their scale, compressed, the lowest frequency relative to its neighbourhood."""
+        c = self.channels
+        low = z[:, :c]
+        around = F.avg_pool2d(low, 3, 1, 1, count_include_pad=False)
+        return torch.asinh(torch.cat([low - around, z[:, c:]], 1) / self.z_scale)
+
+    def _predict(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale of p(z | h, causal z)."""
+        c = self.channels
+        low = z[:, :c].float()
+        left = torch.cat([self.z_mean[:, :c].expand(len(z), -1, low.shape[2], 1), low[..., :-1]], 3)
+        above = torch.cat([left[:, :, :1], low[:, :, :-1]], 2)
+        left = torch.cat([torch.cat([left[:, :, :1, :1], above[:, :, 1:, :1]], 2), left[..., 1:]], 3)
+        scale = self.z_scale
+        relative = torch.cat([(low - left) / scale[:, :c], (low - above) / scale[:, :c], z[:, c:] / scale[:, c:]], 1)
+        features = self.context(torch.asinh(relative)) + self.hyper_decoder(h * 0.2)
+        features = F.gelu(features + self.mixing(F.gelu(features)))
+        with torch.autocast(z.device.type, enabled=False):
+            shift, log_scale = self.head(features.to(z.dtype)).chunk(2, 1)
+            base = torch.cat([(left + above) / 2, self.z_mean[:, c:].expand_as(z[:, c:])], 1)
+            mean = base + shift * scale
+            return mean, (scale * torch.exp((2 * log_scale - 0.5).clamp(-6, 3))).clamp(min=SCALE_BOUND)
+
+    def encode(self, x: Tensor) -> Latents:
+        """Latents of images ``(B, C, H, W)``, noise-free."""
+        with torch.autocast(x.device.type, enabled=False):
+            linear = self.analysis(F.pixel_unshuffle(x, _BLOCK)) * self.gain
+        z = linear + 2 * self.encoder(self._relative(linear))
+        return Latents(z, (self.hyper_encoder(self._relative(z)) * 5).to(z.dtype))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Mean of p(x | z); float32 in the linear part even under autocast."""
+        with torch.autocast(z.device.type, enabled=False):
+            linear = F.pixel_shuffle(self.synthesis(z), _BLOCK)
+        return (linear + 2 * self.decoder(self._relative(z))) / self.gain
+
+    def decode_std(self, z: Tensor) -> Tensor:
+        """Standard deviation of p(x | z), at least 2e-4."""
+        raw = self.std_decoder(self._relative(z))
+        return torch.sigmoid(raw.to(z.dtype)) + 2e-4
+
+    def log_prob(self, z: Tensor, h: Tensor) -> Tensor:
+        """``log p(z | h) + log p(h)`` of each item, nats."""
+        mean, scale = self._predict(z, h)
+        conditional = log_uniform_gaussian(z, mean, scale)
+        return conditional.sum((1, 2, 3)) + log_bottleneck(self.bottleneck, h).sum((1, 2, 3))
+
+    @torch.no_grad()
+    def set_statistics(self, x: Tensor) -> None:
+        """Take the location and scale of each latent channel from training images ``(B, C, H, W)``."""
+        with torch.autocast(x.device.type, enabled=False):
+            z = self.analysis(F.pixel_unshuffle(x, _BLOCK)) * self.gain
+        z = z[..., 1:-1, 1:-1]
+        self.z_mean.copy_(z.mean((0, 2, 3), keepdim=True))
+        c = self.channels
+        difference = (z[:, :c, :, 1:] - z[:, :c, :, :-1]).std((0, 2, 3), keepdim=True)
+        self.z_scale.copy_(torch.cat([difference, z[:, c:].std((0, 2, 3), keepdim=True)], 1) + 0.05)

@@ -1,0 +1,84 @@
+"""What every latent prior offers to the rest of the toolkit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Latents(NamedTuple):
+    """Main and hyper latent variables of a batch of images.
+
+    Attributes
+    ----------
+    z : Tensor
+        ``(B, M, H / stride, W / stride)`` main latents, in units of the quantisation step.
+    h : Tensor
+        ``(B, N, H / hyper_stride, W / hyper_stride)`` hyper-latents, same unit.
+    """
+
+    z: Tensor
+    h: Tensor
+
+
+class LatentPrior(nn.Module, ABC):
+    r"""Density over images given by latent variables: :math:`p(h)\,p(z\mid h)\,p(x\mid z)`.
+
+    Images are ``(B, C, H, W)``, nominally in [0, 1], with ``H`` and ``W`` multiples of ``hyper_stride``. Within ``border`` pixels of the
+    edge the decoder is incomplete and its output is to be discarded. Latents are continuous: a unit uniform variable around each stands
+    for its quantisation.
+    """
+
+    channels: int
+    """Image channels."""
+    stride: int
+    """Image pixels per main latent position, along each axis."""
+    hyper_stride: int
+    """Image pixels per hyper-latent position, along each axis."""
+    border: int
+    """Outer pixels of a decoded image that are to be discarded."""
+    gamma: float
+    """Standard deviation of the decoder's error at the rate the prior was trained for, in image units."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Latents:
+        """Latents of images, without noise or rounding."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """Mean of p(x | z), ``(B, C, H, W)``."""
+
+    @abstractmethod
+    def decode_std(self, z: Tensor) -> Tensor:
+        """Standard deviation of p(x | z), ``(B, C, H, W)``, positive."""
+
+    @abstractmethod
+    def log_prob(self, z: Tensor, h: Tensor) -> Tensor:
+        """``log p(z | h) + log p(h)`` of each item, ``(B,)``, nats; both densities are convolved with a unit uniform."""
+
+    @torch.no_grad()
+    def receptive_field(self, size: int = 256) -> int:
+        """Reach of one latent in the decoded image, in pixels on each side, measured by perturbing it.
+
+        Parameters
+        ----------
+        size : int
+            Side of the test image; the reach is at most half of it.
+        """
+        was_training = self.training
+        self.eval()
+        parameter = next(self.parameters())
+        generator = torch.Generator().manual_seed(0)
+        x = torch.rand(1, self.channels, size, size, generator=generator).to(parameter)
+        z = self.encode(x).z
+        middle = z.shape[-1] // 2
+        changed = z.clone()
+        changed[..., middle, middle] += 1.0
+        difference = (self.decode(changed) - self.decode(z)).abs().amax((0, 1, 2))
+        self.train(was_training)
+        columns = torch.nonzero(difference > 1e-6 * difference.max()).flatten()
+        centre = middle * self.stride
+        return int(max(centre - int(columns.min()), int(columns.max()) - (centre + self.stride - 1)))

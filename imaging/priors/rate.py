@@ -1,0 +1,86 @@
+"""Log-probabilities of latents perturbed by unit uniform noise, without dead gradients in the tails."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from compressai.entropy_models import EntropyBottleneck
+from torch import Tensor
+from torch.nn import functional as F
+
+SCALE_BOUND = 0.11
+"""Smallest scale of the conditional density; compressai's default."""
+
+_FARTHEST = 2000.0
+"""Standardised distances are computed up to here; beyond it the density is as good as zero and its gradient stays finite."""
+
+
+def nats_to_bits(nats: Tensor) -> Tensor:
+    """Convert an amount of information from nats to bits."""
+    return nats / math.log(2.0)
+
+
+def _log1mexp(x: Tensor) -> Tensor:
+    """``log(1 - exp(x))`` for ``x < 0``, accurate at both ends (Maechler 2012)."""
+    x = x.clamp(max=-1e-7)
+    near_zero = x > -math.log(2.0)
+    # Each branch gets a harmless argument where it is not taken, so that its gradient is finite there.
+    a = torch.log(-torch.expm1(torch.where(near_zero, x, torch.full_like(x, -1.0))))
+    b = torch.log1p(-torch.exp(torch.where(near_zero, torch.full_like(x, -1.0), x)))
+    return torch.where(near_zero, a, b)
+
+
+def log_uniform_gaussian(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    r"""Log-density of a Gaussian convolved with the uniform density on [-1/2, 1/2].
+
+    .. math:: \log\left[\Phi\left(\tfrac{1/2 - |v|}{s}\right) - \Phi\left(\tfrac{-1/2 - |v|}{s}\right)\right], \quad v = z - \mu
+
+    Parameters
+    ----------
+    z, mean, scale : Tensor
+        Broadcastable. ``scale`` is bounded below by 0.11, as in compressai.
+
+    Returns
+    -------
+    Tensor
+        Nats, float32 (or float64 for float64 input), finite with a non-zero gradient at any distance up to 2000.
+    """
+    dtype = torch.float64 if z.dtype == torch.float64 else torch.float32
+    with torch.autocast(z.device.type, enabled=False):
+        v = (z.to(dtype) - mean.to(dtype)).abs().clamp(max=_FARTHEST)
+        s = scale.to(dtype).clamp(min=SCALE_BOUND)
+        upper = torch.special.log_ndtr((0.5 - v) / s)
+        lower = torch.special.log_ndtr((-0.5 - v) / s)
+        return upper + _log1mexp(lower - upper)
+
+
+def log_bottleneck(bottleneck: EntropyBottleneck, h: Tensor) -> Tensor:
+    """Log-density of ``h`` under a compressai entropy bottleneck, by the sign trick in the log domain.
+
+    compressai's own likelihood is a difference of sigmoids with a floor of 1e-9, whose gradient vanishes in the tails.
+
+    Parameters
+    ----------
+    bottleneck : EntropyBottleneck
+        Holds the learned cumulative distribution of each channel.
+    h : Tensor
+        ``(B, C, H, W)`` (perturbed) hyper-latents.
+
+    Returns
+    -------
+    Tensor
+        ``(B, C, H, W)``, nats.
+    """
+    dtype = torch.float64 if h.dtype == torch.float64 else torch.float32
+    with torch.autocast(h.device.type, enabled=False):
+        batch, channels, height, width = h.shape
+        values = h.to(dtype).permute(1, 0, 2, 3).reshape(channels, 1, -1)
+        lower = bottleneck._logits_cumulative(values - 0.5, stop_gradient=False)
+        upper = bottleneck._logits_cumulative(values + 0.5, stop_gradient=False)
+        # sigmoid(u) - sigmoid(l) = sigmoid(-l) - sigmoid(-u): take the pair whose logits are negative.
+        flip = (lower + upper) > 0
+        hi, lo = torch.where(flip, -lower, upper), torch.where(flip, -upper, lower)
+        log_hi, log_lo = F.logsigmoid(hi), F.logsigmoid(lo)
+        out = log_hi + _log1mexp(log_lo - log_hi)
+        return out.reshape(channels, batch, height, width).permute(1, 0, 2, 3)

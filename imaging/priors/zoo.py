@@ -1,0 +1,158 @@
+"""Released priors: saving, listing, and loading with a checked digest."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from imaging.errors import InputError, did_you_mean
+from imaging.priors.autoencoders import LappedAutoencoder
+from imaging.priors.base import LatentPrior
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FAMILIES: dict[str, type[LappedAutoencoder]] = {"lapped": LappedAutoencoder}
+DEFAULT_PRIOR = "pan-small"
+_BITSTREAM_ONLY = ("_offset", "_quantized_cdf", "_cdf_length")
+"""Buffers of compressai's entropy models that serve real bit streams, which are never written here."""
+
+
+@dataclass(frozen=True)
+class PriorInfo:
+    """What a released prior says of itself: name, one line, image channels, digest of its weights, folder."""
+
+    name: str
+    title: str
+    channels: int
+    digest: str
+    folder: Path
+
+
+def zoo_folder() -> Path:
+    """Folder of the released models: inside an installation, or beside the package in a checkout."""
+    package = Path(str(resources.files("imaging")))
+    for candidate in (package / "models", package.parent / "models"):
+        if candidate.is_dir():
+            return candidate
+    raise InputError("no model zoo is installed; give a model folder with --prior")
+
+
+def _recipe(folder: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{folder} is not a model folder: its recipe.toml cannot be read") from error
+
+
+def prior_info(folder: Path) -> PriorInfo:
+    """Read a model folder's own description.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no released model.
+    """
+    recipe = _recipe(folder)
+    release = recipe.get("release")
+    if not isinstance(release, dict) or "sha256" not in release:
+        raise InputError(f"{folder}/recipe.toml has no [release] sha256: the model has not been released by scripts/train_prior.py")
+    return PriorInfo(recipe["name"], recipe.get("title", ""), recipe["model"]["channels"], release["sha256"], folder)
+
+
+def list_priors() -> list[PriorInfo]:
+    """All released priors of the zoo, by name."""
+    return [prior_info(p.parent) for p in sorted(zoo_folder().glob("*/recipe.toml")) if (p.parent / "weights.safetensors").exists()]
+
+
+def find_prior(name: str) -> PriorInfo:
+    """Look a prior up by zoo name, or take a path to a model folder.
+
+    Raises
+    ------
+    InputError
+        For an unknown name.
+    """
+    if Path(name).is_dir():
+        return prior_info(Path(name))
+    known = {p.name: p for p in list_priors()}
+    if name not in known:
+        raise InputError(f"unknown prior {name!r}; {did_you_mean(name, known)}, or a path to a model folder")
+    return known[name]
+
+
+def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu") -> LatentPrior:
+    """Load a prior for inference: frozen, in evaluation mode, its weight file checked against the recorded digest.
+
+    Parameters
+    ----------
+    name : str
+        Zoo name or model folder.
+    device : torch.device or str
+        Where to put it.
+
+    Raises
+    ------
+    InputError
+        Unknown name, damaged file, wrong shapes, missing or extra weights.
+    """
+    info = find_prior(name)
+    recipe = _recipe(info.folder)
+    if recipe.get("family") not in FAMILIES:
+        raise InputError(f"{info.folder}: family is {recipe.get('family')!r}; accepted are {', '.join(FAMILIES)}")
+    path = info.folder / "weights.safetensors"
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if digest != info.digest:
+        raise InputError(f"{path} is damaged: its SHA-256 starts with {digest[:12]}, the recipe says {info.digest[:12]}; fetch it again")
+    try:
+        state = {k: v.float() for k, v in load_file(path).items()}
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a safetensors file") from error
+    model = FAMILIES[recipe["family"]](**recipe["model"])
+    wanted = {k: v for k, v in model.state_dict().items() if not k.endswith(_BITSTREAM_ONLY)}
+    wrong = sorted(set(wanted) ^ set(state)) or sorted(k for k in wanted if wanted[k].shape != state[k].shape)
+    if wrong:
+        raise InputError(f"{path} does not fit its recipe: weight {wrong[0]} is missing, unknown or of another shape")
+    model.load_state_dict(state, strict=False)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def save_prior(model: LappedAutoencoder, folder: Path, recipe: str, notes: dict[str, float | str] | None = None) -> str:
+    """Release a model: float16 weights and the recipe with their digest; returns the digest.
+
+    Parameters
+    ----------
+    model : LappedAutoencoder
+        With the weights to release.
+    folder : Path
+        Receives ``weights.safetensors`` and ``recipe.toml``.
+    recipe : str
+        Text of the recipe; an earlier ``[release]`` table at its end is replaced.
+    notes : dict, optional
+        More keys for the ``[release]`` table, such as the compute given.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v.half().contiguous() for k, v in model.state_dict().items() if not k.endswith(_BITSTREAM_ONLY)}
+    path = folder / "weights.safetensors"
+    save_file(state, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    lines = [f'sha256 = "{digest}"', f"parameters = {sum(p.numel() for p in model.parameters())}"]
+    lines += [f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v:g}" for k, v in (notes or {}).items()]
+    text = recipe.split("\n[release]")[0].rstrip()
+    (folder / "recipe.toml").write_text(text + "\n\n[release]\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return digest

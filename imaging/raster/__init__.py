@@ -1,0 +1,21 @@
+"""GeoTIFF in and out: windows, tiles, masks, georeference, cloud-optimised output."""
+
+from __future__ import annotations
+
+from imaging.raster.scene import Area, Scene, Statistics, statistics
+from imaging.raster.tiles import Tile, TilePlan
+from imaging.raster.writer import Product, TileStore, disk_errors, publish, write_product
+
+__all__ = [
+    "Area",
+    "Product",
+    "Scene",
+    "Statistics",
+    "Tile",
+    "TilePlan",
+    "TileStore",
+    "disk_errors",
+    "publish",
+    "statistics",
+    "write_product",
+]

@@ -1,0 +1,239 @@
+"""Opening a scene: what it holds, and windows of pixels with their validity."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from imaging.errors import InputError
+
+DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
+SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf")
+_GDAL = {"GDAL_CACHEMAX": 64 * 2**20}  # bytes; GDAL's default is a share of the machine's memory
+
+
+@contextmanager
+def gdal() -> Iterator[None]:
+    """GDAL settings of this package, and silence about scenes without georeference."""
+    with rasterio.Env(**_GDAL), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+@dataclass(frozen=True)
+class Area:
+    """A rectangle of pixels, which may reach beyond the scene."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+    def grow(self, pixels: int) -> Area:
+        """The rectangle enlarged on all sides; shrunk for a negative number."""
+        return Area(self.row - pixels, self.column - pixels, self.height + 2 * pixels, self.width + 2 * pixels)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Sampled statistics of one band: mean, 99th percentile and maximum of the valid pixels, in stored values."""
+
+    mean: float
+    high: float
+    largest: float
+
+
+class Scene:
+    """An open raster scene.
+
+    Parameters
+    ----------
+    path : Path
+        Any raster GDAL reads.
+    bands : tuple of int, optional
+        Bands to restore, numbered from 1; all bands that are not alpha by default.
+
+    Raises
+    ------
+    InputError
+        When there is nothing to restore in the file, with the reason.
+    """
+
+    def __init__(self, path: Path, bands: tuple[int, ...] | None = None) -> None:
+        self.path = path
+        self.source = self._open(path)
+        try:
+            self._check()
+            self.bands = self._choose(bands)
+        except InputError:
+            self.source.close()
+            raise
+
+    def __enter__(self) -> Scene:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.source.close()
+
+    @staticmethod
+    def _open(path: Path) -> Any:
+        if path.is_dir():
+            rasters = sorted(p.name for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            if rasters:
+                raise InputError(f"{path} is a folder; restoring folders is not available yet, give one raster such as {path / rasters[0]}")
+            raise InputError(f"{path} is a folder without rasters; give a raster file such as scene.tif")
+        if not path.exists():
+            raise InputError(f"{path} does not exist")
+        try:
+            with gdal():
+                return rasterio.open(path)
+        except RasterioError as error:
+            raise InputError(f"{path} is not a raster that can be read ({str(error).splitlines()[0]})") from error
+
+    def _check(self) -> None:
+        source = self.source
+        if source.count == 0 or min(source.width, source.height) == 0:
+            raise InputError(f"{self.path} has no pixels ({source.width} x {source.height}, {source.count} bands)")
+        if ColorInterp.palette in source.colorinterp or self._has_colormap():
+            raise InputError(f"{self.path} has a colour table; its values are not brightness, convert it to grey or RGB first")
+        for dtype in source.dtypes:
+            if dtype.startswith("complex"):
+                raise InputError(f"{self.path} holds complex numbers ({dtype}); give its intensity")
+            if dtype not in DTYPES:
+                raise InputError(f"{self.path} holds {dtype}; accepted are {', '.join(DTYPES)}")
+
+    def _has_colormap(self) -> bool:
+        try:
+            return bool(self.source.colormap(1))
+        except ValueError:
+            return False
+
+    def _choose(self, bands: tuple[int, ...] | None) -> tuple[int, ...]:
+        image = tuple(i for i in self.source.indexes if i not in self.alpha)
+        if not image:
+            raise InputError(f"{self.path} has only alpha bands")
+        if bands is None:
+            return image
+        for band in bands:
+            if band not in image:
+                raise InputError(f"band {band} is not in {self.path}, which has image bands {', '.join(map(str, image))}")
+        if len(set(bands)) != len(bands):
+            raise InputError(f"bands {','.join(map(str, bands))} name one band twice")
+        return bands
+
+    @property
+    def alpha(self) -> tuple[int, ...]:
+        """Alpha bands, numbered from 1."""
+        return tuple(i for i, c in zip(self.source.indexes, self.source.colorinterp, strict=True) if c == ColorInterp.alpha)
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.source.width)
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.source.height)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored type of the bands to restore."""
+        return np.dtype(self.source.dtypes[self.bands[0] - 1])
+
+    @property
+    def descriptions(self) -> tuple[str | None, ...]:
+        """Descriptions of the bands to restore."""
+        return tuple(self.source.descriptions[b - 1] for b in self.bands)
+
+    @property
+    def has_stored_mask(self) -> bool:
+        """Whether the file carries a mask of its own, neither alpha nor nodata."""
+        flags = self.source.mask_flag_enums[self.bands[0] - 1]
+        return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+
+    def read_raw(self, area: Area, bands: tuple[int, ...]) -> NDArray[Any]:
+        """Stored values ``(bands, height, width)`` of an area inside the scene."""
+        try:
+            with gdal():
+                return np.asarray(self.source.read(bands, window=Window(area.column, area.row, area.width, area.height)))
+        except RasterioError as error:
+            raise InputError(
+                f"{self.path} cannot be read at row {area.row}, column {area.column}: the file is damaged or cut short"
+            ) from error
+
+    def read_mask(self, area: Area, bands: tuple[int, ...]) -> NDArray[Any]:
+        """GDAL mask ``(bands, height, width)``, 0 where invalid, of an area inside the scene."""
+        try:
+            with gdal():
+                return np.asarray(self.source.read_masks(bands, window=Window(area.column, area.row, area.width, area.height)))
+        except RasterioError as error:
+            raise InputError(f"the mask of {self.path} cannot be read: the file is damaged or cut short") from error
+
+    def read(self, area: Area) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Values and validity ``(bands, height, width)`` of an area that may reach beyond the scene.
+
+        Outside the scene, and where nodata, mask, alpha or NaN say so, pixels are invalid and their value is 0.
+        """
+        top, left = max(area.row, 0), max(area.column, 0)
+        bottom, right = min(area.row + area.height, self.height), min(area.column + area.width, self.width)
+        shape = (len(self.bands), area.height, area.width)
+        values, valid = np.zeros(shape, np.float32), np.zeros(shape, bool)
+        if bottom <= top or right <= left:
+            return values, valid
+        inside = Area(top, left, bottom - top, right - left)
+        pixels = self.read_raw(inside, self.bands)
+        good = self.read_mask(inside, self.bands) != 0
+        for alpha in self.alpha:
+            good &= self.read_raw(inside, (alpha,)) != 0
+        good &= np.isfinite(pixels)
+        part = (slice(None), slice(top - area.row, bottom - area.row), slice(left - area.column, right - area.column))
+        values[part] = np.where(good, pixels, 0)
+        valid[part] = good
+        return values, valid
+
+    def blocks(self, side: int) -> list[Area]:
+        """The scene cut into areas of at most ``side`` pixels, row by row."""
+        return [
+            Area(r, c, min(side, self.height - r), min(side, self.width - c))
+            for r in range(0, self.height, side)
+            for c in range(0, self.width, side)
+        ]
+
+    def sample(self, side: int = 256, most: int = 16) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+        """Values and validity of up to ``most`` areas with valid pixels, spread over the scene.
+
+        Raises
+        ------
+        InputError
+            When no pixel of the scene is valid.
+        """
+        blocks = self.blocks(side)
+        step = max(1, len(blocks) // most)
+        spread = blocks[step // 2 :: step][:most]
+        rest = [b for b in blocks if b not in spread] if len(blocks) < 100_000 else blocks
+        found = [(v, m) for v, m in map(self.read, spread) if m.any()]
+        if not found:
+            found = [next(((v, m) for v, m in map(self.read, rest) if m.any()), (np.zeros(0, np.float32), np.zeros(0, bool)))]
+        if found[0][0].size == 0:
+            raise InputError(f"{self.path} has no valid pixel: all are nodata or masked")
+        return found
+
+
+def statistics(sample: list[tuple[NDArray[np.float32], NDArray[np.bool_]]], band: int) -> Statistics | None:
+    """Statistics of one band (index from 0) over sampled areas; None when the band has no valid pixel in them."""
+    values = np.concatenate([v[band][m[band]] for v, m in sample])
+    if not values.size:
+        return None
+    return Statistics(float(values.mean(dtype=float)), float(np.quantile(values, 0.99)), float(values.max()))

@@ -1,0 +1,9 @@
+"""One scene, end to end: from measured values to restored values with standard deviations."""
+
+from __future__ import annotations
+
+from imaging.restoration.arrays import Restored, restore
+from imaging.restoration.options import RestoreOptions, ScenePaths
+from imaging.restoration.scenes import SceneResult, plan_scene, restore_scene
+
+__all__ = ["RestoreOptions", "Restored", "ScenePaths", "SceneResult", "plan_scene", "restore", "restore_scene"]

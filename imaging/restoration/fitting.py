@@ -1,0 +1,180 @@
+"""Fitting windows of stored values: the one place where sensor, prior and posterior meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from imaging.errors import InputError
+from imaging.posterior import VBLE, FitSettings, rate_scale
+from imaging.priors import LatentPrior
+from imaging.raster import Statistics, statistics
+from imaging.sensors import Band, Noise, SensorPhysics, SensorProfile, estimate_affine_noise, sensor_physics
+
+Sample = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Radiometry:
+    """Linear map between stored values and image units: ``(DN - offset) / full_scale``, and the largest value to be stored."""
+
+    offset: NDArray[np.float64]
+    full_scale: float
+
+    def to_image(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Image units of stored values ``(..., C, H, W)``."""
+        return np.asarray((values - self.offset[:, None, None]) / self.full_scale, dtype=np.float32)
+
+    def to_stored(self, image: NDArray[Any]) -> NDArray[np.float64]:
+        """Stored units (not rounded) of an image ``(..., C, H, W)``."""
+        return np.asarray(image, dtype=float) * self.full_scale + self.offset[:, None, None]
+
+
+@dataclass(frozen=True)
+class Fitter:
+    """Restores windows of some bands that are fitted together.
+
+    Attributes
+    ----------
+    method : VBLE
+        With its prior.
+    physics : SensorPhysics
+        Of these bands.
+    radiometry : Radiometry
+        Of these bands.
+    indices : list of int
+        The bands, among those to be restored.
+    scale, level : float
+        Rate scale and mean signal, the same for the whole scene.
+    seed : int
+        Of these bands' draws.
+    """
+
+    method: VBLE
+    physics: SensorPhysics
+    radiometry: Radiometry
+    indices: list[int]
+    scale: float
+    level: float
+    seed: int
+
+    def __call__(
+        self, values: NDArray[Any], valid: NDArray[np.bool_], origins: list[tuple[int, int]], samples: int, progress: Progress | None
+    ) -> dict[str, NDArray[np.float64]]:
+        """Restored values, standard deviations and samples of windows, margins included, in stored units.
+
+        Parameters
+        ----------
+        values, valid : ndarray
+            ``(B, C, h, w)`` measured values and their validity.
+        origins : list of (int, int)
+            Absolute latent position of each window.
+        samples : int
+            Posterior samples.
+        progress : callable, optional
+            Called with the number of finished iterations.
+
+        Returns
+        -------
+        dict
+            ``restored``, ``std``, ``sample_000``, ...; each ``(B, C, h + 2 margin, w + 2 margin)``.
+        """
+        device = next(self.method.prior.parameters()).device
+        filled = np.stack([_fill(v, m) for v, m in zip(values, valid, strict=True)])
+        y = torch.from_numpy(self.radiometry.to_image(filled)).to(device)
+        mask = torch.from_numpy(valid.astype(np.float32)).to(device)
+        posterior = self.method.fit(
+            y, self.physics, mask=mask, scale=self.scale, level=self.level, origins=origins, whole_canvas=True, seed=self.seed,
+            progress=progress,
+        )  # fmt: skip
+        moments = posterior.moments(self.method.settings.samples)
+        result = {
+            "restored": self.radiometry.to_stored(moments.mean.cpu().numpy()),
+            "std": moments.std.cpu().numpy().astype(float) * self.radiometry.full_scale,
+        }
+        for k in range(samples):
+            result[f"sample_{k:03d}"] = self.radiometry.to_stored(posterior.sample(1, first=k)[0].cpu().numpy())
+        return result
+
+
+def _fill(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
+    """Values ``(C, h, w)`` with invalid pixels taken from the nearest valid one; only the fit's start sees them."""
+    if valid.all():
+        return values
+    filled = values.copy()
+    for band, good in zip(filled, valid, strict=True):
+        if good.any():
+            rows, columns = distance_transform_edt(~good, return_distances=False, return_indices=True)
+            band[...] = band[rows, columns]
+    return filled
+
+
+def window_margin(bands: tuple[Band, ...], prior: LatentPrior) -> int:
+    """Unknown pixels around what is measured: PSF radius and the decoder's border, rounded up to the latent grid."""
+    radius = max(b.mtf.psf().shape[0] // 2 for b in bands)
+    return -(-(radius + prior.border) // prior.stride) * prior.stride
+
+
+def _estimated(band: Band, sample: Sample, index: int) -> Band:
+    """The band with its noise estimated from sampled areas, laid side by side with invalid seams."""
+    rows = max(v.shape[1] for v, _ in sample)
+    seam = ((0, rows), (0, 4))
+    values = np.concatenate([np.pad(v[index], ((0, rows - v.shape[1]), seam[1])) for v, _ in sample], 1)
+    valid = np.concatenate([np.pad(m[index], ((0, rows - m.shape[1]), seam[1])) for _, m in sample], 1)
+    sigma0, gain = estimate_affine_noise(values, valid)
+    if sigma0 == 0 and gain == 0:
+        raise InputError("no noise is found in the scene; give --noise SIGMA0,GAIN")
+    return replace(band, noise=Noise(sigma0, gain, band.noise.offset if band.noise else 0.0, "estimated from the scene"))
+
+
+def scene_bands(profile: SensorProfile, descriptions: tuple[str | None, ...], sample: Sample, noise: object) -> tuple[Band, ...]:
+    """The profile's bands for a scene, each with a noise model (estimated where asked for or not in the profile)."""
+    matched = profile.match(descriptions)
+    return tuple(_estimated(b, sample, i) if noise == "estimate" or b.noise is None else b for i, b in enumerate(matched))
+
+
+def make_fitters(
+    bands: tuple[Band, ...], full_scale: float, sample: Sample, prior: LatentPrior, settings: FitSettings, seed: int
+) -> list[Fitter]:
+    """One fitter for all bands with a joint prior of as many channels, or one for each band.
+
+    Parameters
+    ----------
+    bands : tuple of Band
+        Each with a noise model.
+    full_scale : float
+        Stored value of 1.
+    sample : list
+        Sampled areas of the scene, from which mean and brightest signal are taken.
+    prior : LatentPrior
+        Of one channel or as many as there are bands.
+    settings : FitSettings
+        Of the fit.
+    seed : int
+        Run seed.
+    """
+    if prior.channels not in {1, len(bands)}:
+        raise InputError(f"the prior has {prior.channels} channels, the scene {len(bands)} bands; choose with --bands or another --prior")
+    groups = [list(range(len(bands)))] if prior.channels == len(bands) else [[i] for i in range(len(bands))]
+    margin, method = window_margin(bands, prior), VBLE(prior, settings)
+    device = next(prior.parameters()).device
+    found = [statistics(sample, i) or Statistics(full_scale / 4, full_scale, full_scale) for i in range(len(bands))]
+    fitters = []
+    for group in groups:
+        chosen = tuple(bands[i] for i in group)
+        offset = np.array([b.noise.offset if b.noise else 0.0 for b in chosen])
+        level = float(np.mean([(found[i].mean - o) / full_scale for i, o in zip(group, offset, strict=True)]))
+        high = float(np.max([(found[i].high - o) / full_scale for i, o in zip(group, offset, strict=True)]))
+        level = max(level, 1e-3)
+        physics = sensor_physics(chosen, full_scale, margin).to(device)
+        variance = physics.noise_model.variance(torch.full((1, len(group), 1, 1), level, device=device))
+        scale = rate_scale(prior, float(variance.mean().sqrt()), high, settings.rate_ratio)
+        fitters.append(Fitter(method, physics, Radiometry(offset, full_scale), group, scale, level, seed * 1009 + group[0]))
+    return fitters

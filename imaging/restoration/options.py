@@ -1,0 +1,173 @@
+"""What a user can choose for a restoration, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from imaging.errors import InputError, did_you_mean
+from imaging.posterior import METHODS, FitSettings
+from imaging.priors import DEFAULT_PRIOR
+
+DEFAULT_ITERATIONS = FitSettings().iterations
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreOptions:
+    """Settings of one restoration.
+
+    Attributes
+    ----------
+    method : {"vble-xz", "vble", "map"}
+        Posterior in latent and image space, in latent space only, or a point estimate with the image-space spread.
+    prior : str
+        Zoo name or model folder.
+    scale : int
+        1. (Super-resolution, 2, is not available yet.)
+    bands : tuple of int, optional
+        Bands to restore, numbered from 1; all by default.
+    samples : int
+        Posterior samples to save.
+    iterations : int
+        Steps of the fit; fewer are faster and less sharp.
+    seed : int
+        Of all random draws.
+    tile : int
+        Side of a tile's core in pixels, a multiple of 32 from 64.
+    batch : int or None
+        Tiles fitted together; None chooses from the device's free memory.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute.
+    mtf_nyquist : float, optional
+        Replaces the profile's MTF at Nyquist.
+    noise : tuple of float or str
+        ``"profile"``, ``"estimate"`` (from the scene) or (sigma0, gain) in stored units.
+    """
+
+    method: str = "vble-xz"
+    prior: str = DEFAULT_PRIOR
+    scale: int = 1
+    bands: tuple[int, ...] | None = None
+    samples: int = 0
+    iterations: int = DEFAULT_ITERATIONS
+    seed: int = 0
+    tile: int = 512
+    batch: int | None = None
+    device: str = "auto"
+    mtf_nyquist: float | None = None
+    noise: tuple[float, float] | str = "profile"
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError(f"unknown method {self.method!r}; {did_you_mean(self.method, METHODS)}")
+        if self.scale != 1:
+            raise InputError(f"scale {self.scale} is not available yet; only 1 is (the scene's own grid)")
+        for name, least in (("iterations", 1), ("samples", 0), ("tile", 64)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}; accepted are integers from {least}")
+        if self.tile % 32 or self.tile > 8192:
+            raise InputError(f"the tile size is {self.tile}; accepted are multiples of 32 from 64 to 8192")
+        if self.batch is not None and self.batch < 1:
+            raise InputError(f"the batch is {self.batch}; accepted are integers from 1")
+        if isinstance(self.noise, str) and self.noise not in {"profile", "estimate"}:
+            raise InputError(f"noise is {self.noise!r}; accepted are profile, estimate or two numbers SIGMA0,GAIN")
+
+    def torch_device(self) -> torch.device:
+        """The device to compute on.
+
+        Raises
+        ------
+        InputError
+            For ``cuda`` on a machine without one.
+        """
+        if self.device not in {"auto", "cpu", "cuda"}:
+            raise InputError(f"device is {self.device!r}; accepted are auto, cpu and cuda")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("no CUDA device is available on this machine; use --device auto or --device cpu")
+        use_cuda = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
+        return torch.device("cuda" if use_cuda else "cpu")
+
+    def fit_settings(self) -> FitSettings:
+        """The part that concerns the fit."""
+        return FitSettings(method=self.method, iterations=self.iterations)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenePaths:
+    """Files of one restoration; unnamed outputs go beside the input as ``*_restored.tif`` and ``*_std.tif``.
+
+    Attributes
+    ----------
+    input : Path
+        The scene.
+    output, std : Path, optional
+        Restored scene and standard deviations.
+    uncertainty : bool
+        Whether the standard deviations are written.
+    samples : Path, optional
+        Folder of posterior samples.
+    overwrite : bool
+        Whether existing outputs are replaced.
+    resume : bool
+        Whether finished tiles of an interrupted run are taken over.
+    """
+
+    input: Path
+    output: Path | None = None
+    std: Path | None = None
+    uncertainty: bool = True
+    samples: Path | None = None
+    overwrite: bool = False
+    resume: bool = False
+
+    @property
+    def restored_path(self) -> Path:
+        """Where the restored scene goes."""
+        return self.output or self.input.with_name(f"{self.input.stem}_restored.tif")
+
+    @property
+    def std_path(self) -> Path | None:
+        """Where the standard deviations go; None without them."""
+        if not self.uncertainty:
+            return None
+        if self.std is not None:
+            return self.std
+        if self.output is not None:
+            stem = self.output.stem.removesuffix("_restored")
+            return self.output.with_name(f"{stem}_std.tif")
+        return self.input.with_name(f"{self.input.stem}_std.tif")
+
+    def sample_path(self, index: int) -> Path:
+        """Where posterior sample ``index`` goes."""
+        folder = self.samples or self.restored_path.parent
+        return folder / f"{self.restored_path.stem.removesuffix('_restored')}_sample_{index:03d}.tif"
+
+    def outputs(self, samples: int) -> list[Path]:
+        """All files that will be written."""
+        fixed = [self.restored_path] + ([self.std_path] if self.std_path else [])
+        return fixed + [self.sample_path(k) for k in range(samples)]
+
+    def check(self, samples: int) -> None:
+        """Refuse outputs that would destroy something or cannot be written.
+
+        Raises
+        ------
+        InputError
+            An output that is the input, exists, lies in no folder, or is named twice.
+        """
+        outputs = self.outputs(samples)
+        if samples and self.samples is None:
+            raise InputError(f"{samples} samples are asked for but no folder for them; add --save-samples DIR")
+        if len({p.absolute() for p in outputs}) != len(outputs):
+            raise InputError(f"two outputs have the same name, {outputs[0]}; choose another --std")
+        for path in outputs:
+            if path.absolute() == self.input.absolute() or (path.exists() and self.input.exists() and path.samefile(self.input)):
+                raise InputError(f"the output {path} is the input itself; choose another --output")
+            if path.is_dir():
+                raise InputError(f"the output {path} is a folder; give the name of a file")
+            if not path.parent.is_dir():
+                raise InputError(f"the output folder {path.parent} does not exist; create it or choose another --output")
+            if path.exists() and not self.overwrite:
+                raise InputError(f"{path} exists; add --overwrite to replace it")

@@ -1,0 +1,121 @@
+"""The forward operator of a sensor, as deepinv physics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from deepinv.physics import LinearPhysics
+from torch import Tensor
+from torch.nn import functional as F
+
+from imaging.sensors.mtf import Kernel
+from imaging.sensors.noise import SignalDependentNoise
+from imaging.sensors.profile import Band
+
+
+class SensorPhysics(LinearPhysics):  # type: ignore[misc]
+    r"""Blur by the sensor's PSF of a scene that is larger than what is observed, then signal-dependent noise.
+
+    A true convolution. Nothing is assumed about the scene beyond the image: it extends ``margin`` pixels past the measurement on each side
+    and only real pixels are measured.
+
+    Parameters
+    ----------
+    psf : Tensor
+        ``(1, C, k, k)``, k odd, each summing to 1; C is the number of bands, or 1 to serve any.
+    noise_model : SignalDependentNoise
+        In image units.
+    margin : int, optional
+        Pixels of the unknown scene around the measurement; at least the PSF's radius, which is the default.
+
+    Notes
+    -----
+    ``A`` maps ``(B, C, H + 2 margin, W + 2 margin)`` to ``(B, C, H, W)``. It is a product in the Fourier domain whose wrap-around falls
+    into the margin; deepinv's own valid convolution gives the same values thirty times more slowly on a CPU.
+    """
+
+    psf: Tensor
+
+    def __init__(self, psf: Tensor, noise_model: SignalDependentNoise, margin: int | None = None) -> None:
+        super().__init__(noise_model=noise_model)
+        self.register_buffer("psf", psf)
+        self.radius = psf.shape[-1] // 2
+        self.margin = self.radius if margin is None else margin
+        if psf.ndim != 4 or psf.shape[-1] % 2 == 0 or psf.shape[-2] != psf.shape[-1]:
+            raise ValueError(f"psf has shape {tuple(psf.shape)}; expected (1, C, k, k) with odd k")
+        if self.margin < self.radius:
+            raise ValueError(f"margin is {self.margin}; it must be at least the PSF radius, {self.radius}")
+
+    def _transfer(self, kernel: Tensor, size: tuple[int, int]) -> Tensor:
+        """Fourier transform of a kernel centred on the first pixel of a grid."""
+        if size[0] < kernel.shape[-2] or size[1] < kernel.shape[-1]:
+            raise ValueError(f"an image of {size} pixels is smaller than the PSF of {tuple(kernel.shape[-2:])}")
+        grid = F.pad(kernel, (0, size[1] - kernel.shape[-1], 0, size[0] - kernel.shape[-2]))
+        return torch.fft.rfft2(grid.roll((-self.radius, -self.radius), (-2, -1)))
+
+    def _check(self, x: Tensor, least: int) -> None:
+        if x.ndim != 4 or min(x.shape[-2:]) < least or self.psf.shape[1] not in {1, x.shape[1]}:
+            raise ValueError(
+                f"an image of shape {tuple(x.shape)} does not fit: expected (B, {self.psf.shape[1]}, H, W) with sides of at least {least}"
+            )
+
+    def A(self, x: Tensor, **kwargs: Any) -> Tensor:  # noqa: N802
+        """Noise-free measurement ``(B, C, H, W)`` of a scene with margins."""
+        m, size = self.margin, (x.shape[-2], x.shape[-1])
+        self._check(x, max(2 * m + 1, 2 * self.radius + 1))
+        transfer = self._transfer(self.psf.to(x.dtype), size)
+        return torch.fft.irfft2(torch.fft.rfft2(x) * transfer, s=size)[..., m : size[0] - m, m : size[1] - m]
+
+    def A_adjoint(self, y: Tensor, **kwargs: Any) -> Tensor:  # noqa: N802
+        """Adjoint of `A`: ``(B, C, H + 2 margin, W + 2 margin)``."""
+        return self._correlate(y, self.psf)
+
+    def _correlate(self, y: Tensor, kernel: Tensor) -> Tensor:
+        self._check(y, 1)
+        x = F.pad(y, (self.margin,) * 4)
+        size = (x.shape[-2], x.shape[-1])
+        return torch.fft.irfft2(torch.fft.rfft2(x) * self._transfer(kernel.to(x.dtype), size).conj(), s=size)
+
+    def information(self, precision: Tensor) -> Tensor:
+        r"""Diagonal of :math:`A^T \Sigma^{-1} A`: the adjoint of the squared kernel applied to ``precision``.
+
+        Parameters
+        ----------
+        precision : Tensor
+            ``(B, C, H, W)`` inverse noise variances, zero where nothing was measured.
+
+        Returns
+        -------
+        Tensor
+            ``(B, C, H + 2 margin, W + 2 margin)``, not negative.
+        """
+        return self._correlate(precision, self.psf.square()).clamp(min=0)
+
+
+def stack_kernels(kernels: list[Kernel]) -> Tensor:
+    """Kernels of several bands as one ``(1, C, k, k)`` float32 tensor, padded to the largest."""
+    radius = max(k.shape[0] // 2 for k in kernels)
+    padded = [np.pad(k, radius - k.shape[0] // 2) for k in kernels]
+    return torch.from_numpy(np.stack(padded)).float()[None]
+
+
+def sensor_physics(bands: tuple[Band, ...], full_scale: float, margin: int | None = None) -> SensorPhysics:
+    """Physics of some bands of a sensor, in image units (DN minus offset, over ``full_scale``).
+
+    Parameters
+    ----------
+    bands : tuple of Band
+        Each with a noise model.
+    full_scale : float
+        DN of 1.
+    margin : int, optional
+        See `SensorPhysics`.
+    """
+    noises = [b.noise for b in bands if b.noise is not None]
+    if len(noises) != len(bands):
+        raise ValueError("a band has no noise model; estimate it from the scene first")
+    sigma0 = torch.tensor([n.sigma0 / full_scale for n in noises])
+    gain = torch.tensor([n.gain / full_scale for n in noises])
+    return SensorPhysics(stack_kernels([b.mtf.psf() for b in bands]), SignalDependentNoise(sigma0, gain), margin)
