@@ -15,7 +15,7 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
-from imaging.priors.training import read_image
+from imaging.priors.data import read_image
 from imaging.sensors import load_profile, sensor_physics
 
 

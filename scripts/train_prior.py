@@ -16,7 +16,9 @@ import torch
 from tqdm import tqdm
 
 from imaging.priors.autoencoders import LappedAutoencoder
-from imaging.priors.training import CropSampler, Trainer, TrainingSettings, read_image, statistics_batch
+from imaging.priors.data import CropSampler, read_image, statistics_batch
+from imaging.priors.recipe import TrainingSettings
+from imaging.priors.training import Trainer
 from imaging.priors.zoo import save_prior
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +20,10 @@ if TYPE_CHECKING:
     from imaging.restoration import RestoreOptions, ScenePaths, SceneResult
 
 _PATH = click.Path(path_type=Path)
+_EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
 
 
-class _Bands(click.ParamType):
+class _Bands(click.ParamType):  # type: ignore[type-arg]
     name = "LIST"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
@@ -29,7 +33,7 @@ class _Bands(click.ParamType):
             self.fail(f"{value!r} is not a list of band numbers such as 1,2", param, ctx)
 
 
-class _Noise(click.ParamType):
+class _Noise(click.ParamType):  # type: ignore[type-arg]
     name = "profile|estimate|SIGMA0,GAIN"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float] | str:
@@ -42,7 +46,7 @@ class _Noise(click.ParamType):
         return sigma0, gain
 
 
-class _Batch(click.ParamType):
+class _Batch(click.ParamType):  # type: ignore[type-arg]
     name = "auto|N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
@@ -107,19 +111,21 @@ def _paths(source: Path, output: Path | None, values: dict[str, Any]) -> ScenePa
 
 
 class _Bar:
-    """Progress on standard error with the time left."""
+    """Progress on standard error with the time left, where that is a terminal; it appears with the first iteration."""
 
     def __init__(self) -> None:
-        from tqdm import tqdm
-
-        self.bar = tqdm(total=None, unit="it", desc="restoring", file=sys.stderr, leave=False, dynamic_ncols=True)
+        self.bar: Any = None
 
     def __call__(self, done: int, total: int) -> None:
-        self.bar.total = total
+        if self.bar is None:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=total, unit="it", desc="restoring", file=sys.stderr, leave=False, dynamic_ncols=True, disable=None)
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
 
 def _summary(result: SceneResult) -> str:
@@ -162,10 +168,33 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
         click.echo(_summary(result))
 
 
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Only Python writes to standard error: libtiff prints there, past GDAL's error handling, when a disk is full."""
+    try:
+        own = sys.stderr.fileno() == 2
+    except (AttributeError, OSError, ValueError):
+        own = False
+    if not own:
+        yield
+        return
+    before, kept = sys.stderr, os.dup(2)
+    with os.fdopen(kept, "w", encoding=before.encoding, errors=before.errors, buffering=1) as stderr, open(os.devnull, "w") as nowhere:
+        before.flush()
+        os.dup2(nowhere.fileno(), 2)
+        sys.stderr = stderr
+        try:
+            yield
+        finally:
+            sys.stderr = before
+            os.dup2(kept, 2)
+
+
 def guarded(action: Any, *arguments: Any, **values: Any) -> None:
     """Run, and end with one sentence and the right exit code instead of a traceback."""
     try:
-        action(*arguments, **values)
+        with nullcontext() if values.get("verbose") else _quiet_libraries():
+            action(*arguments, **values)
     except InputError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
@@ -182,23 +211,19 @@ def guarded(action: Any, *arguments: Any, **values: Any) -> None:
         sys.exit(1)
 
 
-def _list_sensors(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        from imaging.sensors import builtin_sensors, load_profile
+def _sensors() -> None:
+    from imaging.sensors import builtin_sensors, load_profile
 
-        for name in builtin_sensors():
-            profile = load_profile(name)
-            click.echo(f"{name:14s} {profile.title} [{', '.join(b.name for b in profile.bands)}]")
-        ctx.exit()
+    for name in builtin_sensors():
+        profile = load_profile(name)
+        click.echo(f"{name:14s} {profile.title} [{', '.join(b.name for b in profile.bands)}]")
 
 
-def _list_priors(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        from imaging.priors import list_priors
+def _priors() -> None:
+    from imaging.priors import list_priors
 
-        for prior in list_priors():
-            click.echo(f"{prior.name:14s} {prior.channels} channel(s)  {prior.title}")
-        ctx.exit()
+    for prior in list_priors():
+        click.echo(f"{prior.name:14s} {prior.channels} channel(s)  {prior.title}")
 
 
 def _describe(name: str) -> None:
@@ -215,19 +240,30 @@ def _describe(name: str) -> None:
         click.echo(f"  noise {text}")
 
 
-def _describe_sensor(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
-    if value and not ctx.resilient_parsing:
-        guarded(_describe, value)
-        ctx.exit()
+def _instead(action: Callable[..., None]) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """Callback of an option that does something else than restore; a text value is the action's argument."""
+
+    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        if value and not ctx.resilient_parsing:
+            guarded(action, *([value] if isinstance(value, str) else []))
+            ctx.exit()
+
+    return callback
 
 
 @click.command(context_settings={"max_content_width": 110})
 @click.option("--input", "source", type=_PATH, required=True, help="Scene to restore, any raster GDAL reads.")
 @click.option("--output", type=_PATH, help="Restored scene; default <stem>_restored.tif beside the input.")
 @_with_options
-@click.option("--list-sensors", is_flag=True, is_eager=True, expose_value=False, callback=_list_sensors, help="Show the sensor profiles.")
-@click.option("--list-priors", is_flag=True, is_eager=True, expose_value=False, callback=_list_priors, help="Show the released priors.")
-@click.option("--describe-sensor", metavar="NAME", is_eager=True, expose_value=False, callback=_describe_sensor, help="Show one profile.")
+@click.option(
+    "--list-sensors", is_flag=True, is_eager=True, expose_value=False, callback=_instead(_sensors), help="Show the sensor profiles."
+)
+@click.option(
+    "--list-priors", is_flag=True, is_eager=True, expose_value=False, callback=_instead(_priors), help="Show the released priors."
+)
+@click.option(
+    "--describe-sensor", metavar="NAME", is_eager=True, expose_value=False, callback=_instead(_describe), help="Show one profile."
+)
 @click.version_option(__version__)
 def main(source: Path, output: Path | None, **values: Any) -> None:
     """Restore an optical satellite scene: denoise and deblur it, with a standard deviation for every pixel.

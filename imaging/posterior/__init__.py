@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from imaging.posterior.fitted import LatentPosterior, Moments
 from imaging.posterior.likelihood import SensorLikelihood
-from imaging.posterior.vble import METHODS, VBLE, FitSettings, rate_scale
+from imaging.posterior.mixture import PosteriorMixture
+from imaging.posterior.vble import METHODS, VBLE, FitSettings, lattice_room, rate_scale
 from imaging.posterior.wiener import wiener_estimate
 
-__all__ = ["METHODS", "VBLE", "FitSettings", "LatentPosterior", "Moments", "SensorLikelihood", "rate_scale", "wiener_estimate"]
+__all__ = [
+    "METHODS",
+    "VBLE",
+    "FitSettings",
+    "LatentPosterior",
+    "Moments",
+    "PosteriorMixture",
+    "SensorLikelihood",
+    "lattice_room",
+    "rate_scale",
+    "wiener_estimate",
+]

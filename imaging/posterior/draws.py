@@ -56,9 +56,9 @@ def position_key(shape: torch.Size, origins: list[tuple[int, int]], seed: int, s
 
 
 def uniform(key: Tensor, iteration: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Uniform draws in (-1/2, 1/2), one for each key; 24 bits."""
-    bits = (_mix(key ^ _scalar(iteration, 0x5EED)) >> 8) & 0xFFFFFF
-    return (bits.to(dtype) + 0.5) / float(1 << 24) - 0.5
+    """Uniform draws in (-1/2, 1/2), one for each key; 23 bits, the same in float32 and float64."""
+    bits = (_mix(key ^ _scalar(iteration, 0x5EED)) >> 9) & 0x7FFFFF
+    return (bits.to(dtype) + 0.5) / float(1 << 23) - 0.5
 
 
 def normal(key: Tensor, iteration: int, dtype: torch.dtype = torch.float32) -> Tensor:

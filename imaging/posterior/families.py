@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 LOG_WIDTH_RANGE = (math.log(1.5e-5), math.log(20.0))
@@ -26,6 +27,10 @@ class Uniform:
         """Latents from uniform ``noise`` in (-1/2, 1/2)."""
         return self.centre + self.bounded().exp() * noise
 
+    def variance(self) -> Tensor:
+        """Variance of each latent."""
+        return (2 * self.bounded()).exp() / 12
+
     def entropy(self) -> Tensor:
         """Nats of each item, ``(B,)``."""
         return self.bounded().sum((1, 2, 3))
@@ -41,6 +46,10 @@ class Dirac:
         """The point itself."""
         del noise
         return self.centre
+
+    def variance(self) -> Tensor:
+        """Zero."""
+        return torch.zeros_like(self.centre)
 
     def entropy(self) -> Tensor:
         """Zero for each item (the infinite constant is dropped)."""

@@ -9,11 +9,37 @@ import torch
 from torch import Tensor
 
 from imaging.posterior.draws import normal, position_key, uniform
-from imaging.posterior.families import Family
+from imaging.posterior.families import Dirac, Family
 from imaging.posterior.precision import decoding
 from imaging.priors.base import LatentPrior
 
 _FIRST_SAMPLE = 1_000_000  # draws of samples never repeat those of the fit
+
+
+class _Pairs:
+    """Running mean and variance of images drawn in antithetic pairs.
+
+    Half the difference of a pair is the part odd in the noise, whose mean is zero; half the sum is the even part. As mirrored images are
+    no independent draws, the usual variance of all of them would be too large by up to 1 / (2 pairs - 1).
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self.odd = self.even = torch.zeros(())
+
+    def add(self, first: Tensor, second: Tensor) -> None:
+        """Take one more pair."""
+        self.count += 1
+        first, second = first.float(), second.float()
+        self.odd = self.odd + (((first - second) / 2).square() - self.odd) / self.count
+        middle = (first + second) / 2
+        delta = middle - self.mean
+        self.mean = self.mean + delta / self.count
+        self.even = self.even + delta * (middle - self.mean)
+
+    def variance(self) -> Tensor:
+        """Unbiased variance of one image; of its odd part only for a single pair."""
+        return self.odd + self.even / max(1, self.count - 1)
 
 
 class Moments(NamedTuple):
@@ -93,9 +119,11 @@ class LatentPosterior:
     def image_factor(self, decoder_variance: Tensor) -> Tensor:
         r"""Optimal factor of the decoder's standard deviation given the measurement.
 
-        .. math:: b^2 = \lambda / (\lambda + E_z[\sigma_\theta^2]\, g)
+        .. math:: b^2 = \lambda / (\lambda + \sigma_\theta(z)^2\, g)
 
-        with ``g`` the `information`: the minimiser of the VBLE-xz objective in closed form, 1 where nothing was measured.
+        with ``g`` the `information`: the minimiser of the VBLE-xz objective in closed form, 1 where nothing was measured. It follows the
+        latents, so that moments and samples are those of one density; a factor common to all z has the same form with
+        :math:`E_z[\sigma_\theta^2]` and a larger objective.
         """
         if self.information is None:
             raise ValueError("this posterior has no image-space part")
@@ -105,24 +133,32 @@ class LatentPosterior:
     def moments(self, samples: int = 32) -> Moments:
         """Mean and standard deviation from antithetic latent samples; the image-space variance is added in closed form.
 
-        Var[x] = Var_z[g(z)] + E_z[b^2 sigma_theta(z)^2], which needs far fewer samples than drawing x.
+        Var[x] = Var_z[g(z)] + E_z[b^2 sigma_theta(z)^2], which needs far fewer samples than drawing x. Where the decoder has a linear
+        part, that part's sampled variance is replaced by its exact value (a control variate), so that few samples suffice.
+
+        Parameters
+        ----------
+        samples : int
+            Rounded up to whole pairs; a point needs one pair only, whatever is asked for.
         """
-        mean = square = decoder = torch.zeros(())
-        for k in range(samples):
-            x, variance = self._decode(self._latent_draw(k))
-            x = x.float()
-            if k == 0:
-                mean, square, decoder = x, torch.zeros_like(x), torch.zeros_like(x)
-            else:
-                delta = x - mean
-                mean = mean + delta / (k + 1)
-                square = square + delta * (x - mean)
-            if variance is not None:
-                decoder = decoder + variance.float() / samples
-        total = square / max(1, samples - 1)
-        if self.information is not None:
-            total = total + self.image_factor(decoder).square() * decoder
-        return Moments(mean, total.sqrt())
+        pairs = 1 if isinstance(self.family, Dirac) else -(-samples // 2)
+        total, linear, image = _Pairs(), _Pairs(), torch.zeros(())
+        for k in range(pairs):
+            draws = [self._latent_draw(2 * k + i) for i in range(2)]
+            decoded = [self._decode(z) for z in draws]
+            total.add(decoded[0][0], decoded[1][0])
+            for _, variance in decoded:
+                if variance is not None:
+                    image = image + (self.image_factor(variance).square() * variance).float() / (2 * pairs)
+            parts = [self.prior.linear(z - self.family.centre) for z in draws]
+            if parts[0] is not None and parts[1] is not None:
+                linear.add(self.frame.crop(parts[0]) / self.rate_scale, self.frame.crop(parts[1]) / self.rate_scale)
+        spread = total.variance()
+        exact = self.prior.linear_variance(self.family.variance())
+        if exact is not None:
+            exact = self.frame.crop(exact) / self.rate_scale.square()
+            spread = torch.maximum(exact + spread - linear.variance(), 0.25 * exact)
+        return Moments(total.mean, (spread + image).sqrt())
 
     def mean(self, samples: int = 32) -> Tensor:
         """Posterior mean ``(B, C, H, W)``."""

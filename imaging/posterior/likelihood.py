@@ -68,4 +68,12 @@ class SensorLikelihood(DataFidelity):  # type: ignore[misc]
         nats = (y - signal).square() / (2 * variance) + 0.5 * torch.log(variance) + 0.5 * math.log(2 * math.pi)
         if mask is not None:
             nats = nats * mask
-        return nats.sum((1, 2, 3))
+        total: Tensor = nats.sum((1, 2, 3))
+        return total
+
+    @torch.enable_grad()
+    def grad(self, x: Tensor, y: Tensor, physics: Physics, *args: Any, mask: Tensor | None = None, **kwargs: Any) -> Tensor:
+        """Gradient of `fn` with respect to the scene, ``(B, C, H, W)``; deepinv's own asks for a distance that does not know the signal."""
+        x = x.detach().requires_grad_()
+        gradient: Tensor = torch.autograd.grad(self.fn(x, y, physics, mask=mask).sum(), x)[0]
+        return gradient

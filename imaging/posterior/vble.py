@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imaging.posterior.draws import position_key, uniform
-from imaging.posterior.families import Dirac, Family, Uniform
+from imaging.posterior.families import LOG_WIDTH_RANGE, Dirac, Family, Uniform
 from imaging.posterior.fitted import Frame, LatentPosterior, Moments
 from imaging.posterior.likelihood import SensorLikelihood, noise_variance
+from imaging.posterior.mixture import PosteriorMixture
 from imaging.posterior.precision import decoding
 from imaging.posterior.wiener import wiener_estimate
 from imaging.priors.base import LatentPrior
@@ -24,6 +25,8 @@ from imaging.sensors.physics import SensorPhysics
 
 Origins = list[tuple[int, int]]
 METHODS = ("vble-xz", "vble", "map")
+_SHIFTS = ((0, 0), (1, 1), (0, 1), (1, 0))
+"""Placements of the latent lattice, in halves of its stride, down and right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +38,7 @@ class FitSettings:
     method : {"vble-xz", "vble", "map"}
         Posterior in latent and image space, in latent space only, or a point.
     iterations : int
-        Steps of Adam with a cosine schedule; each costs one decoder pass and its gradient.
+        Steps of Adam with a cosine schedule for each lattice; each costs one decoder pass and its gradient.
     learning_rate : float
         Peak rate, in quantisation steps.
     weight : float
@@ -43,6 +46,8 @@ class FitSettings:
     rate_ratio : float
         The rate scale is chosen so that the prior's decoder deviation is this many times the noise deviation at the mean signal.
         Larger values regularise less.
+    lattices : int
+        Shifted placements of the latent lattice, 1 to 4; each is fitted on its own and the posterior is their mixture.
     samples : int
         Latent samples behind mean and standard deviation.
     precision : {"auto", "float32", "bfloat16"}
@@ -50,10 +55,11 @@ class FitSettings:
     """
 
     method: str = "vble-xz"
-    iterations: int = 100
+    iterations: int = 50
     learning_rate: float = 0.1
     weight: float = 1.0
     rate_ratio: float = 1.4
+    lattices: int = 2
     samples: int = 32
     precision: str = "auto"
 
@@ -63,8 +69,15 @@ class FitSettings:
         for name in ("iterations", "samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 1 <= self.lattices <= len(_SHIFTS):
+            raise ValueError(f"lattices is {self.lattices}; it must be from 1 to {len(_SHIFTS)}")
         if self.precision not in {"auto", "float32", "bfloat16"}:
             raise ValueError(f"precision is {self.precision!r}; accepted are auto, float32, bfloat16")
+
+
+def lattice_room(prior: LatentPrior) -> int:
+    """Pixels that a canvas keeps free for shifting the latent lattice: half its stride."""
+    return prior.stride // 2
 
 
 def rate_scale(prior: LatentPrior, noise_deviation: float, brightest: float, ratio: float = 1.4) -> float:
@@ -87,12 +100,24 @@ def rate_scale(prior: LatentPrior, noise_deviation: float, brightest: float, rat
     return min(prior.gamma / (ratio * noise_deviation), 1.5 / max(brightest, 1e-3))
 
 
+def signal_levels(y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and 99 % quantile of the valid values of each item of ``(B, C, H, W)``, both ``(B,)``; zero where there are none."""
+    means, highs = [], []
+    for k, item in enumerate(y):
+        values = item.flatten() if mask is None else item[mask.expand_as(y)[k] > 0]
+        values = values if len(values) else item.new_zeros(1)
+        means.append(values.mean())
+        highs.append(values.kthvalue(math.ceil(0.99 * len(values))).values)
+    return torch.stack(means), torch.stack(highs)
+
+
 class VBLE(Reconstructor):  # type: ignore[misc]
     r"""Posterior of a scene by variational inference in the latent space of a compressive autoencoder.
 
     Minimises, in nats, :math:`E_q[-\log p(y\mid x)] + \lambda\,KL(q(z,h)\,\|\,p(z,h))` over independent uniform densities of the main and
     hyper latents. With ``method="vble-xz"`` the image given the latents has its own variance, whose optimum is known in closed form;
-    ``"map"`` shrinks the densities to points. An instance holds settings only: fits may run in parallel.
+    ``"map"`` shrinks the densities to points and keeps the image-space part where the physics is a `SensorPhysics`. An instance holds
+    settings only: fits may run in parallel.
 
     Parameters
     ----------
@@ -118,14 +143,15 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         self.settings = settings or FitSettings()
         self.likelihood = SensorLikelihood()
 
-    def _frame(self, height: int, width: int) -> Frame:
-        """Margins that make a scene a canvas: the decoder's border, then up to a multiple of the hyper stride."""
-        border, stride = self.prior.border, self.prior.hyper_stride
+    def _frame(self, height: int, width: int, border: int, lattice: int) -> Frame:
+        """Margins that make a scene a canvas of one lattice: border, room for the shift, up to a multiple of the hyper stride."""
+        room = lattice_room(self.prior)
 
-        def split(n: int) -> tuple[int, int]:
-            return border, -(n + 2 * border) % stride + border
+        def split(n: int, shift: int) -> tuple[int, int]:
+            before = border + shift * room
+            return before, -(n + 2 * border + room) % self.prior.hyper_stride + 2 * border + room - before
 
-        (top, bottom), (left, right) = split(height), split(width)
+        (top, bottom), (left, right) = (split(n, s) for n, s in zip((height, width), _SHIFTS[lattice], strict=True))
         return Frame(top, left, bottom, right)
 
     @torch.no_grad()
@@ -134,6 +160,20 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         with decoding(x, self.settings.precision):
             latents = self.prior.encode(canvas)
         return latents.z.to(x.dtype), latents.h.to(x.dtype)
+
+    def _levels_and_scales(
+        self, y: Tensor, physics: Physics, mask: Tensor | None, level: float | Tensor | None, scale: float | Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean signal and rate scale of each item, ``(B,)``, from its measurement where they are not given."""
+        if level is None or scale is None:
+            mean, high = signal_levels(y, mask)
+            level = mean if level is None else level
+        levels = torch.as_tensor(level, dtype=y.dtype, device=y.device).reshape(-1).expand(len(y)).clamp(min=1e-3)
+        if scale is None:
+            deviations = noise_variance(physics, levels.reshape(-1, 1, 1, 1).expand_as(y)).mean((1, 2, 3)).sqrt()
+            ratio = self.settings.rate_ratio
+            scale = torch.tensor([rate_scale(self.prior, float(d), float(h), ratio) for d, h in zip(deviations, high, strict=True)])
+        return levels, torch.as_tensor(scale, dtype=y.dtype, device=y.device).reshape(-1).expand(len(y))
 
     def _families(self, z: Tensor, h: Tensor) -> tuple[Family, Family, list[Tensor]]:
         if self.settings.method == "map":
@@ -156,7 +196,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
     @torch.enable_grad()
     def fit(
         self, y: Tensor, physics: Physics, *, mask: Tensor | None = None, x_init: Tensor | None = None, scale: float | Tensor | None = None,
-        level: float | None = None, origins: Origins | None = None, whole_canvas: bool = False, seed: int = 0,
+        level: float | Tensor | None = None, origins: Origins | None = None, border: int | None = None, lattice: int = 0, seed: int = 0,
         progress: Callable[[int], None] | None = None,
     ) -> LatentPosterior:  # fmt: skip
         """Fit the posterior of a batch of measurements; nothing is kept on the object.
@@ -168,17 +208,20 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         physics : deepinv LinearPhysics
             Its noise model gives the likelihood.
         mask : Tensor, optional
-            One where ``y`` is valid, broadcastable to ``y``.
+            One where ``y`` is valid, broadcastable to ``y``. Other values must be finite; only the first estimate sees them.
         x_init : Tensor, optional
             First estimate with the scene's margins; by default a Wiener estimate.
         scale : float or (B,) Tensor, optional
-            Rate scale; by default from the noise, see `rate_scale`.
-        level : float, optional
-            Mean signal; by default of ``y``.
+            Rate scale; by default from each item's noise, see `rate_scale`.
+        level : float or (B,) Tensor, optional
+            Mean signal; by default of each item of ``y``.
         origins : list of (int, int), optional
             Absolute latent row and column of each item, which the random draws depend on.
-        whole_canvas : bool
-            The scene with its margins already is a canvas: sides are multiples of the hyper stride and the prior's border is unobserved.
+        border : int, optional
+            Pixels to add around the scene because the decoder is incomplete there; by default the prior's border. 0 when the scene has
+            unobserved pixels of its own.
+        lattice : int
+            Placement of the latent lattice, 0 to 3.
         seed : int
             Of all draws.
         progress : callable, optional
@@ -188,24 +231,26 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         ------
         RuntimeError
             Under ``torch.inference_mode()``.
+        TypeError
+            For ``method="vble-xz"`` when the physics is no `SensorPhysics`, or a noise model without a likelihood.
+        ValueError
+            When the scene's channels are not the prior's.
         """
         if torch.is_inference_mode_enabled():
             raise RuntimeError("a fit needs gradients; call it outside torch.inference_mode() (torch.no_grad() is fine)")
+        if self.settings.method == "vble-xz" and not isinstance(physics, SensorPhysics):
+            raise TypeError(f"the image-space part needs a SensorPhysics, not {type(physics).__name__}; use method='vble'")
         y = y.detach()
-        valid = y if mask is None else y[mask.expand_as(y) > 0]
-        mean = float(valid.mean()) if level is None else level
-        start = (wiener_estimate(y, physics, max(mean, 1e-3)) if x_init is None else x_init).detach()
-        if scale is None:
-            deviation = float(noise_variance(physics, torch.full_like(y[:1], mean)).mean().sqrt())
-            scale = rate_scale(
-                self.prior, deviation, float(valid.quantile(0.99)) if valid.numel() < 1 << 24 else 1.0, self.settings.rate_ratio
-            )
-        scales = torch.as_tensor(scale, dtype=y.dtype, device=y.device).reshape(-1, 1, 1, 1).expand(len(y), 1, 1, 1)
-        frame = Frame(0, 0, 0, 0) if whole_canvas else self._frame(*start.shape[-2:])
+        levels, scales = self._levels_and_scales(y, physics, mask, level, scale)
+        scales = scales.reshape(-1, 1, 1, 1)
+        start = (wiener_estimate(y, physics, levels) if x_init is None else x_init).detach()
+        if start.shape[1] != self.prior.channels:
+            raise ValueError(f"the scene has {start.shape[1]} channels, the prior {self.prior.channels}")
+        frame = self._frame(start.shape[-2], start.shape[-1], self.prior.border if border is None else border, lattice)
         places = origins or [(0, 0)] * len(y)
         z, h = self._start(start, frame, scales)
         family, objective = self._optimise(z, h, y, physics, mask, frame, scales, places, seed, progress)
-        information = self._information(family, y, physics, mask, frame, scales) if self.settings.method != "vble" else None
+        information = self._information(family, y, physics, mask, frame, scales)
         return LatentPosterior(
             self.prior, family, scales, information, self.settings.weight, frame, places, seed, objective, self.settings.precision
         )
@@ -222,16 +267,19 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         )
         first, second, parameters = self._families(z.requires_grad_(), h.requires_grad_())
         optimizer = torch.optim.Adam(parameters, lr=s.learning_rate)
-        pixels = z.shape[-2] * z.shape[-1] * self.prior.stride**2
+        height, width = (n * self.prior.stride for n in z.shape[-2:])
+        pixels = (height - frame.top - frame.bottom) * (width - frame.left - frame.right)
         history = []
         for k in range(s.iterations):
             optimizer.param_groups[0]["lr"] = s.learning_rate * (0.5 * (1 + math.cos(math.pi * k / s.iterations)) + 0.02)
             noise = (uniform(keys[0], k, z.dtype), uniform(keys[1], k, h.dtype))
             loss = self._loss((first, second), noise, y, physics, mask, frame, scale)
-            gradients = torch.autograd.grad(loss.sum(), parameters)
+            gradients = torch.autograd.grad(loss.sum(), parameters, materialize_grads=True)
             for p, g in zip(parameters, gradients, strict=True):
                 p.grad = g
             optimizer.step()
+            for log_width in parameters[2:]:  # beyond the bounds there is no gradient that leads back
+                log_width.data.clamp_(*LOG_WIDTH_RANGE)
             history.append(loss.detach() / pixels)
             if progress is not None:
                 progress(k + 1)
@@ -239,23 +287,27 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         return fitted, torch.stack(history)
 
     @torch.no_grad()
-    def _information(self, family: Family, y: Tensor, physics: Physics, mask: Tensor | None, frame: Frame, scale: Tensor) -> Tensor:
-        """Diagonal of A^T Sigma^-1 A at the fitted scene."""
-        if not isinstance(physics, SensorPhysics):
-            raise TypeError(f"the image-space part needs a SensorPhysics, not {type(physics).__name__}; use method='vble'")
+    def _information(self, family: Family, y: Tensor, physics: Physics, mask: Tensor | None, frame: Frame, scale: Tensor) -> Tensor | None:
+        """Diagonal of A^T Sigma^-1 A at the fitted scene, where the image-space part is wanted and known."""
+        if self.settings.method == "vble" or not isinstance(physics, SensorPhysics):
+            return None
         with decoding(y, self.settings.precision):
             x = frame.crop(self.prior.decode(family.centre)).to(y.dtype) / scale
         precision = 1 / noise_variance(physics, physics.A(x))
         return physics.information(precision if mask is None else precision * mask)
 
+    def fit_mixture(self, y: Tensor, physics: Physics, *, seed: int = 0, **kwargs: Any) -> PosteriorMixture:
+        """Fit each of ``settings.lattices`` placements of the latent lattice; arguments as in `fit`."""
+        return PosteriorMixture(tuple(self.fit(y, physics, lattice=k, seed=4 * seed + k, **kwargs) for k in range(self.settings.lattices)))
+
     def posterior_moments(self, y: Tensor, physics: Physics, **kwargs: Any) -> Moments:
         """Fit, then posterior mean and standard deviation of the measured region and its margins."""
-        return self.fit(y, physics, **kwargs).moments(self.settings.samples)
+        return self.fit_mixture(y, physics, **kwargs).moments(self.settings.samples)
 
     def sample(self, y: Tensor, physics: Physics, n: int = 1, *, seed: int = 0) -> Tensor:
         """Fit, then ``n`` posterior samples ``(n, B, C, H, W)``."""
-        return self.fit(y, physics, seed=seed).sample(n)
+        return self.fit_mixture(y, physics, seed=seed).sample(n)
 
     def forward(self, y: Tensor, physics: Physics, x_init: Tensor | None = None, seed: int | None = None, **kwargs: Any) -> Tensor:
         """Posterior mean, the shape of the scene; usable under ``deepinv.test``."""
-        return self.fit(y, physics, x_init=x_init, seed=seed or 0).mean(self.settings.samples)
+        return self.fit_mixture(y, physics, x_init=x_init, seed=seed or 0).mean(self.settings.samples)

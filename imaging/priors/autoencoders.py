@@ -29,7 +29,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, width, H, W)`` to the same shape."""
-        return x + self.second(F.gelu(self.first(x)))
+        out: Tensor = x + self.second(F.gelu(self.first(x)))
+        return out
 
 
 def _zero(conv: nn.Conv2d, bias: float = 0.0) -> nn.Conv2d:
@@ -193,7 +194,18 @@ class LappedAutoencoder(LatentPrior):
         """Mean of p(x | z); float32 in the linear part even under autocast."""
         with torch.autocast(z.device.type, enabled=False):
             linear = F.pixel_shuffle(self.synthesis(z), _BLOCK)
-        return (linear + 2 * self.decoder(self._relative(z))) / self.gain
+        image: Tensor = (linear + 2 * self.decoder(self._relative(z))) / self.gain
+        return image
+
+    def linear(self, z: Tensor) -> Tensor:
+        """Inverse lapped transform of the latents alone, float32 even under autocast."""
+        with torch.autocast(z.device.type, enabled=False):
+            return F.pixel_shuffle(self.synthesis(z), _BLOCK) / self.gain
+
+    def linear_variance(self, variance: Tensor) -> Tensor:
+        """Variance of `linear` for independent latents."""
+        weight = self.synthesis.weight.to(variance.dtype).square()
+        return F.pixel_shuffle(F.conv2d(variance, weight, padding=1), _BLOCK) / self.gain**2
 
     def decode_std(self, z: Tensor) -> Tensor:
         """Standard deviation of p(x | z), at least 2e-4."""

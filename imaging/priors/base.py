@@ -59,6 +59,14 @@ class LatentPrior(nn.Module, ABC):
     def log_prob(self, z: Tensor, h: Tensor) -> Tensor:
         """``log p(z | h) + log p(h)`` of each item, ``(B,)``, nats; both densities are convolved with a unit uniform."""
 
+    def linear(self, z: Tensor) -> Tensor | None:
+        """Linear part of `decode`, ``(B, C, H, W)``; None for a decoder without one."""
+        return None
+
+    def linear_variance(self, variance: Tensor) -> Tensor | None:
+        """Variance of the linear part of each pixel for independent latents of the given variances, in closed form."""
+        return None
+
     @torch.no_grad()
     def receptive_field(self, size: int = 256) -> int:
         """Reach of one latent in the decoded image, in pixels on each side, measured by perturbing it.
@@ -77,8 +85,8 @@ class LatentPrior(nn.Module, ABC):
         middle = z.shape[-1] // 2
         changed = z.clone()
         changed[..., middle, middle] += 1.0
-        difference = (self.decode(changed) - self.decode(z)).abs().amax((0, 1, 2))
+        difference = (self.decode(changed) - self.decode(z)).abs().amax((0, 1))
         self.train(was_training)
-        columns = torch.nonzero(difference > 1e-6 * difference.max()).flatten()
-        centre = middle * self.stride
-        return int(max(centre - int(columns.min()), int(columns.max()) - (centre + self.stride - 1)))
+        reached = torch.nonzero(difference > 1e-6 * difference.max())
+        first = middle * self.stride
+        return int(torch.maximum(first - reached, reached - (first + self.stride - 1)).max())

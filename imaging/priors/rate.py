@@ -52,7 +52,8 @@ def log_uniform_gaussian(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
         s = scale.to(dtype).clamp(min=SCALE_BOUND)
         upper = torch.special.log_ndtr((0.5 - v) / s)
         lower = torch.special.log_ndtr((-0.5 - v) / s)
-        return upper + _log1mexp(lower - upper)
+        nats: Tensor = upper + _log1mexp(lower - upper)
+        return nats
 
 
 def log_bottleneck(bottleneck: EntropyBottleneck, h: Tensor) -> Tensor:

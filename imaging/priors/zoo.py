@@ -67,7 +67,10 @@ def prior_info(folder: Path) -> PriorInfo:
     release = recipe.get("release")
     if not isinstance(release, dict) or "sha256" not in release:
         raise InputError(f"{folder}/recipe.toml has no [release] sha256: the model has not been released by scripts/train_prior.py")
-    return PriorInfo(recipe["name"], recipe.get("title", ""), recipe["model"]["channels"], release["sha256"], folder)
+    model = recipe.get("model")
+    if not isinstance(recipe.get("name"), str) or not isinstance(model, dict) or not isinstance(model.get("channels"), int):
+        raise InputError(f"{folder}/recipe.toml lacks a name or the number of channels in [model]")
+    return PriorInfo(recipe["name"], str(recipe.get("title", "")), model["channels"], str(release["sha256"]), folder)
 
 
 def list_priors() -> list[PriorInfo]:
@@ -108,8 +111,9 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu") ->
     """
     info = find_prior(name)
     recipe = _recipe(info.folder)
-    if recipe.get("family") not in FAMILIES:
-        raise InputError(f"{info.folder}: family is {recipe.get('family')!r}; accepted are {', '.join(FAMILIES)}")
+    family = FAMILIES.get(str(recipe.get("family")))
+    if family is None:
+        raise InputError(f"{info.folder}/recipe.toml: family is {recipe.get('family')!r}; accepted are {', '.join(FAMILIES)}")
     path = info.folder / "weights.safetensors"
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -121,7 +125,10 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu") ->
         state = {k: v.float() for k, v in load_file(path).items()}
     except SafetensorError as error:
         raise InputError(f"{path} is not a safetensors file") from error
-    model = FAMILIES[recipe["family"]](**recipe["model"])
+    try:
+        model = family(**recipe["model"])
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise InputError(f"{info.folder}/recipe.toml: no model can be built from [model] ({error})") from error
     wanted = {k: v for k, v in model.state_dict().items() if not k.endswith(_BITSTREAM_ONLY)}
     wrong = sorted(set(wanted) ^ set(state)) or sorted(k for k in wanted if wanted[k].shape != state[k].shape)
     if wrong:
@@ -152,7 +159,7 @@ def save_prior(model: LappedAutoencoder, folder: Path, recipe: str, notes: dict[
     save_file(state, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     lines = [f'sha256 = "{digest}"', f"parameters = {sum(p.numel() for p in model.parameters())}"]
-    lines += [f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v:g}" for k, v in (notes or {}).items()]
+    lines += [f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v}" for k, v in (notes or {}).items()]
     text = recipe.split("\n[release]")[0].rstrip()
     (folder / "recipe.toml").write_text(text + "\n\n[release]\n" + "\n".join(lines) + "\n", encoding="utf-8")
     return digest

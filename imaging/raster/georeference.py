@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import mmap
+from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape, quoteattr
 
 from rasterio.enums import ColorInterp
 
 from imaging.raster.scene import Scene
 
-_NOT_COPIED = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "RPC", "COLOR_PROFILE", "TIFF"}
-_PER_FILE = ("AREA_OR_POINT",)
+_NOT_COPIED = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "COLOR_PROFILE", "TIFF"}
+_RESERVED = "IMAGING_RESERVED"
 
 
 def creation_profile(scene: Scene) -> dict[str, Any]:
@@ -44,9 +47,9 @@ def copy_metadata(scene: Scene, target: Any, bands: tuple[int, ...], *, values: 
     """
     source = scene.source
     target.update_tags(**source.tags())
-    for space in source.tag_namespaces():
-        if space and not space.startswith("xml:") and space not in _NOT_COPIED:
-            target.update_tags(ns=space, **source.tags(ns=space))
+    items = _namespaced_items(scene, bands)
+    if items:
+        target.update_tags(**{_RESERVED: "x" * len(items)})
     for out, band in enumerate(bands, start=1):
         tags = {k: v for k, v in source.tags(band).items() if not k.startswith("STATISTICS_")}
         if tags:
@@ -62,3 +65,30 @@ def copy_metadata(scene: Scene, target: Any, bands: tuple[int, ...], *, values: 
     else:
         target.scales = [source.scales[b - 1] for b in bands]
         target.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (len(bands) - 1)
+
+
+def _namespaced_items(scene: Scene, bands: tuple[int, ...]) -> bytes:
+    """The tags in namespaces of their own, of the file and its bands, as GDAL writes them into a TIFF; values are escaped twice there."""
+    items = []
+    for sample, band in enumerate((0, *bands), start=-1):
+        place = f' sample="{sample}"' if band else ""
+        for space in scene.source.tag_namespaces(band):
+            if space and not space.startswith("xml:") and space not in _NOT_COPIED:
+                tags = scene.source.tags(band, ns=space).items()
+                items += [f"<Item name={quoteattr(k)}{place} domain={quoteattr(space)}>{escape(escape(v))}</Item>" for k, v in tags]
+    return "".join(items).encode()
+
+
+def copy_namespaces(scene: Scene, path: Path, bands: tuple[int, ...]) -> None:
+    """Put tags in namespaces where `copy_metadata` kept room for them, after the file has become a COG.
+
+    GDAL's COG driver takes over the unnamed namespace only (with ``COPY_SRC_MDD=YES`` others too, but then it forgets the bands' tags), and
+    changing tags through GDAL afterwards breaks the layout.
+    """
+    items = _namespaced_items(scene, bands)
+    if not items:
+        return
+    room = f'<Item name="{_RESERVED}">{"x" * len(items)}</Item>'.encode()
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
+        at = content.find(room)
+        content[at : at + len(room)] = items.ljust(len(room))

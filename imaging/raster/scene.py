@@ -31,6 +31,11 @@ def gdal() -> Iterator[None]:
         yield
 
 
+def one_line(error: Exception) -> str:
+    """The first line of what a library says, for use within a sentence."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 @dataclass(frozen=True)
 class Area:
     """A rectangle of pixels, which may reach beyond the scene."""
@@ -88,18 +93,21 @@ class Scene:
 
     @staticmethod
     def _open(path: Path) -> Any:
-        if path.is_dir():
-            rasters = sorted(p.name for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-            if rasters:
-                raise InputError(f"{path} is a folder; restoring folders is not available yet, give one raster such as {path / rasters[0]}")
-            raise InputError(f"{path} is a folder without rasters; give a raster file such as scene.tif")
-        if not path.exists():
-            raise InputError(f"{path} does not exist")
         try:
+            if path.is_dir():
+                rasters = sorted(p.name for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+                if rasters:
+                    example = path / rasters[0]
+                    raise InputError(f"{path} is a folder; restoring folders is not available yet, give one raster such as {example}")
+                raise InputError(f"{path} is a folder without rasters; give a raster file such as scene.tif")
+            if not path.exists():
+                raise InputError(f"{path} does not exist")
             with gdal():
                 return rasterio.open(path)
         except RasterioError as error:
-            raise InputError(f"{path} is not a raster that can be read ({str(error).splitlines()[0]})") from error
+            raise InputError(f"{path} is not a raster that can be read ({one_line(error)})") from error
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror})") from error
 
     def _check(self) -> None:
         source = self.source
@@ -112,6 +120,8 @@ class Scene:
                 raise InputError(f"{self.path} holds complex numbers ({dtype}); give its intensity")
             if dtype not in DTYPES:
                 raise InputError(f"{self.path} holds {dtype}; accepted are {', '.join(DTYPES)}")
+        if len(set(source.dtypes)) > 1:
+            raise InputError(f"{self.path} holds bands of several types ({', '.join(source.dtypes)}); convert them to one")
 
     def _has_colormap(self) -> bool:
         try:
@@ -151,6 +161,20 @@ class Scene:
     def dtype(self) -> np.dtype[Any]:
         """Stored type of the bands to restore."""
         return np.dtype(self.source.dtypes[self.bands[0] - 1])
+
+    @property
+    def nodata(self) -> float | None:
+        """The nodata value of the bands to restore; None also where their type cannot hold what the file names."""
+        value = self.source.nodatavals[self.bands[0] - 1]
+        if value is None or self.dtype.kind == "f":
+            return value if value is None or not np.isfinite(value) or abs(value) <= np.finfo(self.dtype).max else None
+        info = np.iinfo(self.dtype)
+        return value if info.min <= value <= info.max and value == int(value) else None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files the scene consists of."""
+        return tuple(Path(f) for f in self.source.files)
 
     @property
     def descriptions(self) -> tuple[str | None, ...]:

@@ -31,7 +31,9 @@ class TilePlan:
     side : int
         Of a core area, a multiple of 32.
     margin : int
-        Unknown scene that each window adds around what is measured, a multiple of 8; the lattice starts at ``-margin``.
+        Unknown scene that each window adds around what is measured; the lattice starts at ``-margin``.
+    room : int
+        Pixels at the lower and right end of each window that are kept free for shifting the latent lattice.
     halo : int
         Measured pixels around a core that take part in its fit.
     """
@@ -40,6 +42,7 @@ class TilePlan:
     width: int
     side: int
     margin: int
+    room: int
     halo: int
 
     def __post_init__(self) -> None:
@@ -51,11 +54,16 @@ class TilePlan:
         low = max(0, start - self.halo) - self.margin
         high = min(size, end + self.halo) + self.margin
         first = (low + self.margin) // STEP * STEP - self.margin
-        return first, -(-(high - first) // STEP) * STEP
+        return first, -(-(high + self.room - first) // STEP) * STEP
+
+    def measured(self, tile: Tile) -> Area:
+        """Pixels whose measurement takes part in a tile's fit; they may reach beyond the scene."""
+        window, lost = tile.window, 2 * self.margin + self.room
+        return Area(window.row + self.margin, window.column + self.margin, window.height - lost, window.width - lost)
 
     def tiles(self) -> list[Tile]:
         """All tiles, row by row. A remainder thinner than half a core joins its neighbour."""
-        found = []
+        found: list[Tile] = []
         for r0, r1 in _cuts(self.height, self.side):
             top, height = self._span(r0, r1, self.height)
             for c0, c1 in _cuts(self.width, self.side):

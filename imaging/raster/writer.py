@@ -16,15 +16,17 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # what rasterio.shutil raises; no public name
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from imaging.errors import InputError, WorkError
-from imaging.raster.georeference import copy_metadata, creation_profile
-from imaging.raster.scene import Scene, gdal
+from imaging.raster.georeference import copy_metadata, copy_namespaces, creation_profile
+from imaging.raster.scene import Scene, gdal, one_line
 from imaging.raster.tiles import Tile
 
 Arrays = dict[str, NDArray[Any]]
+_SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 
 @contextmanager
@@ -32,19 +34,20 @@ def disk_errors(folder: Path) -> Iterator[None]:
     """Turn what a full or read-only disk raises into one sentence."""
     try:
         yield
+    except (RasterioError, CPLE_BaseError) as error:  # before OSError, which RasterioIOError is without an errno
+        reason = one_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+        raise InputError(f"writing to {folder} failed, its disk may be full ({reason})") from error
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise InputError(f"the disk of {folder} is full; free some space or choose another --output") from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EINVAL}:
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EINVAL}:
             raise InputError(f"the output folder {folder} cannot be written to ({error.strerror})") from error
         raise
-    except RasterioError as error:
-        raise InputError(f"writing to {folder} failed, its disk may be full ({str(error).splitlines()[0]})") from error
 
 
 @dataclass
 class TileStore:
-    """Finished tiles of one run, one file each, written atomically.
+    """Finished tiles of one run, one file each, written atomically, and the place where outputs are assembled.
 
     Parameters
     ----------
@@ -52,26 +55,49 @@ class TileStore:
         The output whose run this is; the folder is ``.<name>.partial`` beside it.
     fingerprint : dict
         What must be equal for a run to be continued.
+    outputs : tuple of Path
+        All outputs. Those in another folder, perhaps on another disk, are assembled in a hidden folder of their own beside their place.
     """
 
     target: Path
     fingerprint: dict[str, Any]
+    outputs: tuple[Path, ...] = ()
     folder: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        self.folder = self.target.parent / f".{self.target.name}.partial"
+        self.folder = self.beside(self.target)
+
+    def beside(self, output: Path) -> Path:
+        """Hidden folder on the disk of an output."""
+        named = self.target if output.parent == self.target.parent else output
+        return named.parent / f".{named.name}.partial"
+
+    @property
+    def _folders(self) -> list[Path]:
+        return list(dict.fromkeys([self.folder, *map(self.beside, self.outputs)]))
 
     def open(self, *, resume: bool) -> None:
         """Start afresh, or take over the finished tiles of an interrupted run with the same settings."""
         text = json.dumps(self.fingerprint, sort_keys=True)
+        run = self.folder / "run.json"
         with disk_errors(self.target.parent):
-            if resume and (self.folder / "run.json").exists():
-                if (self.folder / "run.json").read_text() != text:
+            if resume and run.exists():
+                if run.read_text() != text:
                     raise InputError(f"{self.target} was begun with other settings or another input; run without --resume to start afresh")
-                return
-            self.discard()
-            self.folder.mkdir()
-            self._write("run.json", lambda p: p.write_text(text))
+            else:
+                self.discard()
+        begun = run.exists()
+        try:
+            for folder in self._folders:
+                with disk_errors(folder.parent):
+                    folder.mkdir(exist_ok=True)
+            if not begun:
+                with disk_errors(self.target.parent):
+                    self._write("run.json", lambda p: p.write_text(text))
+        except BaseException:
+            if not begun:
+                self.discard()
+            raise
 
     def _write(self, name: str, write: Any) -> None:
         temporary = self.folder / f"{name}.tmp"
@@ -103,8 +129,9 @@ class TileStore:
             return np.asarray(stored[name])
 
     def discard(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the hidden folders."""
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -148,8 +175,8 @@ class Product:
 
 
 def write_product(scene: Scene, product: Product, tiles: list[Tile], store: TileStore) -> Path:
-    """Assemble finished tiles into a COG inside the store's folder, ready to be moved to its place; returns its path."""
-    plain, cog = (store.folder / f"{product.array}.{kind}.tif" for kind in ("plain", "cog"))
+    """Assemble finished tiles into a COG in a hidden folder, ready to be moved to its place; returns its path."""
+    plain, cog = (store.beside(product.path) / f"{product.array}.{kind}.tif" for kind in ("plain", "cog"))
     profile = creation_profile(scene) | {
         "driver": "GTiff", "dtype": product.dtype, "count": len(product.bands) + len(product.passed), "tiled": True,
         "blockxsize": 256, "blockysize": 256, "compress": "deflate", "zlevel": 1, "bigtiff": "IF_SAFER", "interleave": "band",
@@ -162,14 +189,14 @@ def write_product(scene: Scene, product: Product, tiles: list[Tile], store: Tile
             _describe(scene, product, target)
             for tile in tiles:
                 _write_tile(scene, product, target, tile, store)
-        predictor = "YES"
         rasterio.shutil.copy(
-            plain, cog, driver="COG", compress="DEFLATE", predictor=predictor, blocksize=512, overviews="AUTO",
+            plain, cog, driver="COG", compress="DEFLATE", predictor="YES", blocksize=512, overviews="AUTO",
             overview_resampling="average", bigtiff="IF_SAFER", num_threads="ALL_CPUS",
         )  # fmt: skip
+        copy_namespaces(scene, cog, product.bands + product.passed)
         plain.unlink()
         Path(f"{plain}.aux.xml").unlink(missing_ok=True)
-        _verify(cog, profile)
+        _verify(cog, product, tiles, store)
     return cog
 
 
@@ -184,9 +211,12 @@ def _describe(scene: Scene, product: Product, target: Any) -> None:
             target.set_band_description(i, f"{product.description} {scene.source.descriptions[band - 1] or f'band {band}'}".strip())
 
 
+def _window(tile: Tile) -> Window:
+    return Window(tile.core.column, tile.core.row, tile.core.width, tile.core.height)
+
+
 def _write_tile(scene: Scene, product: Product, target: Any, tile: Tile, store: TileStore) -> None:
-    core = tile.core
-    window = Window(core.column, core.row, core.width, core.height)
+    core, window = tile.core, _window(tile)
     target.write(store.get(tile, product.array), indexes=list(range(1, len(product.bands) + 1)), window=window)
     if product.passed:
         first = len(product.bands) + 1
@@ -195,18 +225,24 @@ def _write_tile(scene: Scene, product: Product, target: Any, tile: Tile, store: 
         target.write_mask(scene.read_mask(core, product.bands[:1])[0], window=window)
 
 
-def _verify(path: Path, profile: dict[str, Any]) -> None:
-    """Read the last block of each band back: a full disk may go unnoticed while writing."""
+def _verify(path: Path, product: Product, tiles: list[Tile], store: TileStore) -> None:
+    """Read everything back: what a full or failing disk lost while writing may go unnoticed."""
+    indexes = list(range(1, len(product.bands) + 1))
     with rasterio.open(path) as written:
-        if (written.width, written.height, written.count) != (profile["width"], profile["height"], profile["count"]):
-            raise WorkError(f"the file written for {path} is incomplete")
-        written.read(window=Window(written.width - 1, written.height - 1, 1, 1))
+        for tile in tiles:
+            if not np.array_equal(written.read(indexes, window=_window(tile)), store.get(tile, product.array), equal_nan=True):
+                raise WorkError(f"what was written for {product.path} differs from what was computed; is the disk full or failing?")
 
 
 def publish(moves: list[tuple[Path, Path]]) -> None:
-    """Move finished files to their places, the last one being the sign that all are there."""
+    """Move finished files to their places, the last one being the sign that all are there.
+
+    What lay beside a replaced raster (statistics, overviews, an external mask) goes, for it describes the old pixels.
+    """
     for source, target in moves:
         with disk_errors(target.parent):
+            for suffix in _SIDECARS:
+                Path(f"{target}{suffix}").unlink(missing_ok=True)
             source.replace(target)
             sidecar = Path(f"{source}.aux.xml")
             if sidecar.exists():

@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import InputError
+from imaging.posterior import lattice_room
 from imaging.priors import load_prior
 from imaging.restoration.fitting import make_fitters, scene_bands, window_margin
 from imaging.restoration.options import RestoreOptions
-from imaging.sensors import SensorProfile, load_profile
+from imaging.restoration.planning import sensor_profile
+from imaging.restoration.radiometry import stored_range
+from imaging.sensors import SensorProfile
 
 
 class Restored(NamedTuple):
@@ -30,11 +33,11 @@ def restore(
     Parameters
     ----------
     scene : ndarray
-        ``(H, W)`` or ``(C, H, W)`` in the sensor's stored unit (DN); NaN counts as invalid.
+        ``(H, W)`` or ``(C, H, W)`` in the sensor's stored unit (DN); NaN and masked values of a masked array count as invalid.
     sensor : str or SensorProfile
-        Name of a profile, path of a TOML file, or a profile.
+        Name of a profile, path of a TOML file, or a profile. Its bands are matched by order.
     mask : ndarray of bool, optional
-        ``(H, W)`` or ``(C, H, W)``, True where valid.
+        Broadcastable to the scene, True where valid.
     options : RestoreOptions, optional
         ``tile`` and ``batch`` do not apply.
 
@@ -55,25 +58,19 @@ def restore(
     >>> restored, std, _ = imaging.restore(scene, "pleiades-raw")  # doctest: +SKIP
     """
     options = options or RestoreOptions()
-    values = np.asarray(scene)
-    values = values[None] if values.ndim == 2 else values
-    if values.ndim != 3 or values.size == 0 or values.dtype.kind not in "uif":
-        raise InputError(f"the scene has shape {np.shape(scene)} and type {values.dtype}; accepted are real arrays (H, W) or (C, H, W)")
-    valid = np.isfinite(values) if mask is None else np.broadcast_to(mask, values.shape) & np.isfinite(values)
-    if not valid.any():
-        raise InputError("the scene has no valid pixel")
+    values, valid = _checked(scene, mask, options.bands)
+    profile = sensor_profile(sensor, options)
+    profile, full_scale, _ = stored_range(profile, values.dtype, float(values[valid].max()), options.noise)
     values = np.where(valid, values, 0).astype(np.float32)
-    profile = sensor if isinstance(sensor, SensorProfile) else load_profile(sensor)
-    profile = profile.with_overrides(mtf_nyquist=options.mtf_nyquist, noise=None if isinstance(options.noise, str) else options.noise)
     sample = [(values, valid)]
     bands = scene_bands(profile, (None,) * len(values), sample, options.noise)
     prior = load_prior(options.prior, options.torch_device())
     margin = window_margin(bands, prior)
-    right, bottom = (-(n + 2 * margin) % prior.hyper_stride for n in (values.shape[2], values.shape[1]))
+    right, bottom = (-(n + 2 * margin + lattice_room(prior)) % prior.hyper_stride for n in (values.shape[2], values.shape[1]))
     extend = ((0, 0), (0, bottom), (0, right))
     values, valid = np.pad(values, extend), np.pad(valid, extend)
     result: dict[str, list[NDArray[np.float64]]] = {}
-    for fitter in make_fitters(bands, profile.full_scale, sample, prior, options.fit_settings(), options.seed):
+    for fitter in make_fitters(bands, full_scale, sample, prior, options.fit_settings(), options.seed):
         part = fitter(values[None, fitter.indices], valid[None, fitter.indices], [(0, 0)], options.samples, None)
         for name, array in part.items():
             result.setdefault(name, []).append(array[0, :, margin : array.shape[2] - margin, margin : array.shape[3] - margin])
@@ -82,3 +79,28 @@ def restore(
     }
     samples = [joined[f"sample_{k:03d}"] for k in range(options.samples)]
     return Restored(joined["restored"], joined["std"], np.stack(samples) if samples else np.zeros((0, *joined["std"].shape)))
+
+
+def _checked(scene: NDArray[Any], mask: NDArray[np.bool_] | None, bands: tuple[int, ...] | None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The chosen bands ``(C, H, W)`` of an array that can be restored, and their validity."""
+    values, hidden = np.asarray(scene), np.ma.getmaskarray(scene)  # type: ignore[no-untyped-call]
+    if values.ndim not in {2, 3} or values.size == 0 or values.dtype.kind not in "uif":
+        raise InputError(f"the scene has shape {values.shape} and type {values.dtype}; accepted are real arrays (H, W) or (C, H, W)")
+    values, valid = values.reshape(-1, *values.shape[-2:]), np.isfinite(values) & ~hidden
+    valid = valid.reshape(values.shape)
+    if mask is not None:
+        try:
+            valid = valid & np.broadcast_to(np.asarray(mask, dtype=bool), values.shape)
+        except ValueError as error:
+            raise InputError(
+                f"the mask has shape {np.shape(mask)}, the scene {np.shape(scene)}; give a mask (H, W) or (C, H, W)"
+            ) from error
+    if bands is not None:
+        for band in bands:
+            if not 1 <= band <= len(values):
+                raise InputError(f"band {band} is not in the scene, which has bands 1 to {len(values)}")
+        index = [b - 1 for b in bands]
+        values, valid = values[index], valid[index]
+    if not valid.any():
+        raise InputError("the scene has no valid pixel")
+    return values, valid

@@ -15,26 +15,11 @@ from imaging.errors import InputError
 from imaging.posterior import VBLE, FitSettings, rate_scale
 from imaging.priors import LatentPrior
 from imaging.raster import Statistics, statistics
+from imaging.restoration.radiometry import Radiometry
 from imaging.sensors import Band, Noise, SensorPhysics, SensorProfile, estimate_affine_noise, sensor_physics
 
 Sample = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Radiometry:
-    """Linear map between stored values and image units: ``(DN - offset) / full_scale``, and the largest value to be stored."""
-
-    offset: NDArray[np.float64]
-    full_scale: float
-
-    def to_image(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Image units of stored values ``(..., C, H, W)``."""
-        return np.asarray((values - self.offset[:, None, None]) / self.full_scale, dtype=np.float32)
-
-    def to_stored(self, image: NDArray[Any]) -> NDArray[np.float64]:
-        """Stored units (not rounded) of an image ``(..., C, H, W)``."""
-        return np.asarray(image, dtype=float) * self.full_scale + self.offset[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -90,8 +75,8 @@ class Fitter:
         filled = np.stack([_fill(v, m) for v, m in zip(values, valid, strict=True)])
         y = torch.from_numpy(self.radiometry.to_image(filled)).to(device)
         mask = torch.from_numpy(valid.astype(np.float32)).to(device)
-        posterior = self.method.fit(
-            y, self.physics, mask=mask, scale=self.scale, level=self.level, origins=origins, whole_canvas=True, seed=self.seed,
+        posterior = self.method.fit_mixture(
+            y, self.physics, mask=mask, scale=self.scale, level=self.level, origins=origins, border=0, seed=self.seed,
             progress=progress,
         )  # fmt: skip
         moments = posterior.moments(self.method.settings.samples)
@@ -117,9 +102,8 @@ def _fill(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
 
 
 def window_margin(bands: tuple[Band, ...], prior: LatentPrior) -> int:
-    """Unknown pixels around what is measured: PSF radius and the decoder's border, rounded up to the latent grid."""
-    radius = max(b.mtf.psf().shape[0] // 2 for b in bands)
-    return -(-(radius + prior.border) // prior.stride) * prior.stride
+    """Unknown pixels around what is measured: PSF radius and the decoder's border."""
+    return max(b.mtf.psf().shape[0] // 2 for b in bands) + prior.border
 
 
 def _estimated(band: Band, sample: Sample, index: int) -> Band:

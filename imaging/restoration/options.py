@@ -171,3 +171,10 @@ class ScenePaths:
                 raise InputError(f"the output folder {path.parent} does not exist; create it or choose another --output")
             if path.exists() and not self.overwrite:
                 raise InputError(f"{path} exists; add --overwrite to replace it")
+
+    def check_sources(self, files: tuple[Path, ...], samples: int) -> None:
+        """Refuse outputs that are among the files the opened input consists of, such as the sources of a VRT or a mask beside it."""
+        for path in self.outputs(samples):
+            for file in files:
+                if path.exists() and file.exists() and path.samefile(file):
+                    raise InputError(f"the output {path} is a part of the input {self.input}; choose another --output")

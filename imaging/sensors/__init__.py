@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from imaging.sensors.noise import SignalDependentNoise, estimate_affine_noise
 from imaging.sensors.physics import SensorPhysics, sensor_physics
-from imaging.sensors.profile import Band, Mtf, Noise, SensorProfile, builtin_sensors, load_profile
+from imaging.sensors.profile import Band, Mtf, Noise, SensorProfile
+from imaging.sensors.reader import builtin_sensors, load_profile
 
 __all__ = [
     "Band",

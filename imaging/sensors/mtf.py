@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Kernel = NDArray[np.float64]
 
-_RADIUS = 8
+_RADIUS = 6
 """Largest PSF radius made from an MTF curve, pixels."""
 
 
@@ -40,7 +40,7 @@ def mtf_curve(shape: str, nyquist: float, frequency: NDArray[Any]) -> NDArray[np
 
 
 def line_spread(shape: str, nyquist: float) -> Kernel:
-    """One-dimensional kernel (17 taps, sum 1) whose transfer function follows the MTF curve.
+    """One-dimensional kernel (13 taps, sum 1) whose transfer function follows the MTF curve.
 
     Least-squares fit of the curve over all frequencies up to Nyquist, exact at zero and at Nyquist. A Gaussian sampled at pixel centres
     would not do: its own aliasing doubles the response at Nyquist.
@@ -57,8 +57,6 @@ def line_spread(shape: str, nyquist: float) -> Kernel:
 def separable_psf(shape: str, nyquist: tuple[float, float]) -> Kernel:
     """Two-dimensional kernel ``(rows, columns)``, square and odd, from the MTF across track (columns) and along track (rows)."""
     across, along = (line_spread(shape, v) for v in nyquist)
-    radius = max(len(across), len(along)) // 2
-    across, along = (np.pad(k, radius - len(k) // 2) for k in (across, along))
     return np.outer(along, across)
 
 

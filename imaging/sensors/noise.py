@@ -43,9 +43,13 @@ class SignalDependentNoise(NoiseModel):  # type: ignore[misc]
         return self.sigma0.to(signal) ** 2 + self.gain.to(signal) * signal.clamp(min=0)
 
     def forward(self, x: Tensor, seed: int | None = None, **kwargs: Any) -> Tensor:
-        """Add noise to a noise-free measurement ``(B, C, H, W)``."""
-        self.rng_manual_seed(seed)
-        return x + self.variance(x).sqrt() * self.randn_like(x)
+        """Add noise to a noise-free measurement ``(B, C, H, W)``; a ``seed`` makes this draw repeatable whatever ``rng`` is."""
+        if seed is None:
+            noise = self.randn_like(x)
+        else:
+            noise = torch.randn(x.shape, generator=torch.Generator(x.device).manual_seed(seed), dtype=x.dtype, device=x.device)
+        noisy: Tensor = x + self.variance(x).sqrt() * noise
+        return noisy
 
 
 def estimate_affine_noise(band: NDArray[Any], valid: NDArray[np.bool_] | None = None, *, bins: int = 12) -> tuple[float, float]:
@@ -69,10 +73,13 @@ def estimate_affine_noise(band: NDArray[Any], valid: NDArray[np.bool_] | None = 
     InputError
         When fewer than 50 usable blocks are found.
     """
+    from scipy.ndimage import binary_erosion
     from scipy.optimize import nnls
 
     image = np.asarray(band, dtype=float)
     good = np.isfinite(image) if valid is None else valid & np.isfinite(image)
+    if good.any():  # clipped values carry no noise
+        good &= (image > image[good].min()) & (image < image[good].max())
     image = np.where(good, image, 0.0)
     # Rows of [1 -2 1] x [1 -2 1] have squared norm 36.
     residual = image[2:] - 2 * image[1:-1] + image[:-2]
@@ -82,7 +89,7 @@ def estimate_affine_noise(band: NDArray[Any], valid: NDArray[np.bool_] | None = 
     def blocks(a: NDArray[Any]) -> NDArray[Any]:
         return a[:height, :width].reshape(height // 8, 8, width // 8, 8).swapaxes(1, 2).reshape(-1, 64)
 
-    usable = blocks(good[1:-1, 1:-1]).all(1)
+    usable = blocks(binary_erosion(good, np.ones((3, 3)))[1:-1, 1:-1]).all(1)
     level, power = blocks(image[1:-1, 1:-1])[usable].mean(1), (blocks(residual)[usable] ** 2).mean(1)
     busy = power > 0
     level, power = level[busy], power[busy]

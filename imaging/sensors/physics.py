@@ -50,10 +50,9 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
 
     def _transfer(self, kernel: Tensor, size: tuple[int, int]) -> Tensor:
         """Fourier transform of a kernel centred on the first pixel of a grid."""
-        if size[0] < kernel.shape[-2] or size[1] < kernel.shape[-1]:
-            raise ValueError(f"an image of {size} pixels is smaller than the PSF of {tuple(kernel.shape[-2:])}")
         grid = F.pad(kernel, (0, size[1] - kernel.shape[-1], 0, size[0] - kernel.shape[-2]))
-        return torch.fft.rfft2(grid.roll((-self.radius, -self.radius), (-2, -1)))
+        transfer: Tensor = torch.fft.rfft2(grid.roll((-self.radius, -self.radius), (-2, -1)))
+        return transfer
 
     def _check(self, x: Tensor, least: int) -> None:
         if x.ndim != 4 or min(x.shape[-2:]) < least or self.psf.shape[1] not in {1, x.shape[1]}:
@@ -65,8 +64,8 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
         """Noise-free measurement ``(B, C, H, W)`` of a scene with margins."""
         m, size = self.margin, (x.shape[-2], x.shape[-1])
         self._check(x, max(2 * m + 1, 2 * self.radius + 1))
-        transfer = self._transfer(self.psf.to(x.dtype), size)
-        return torch.fft.irfft2(torch.fft.rfft2(x) * transfer, s=size)[..., m : size[0] - m, m : size[1] - m]
+        blurred: Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * self._transfer(self.psf.to(x.dtype), size), s=size)
+        return blurred[..., m : size[0] - m, m : size[1] - m]
 
     def A_adjoint(self, y: Tensor, **kwargs: Any) -> Tensor:  # noqa: N802
         """Adjoint of `A`: ``(B, C, H + 2 margin, W + 2 margin)``."""
@@ -76,7 +75,8 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
         self._check(y, 1)
         x = F.pad(y, (self.margin,) * 4)
         size = (x.shape[-2], x.shape[-1])
-        return torch.fft.irfft2(torch.fft.rfft2(x) * self._transfer(kernel.to(x.dtype), size).conj(), s=size)
+        back: Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * self._transfer(kernel.to(x.dtype), size).conj(), s=size)
+        return back
 
     def information(self, precision: Tensor) -> Tensor:
         r"""Diagonal of :math:`A^T \Sigma^{-1} A`: the adjoint of the squared kernel applied to ``precision``.

@@ -1,0 +1,57 @@
+"""What one training run does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """What one training run does.
+
+    Attributes
+    ----------
+    minutes : float
+        Wall-clock training time, interruptions not counted; the learning-rate schedule follows it.
+    batch, crop : int
+        Images per step and their side in pixels, a multiple of 32.
+    learning_rate : float
+        Peak rate of Adam; the block transform itself gets a tenth of it.
+    warmup : int
+        Steps of linear warm-up.
+    average : float
+        Decay of the exponential moving average of the weights that is released.
+    gain : tuple of float
+        Range of the random radiometric gain, drawn log-uniformly.
+    std_share : float
+        Share of the time given to the decoder of standard deviations, at the end.
+    seed : int
+        Of crops, augmentation and noise.
+    """
+
+    minutes: float = 60.0
+    batch: int = 8
+    crop: int = 128
+    learning_rate: float = 4e-4
+    warmup: int = 200
+    average: float = 0.999
+    gain: tuple[float, float] = (0.25, 1.2)
+    std_share: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.crop < 32 or self.crop % 32:
+            raise ValueError(f"crop is {self.crop}; it must be a multiple of 32")
+        if len(self.gain) != 2 or not 0 < self.gain[0] <= self.gain[1]:
+            raise ValueError(f"gain is {list(self.gain)}; it must be two positive numbers in ascending order")
+
+    @classmethod
+    def from_table(cls, table: dict[str, Any]) -> TrainingSettings:
+        """Settings from a recipe's ``[training]`` table; unknown keys are refused."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(table) - known)
+        if unknown:
+            raise ValueError(f"unknown training setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        return cls(**values)

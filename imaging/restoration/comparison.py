@@ -1,0 +1,65 @@
+"""A restored scene against its truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from imaging.errors import InputError
+from imaging.metrics import coverage, psnr
+from imaging.raster import Area, Scene
+from imaging.restoration.planning import Job
+
+_BLOCK = 1024
+
+
+def _blocks(scene: Scene) -> list[Area]:
+    return scene.blocks(_BLOCK)
+
+
+def check_reference(job: Job, path: Path) -> None:
+    """Refuse, before anything is written, a reference that cannot serve.
+
+    Raises
+    ------
+    InputError
+        When it is one of the outputs, has another size, cannot be read to its end or shares no valid pixel with the scene.
+    """
+    for output in job.paths.outputs(job.options.samples):
+        if output.absolute() == path.absolute() or (output.exists() and path.exists() and output.samefile(path)):
+            raise InputError(f"the output {output} is the reference itself; choose another --output")
+    with Scene(path) as truth:
+        if (truth.width, truth.height, len(truth.bands)) != (job.scene.width, job.scene.height, len(job.scene.bands)):
+            raise InputError(
+                f"the reference {path} has {truth.width} x {truth.height} pixels and {len(truth.bands)} bands, "
+                f"the scene {job.scene.width} x {job.scene.height} and {len(job.scene.bands)}"
+            )
+        shared = [bool((truth.read(b)[1] & job.scene.read(b)[1]).any()) for b in _blocks(job.scene)]
+    if not any(shared):
+        raise InputError(f"the reference {path} has no valid pixel where the scene has one")
+
+
+def compare(job: Job, reference: Path) -> dict[str, float]:
+    """PSNR before and after and coverage, over pixels valid in both, all blocks together."""
+    peak = job.fitters[0].radiometry.full_scale
+    std_path = job.paths.std_path
+    squares, inside, count = np.zeros(2), np.zeros(2), 0
+    with Scene(reference) as truth, Scene(job.paths.restored_path) as after:
+        std = Scene(std_path) if std_path else None
+        for block in _blocks(job.scene):
+            (x, good), (y, valid), (r, _) = truth.read(block), job.scene.read(block), after.read(block)
+            good &= valid
+            n = int(good.sum())
+            if n == 0:
+                continue
+            count += n
+            squares += [n * peak**2 / 10 ** (psnr(a, x, peak, good) / 10) for a in (y, r)]
+            if std is not None:
+                s, _ = std.read(block)
+                inside += [n * coverage(r, s, x, level, good) for level in (0.90, 0.95)]
+        if std is not None:
+            std.source.close()
+    before, restored = (10 * np.log10(peak**2 * count / np.maximum(squares, 1e-30))).tolist()
+    figures = {"psnr_before": before, "psnr_after": restored}
+    return figures | ({"coverage_90": inside[0] / count, "coverage_95": inside[1] / count} if std_path else {})

@@ -1,0 +1,153 @@
+"""Everything that is decided about a scene before its first tile, and what the restoration will cost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+import imaging
+from imaging.errors import InputError
+from imaging.posterior import lattice_room
+from imaging.priors import LatentPrior, PriorInfo, load_prior
+from imaging.priors.zoo import find_prior
+from imaging.raster import Scene, TilePlan
+from imaging.restoration.fitting import Fitter, make_fitters, scene_bands, window_margin
+from imaging.restoration.options import RestoreOptions, ScenePaths
+from imaging.restoration.radiometry import stored_range
+from imaging.sensors import Band, SensorProfile, load_profile
+
+HALO = 64
+"""Measured pixels around a tile's core that take part in its fit."""
+_BYTES_PER_PIXEL = 700  # of a window, while it is fitted; measured on a CPU, generous
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything decided before the first tile; the scene is open.
+
+    Attributes
+    ----------
+    scene : Scene
+        To restore.
+    profile, bands : SensorProfile, tuple of Band
+        The sensor, and its bands in the order of the scene's, each with a noise model.
+    prior, prior_info : LatentPrior, PriorInfo
+        Loaded on the device.
+    fitters : list of Fitter
+        One for each group of bands.
+    plan : TilePlan
+        How the scene is cut.
+    options, paths : RestoreOptions, ScenePaths
+        As given.
+    notes : list of str
+        What the user should know.
+    """
+
+    scene: Scene
+    profile: SensorProfile
+    bands: tuple[Band, ...]
+    prior: LatentPrior
+    prior_info: PriorInfo
+    fitters: list[Fitter]
+    plan: TilePlan
+    options: RestoreOptions
+    paths: ScenePaths
+    notes: list[str]
+
+    @property
+    def batch(self) -> int:
+        """Tiles to fit together."""
+        if self.options.batch is not None:
+            return self.options.batch
+        if next(self.prior.parameters()).device.type != "cuda":
+            return 1
+        free, _ = torch.cuda.mem_get_info()
+        return max(1, int(0.8 * free / (_BYTES_PER_PIXEL * (self.plan.side + 2 * (HALO + self.plan.margin)) ** 2)))
+
+
+def sensor_profile(sensor: str | SensorProfile, options: RestoreOptions) -> SensorProfile:
+    """The profile asked for, with the options' MTF and noise in place of its own."""
+    profile = sensor if isinstance(sensor, SensorProfile) else load_profile(sensor)
+    return profile.with_overrides(mtf_nyquist=options.mtf_nyquist, noise=None if isinstance(options.noise, str) else options.noise)
+
+
+def prepare(paths: ScenePaths, sensor: str | SensorProfile, options: RestoreOptions) -> Job:
+    """Open and check everything; nothing is written.
+
+    Raises
+    ------
+    InputError
+        For whatever cannot be used, with the reason.
+    """
+    profile = sensor_profile(sensor, options)
+    device = options.torch_device()
+    info = find_prior(options.prior)
+    paths.check(options.samples)
+    scene = Scene(paths.input, options.bands)
+    try:
+        paths.check_sources(scene.files, options.samples)
+        profile.match(scene.descriptions)
+        sample, notes = scene.sample(), [] if profile.state == "raw" else [f"{profile.name} is a delivered product: {profile.title}"]
+        largest = max(float(v[m].max()) for v, m in sample)
+        profile, full_scale, remarks = stored_range(profile, scene.dtype, largest, options.noise)
+        bands = scene_bands(profile, scene.descriptions, sample, options.noise)
+        notes += remarks + [_noise_note(b) for b in bands if b.noise and b.noise.source.startswith("estimated")]
+        prior = load_prior(options.prior, device)
+        plan = TilePlan(scene.height, scene.width, options.tile, window_margin(bands, prior), lattice_room(prior), HALO)
+        fitters = make_fitters(bands, full_scale, sample, prior, options.fit_settings(), options.seed)
+    except BaseException:
+        scene.source.close()
+        raise
+    return Job(scene, profile, bands, prior, info, fitters, plan, options, paths, notes)
+
+
+def _noise_note(band: Band) -> str:
+    noise = band.noise
+    return "" if noise is None else f"noise of band {band.name} estimated: sigma0 {noise.sigma0:.3g}, gain {noise.gain:.3g}"
+
+
+def plan_scene(paths: ScenePaths, sensor: str | SensorProfile, options: RestoreOptions) -> dict[str, Any]:
+    """What a restoration would do, without doing it: outputs, tiles, windows, decoder work, temporary disk space."""
+    job = prepare(paths, sensor, options)
+    with job.scene:
+        tiles = job.plan.tiles()
+        windows = sum(t.window.height * t.window.width for t in tiles)
+        return {
+            "input": str(paths.input), "outputs": [str(p) for p in paths.outputs(options.samples)], "sensor": job.profile.name,
+            "prior": job.prior_info.name, "method": options.method, "width": job.scene.width, "height": job.scene.height,
+            "bands": list(job.scene.bands), "tiles": len(tiles), "largest_window": max(max(t.window.height, t.window.width) for t in tiles),
+            "window_megapixels": windows / 1e6, "iterations": options.iterations, "rate_scale": [round(f.scale, 4) for f in job.fitters],
+            "disk_mb": round(_disk_need(job) / 1e6, 1), "notes": job.notes,
+        }  # fmt: skip
+
+
+def _disk_need(job: Job) -> float:
+    """Bytes of temporaries and outputs, at most."""
+    per_pixel = job.scene.dtype.itemsize * (1 + job.options.samples) + (4 if job.paths.uncertainty else 0)
+    return 3.0 * job.scene.width * job.scene.height * len(job.scene.bands) * per_pixel + 1e5
+
+
+def check_disk(job: Job) -> None:
+    """Refuse to begin what the disks of the outputs surely cannot hold."""
+    for folder in {p.parent for p in job.paths.outputs(job.options.samples)}:
+        usage = shutil.disk_usage(folder)
+        if usage.total and usage.free < _disk_need(job) / 3:
+            raise InputError(
+                f"the disk of {folder} is full: {usage.free / 1e6:.0f} MB are free, about {_disk_need(job) / 1e6:.0f} MB are needed"
+            )
+
+
+def fingerprint(job: Job) -> dict[str, Any]:
+    """What two runs must share for one to take over the other's finished tiles."""
+    stat = job.paths.input.stat()
+    options = {k: v for k, v in asdict(job.options).items() if k not in {"batch", "device"}}
+    bands = [[b.name, b.mtf.psf().round(12).tolist(), asdict(b.noise) if b.noise else None] for b in job.bands]
+    return {
+        "input": [str(job.paths.input.absolute()), stat.st_size, stat.st_mtime_ns], "options": json.loads(json.dumps(options)),
+        "bands": bands, "bits": job.profile.bits, "prior": job.prior_info.digest, "version": imaging.__version__,
+        "uncertainty": job.paths.uncertainty,
+    }  # fmt: skip

@@ -1,0 +1,67 @@
+"""What is stored: fitted arrays in the types of the outputs, and the outputs with their tags."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import imaging
+from imaging.raster import Product, Tile
+from imaging.restoration.planning import Job
+
+
+def to_stored(job: Job, tile: Tile, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Arrays of a core in the types of the outputs; invalid pixels keep what the scene stores."""
+    original = job.scene.read_raw(tile.core, job.scene.bands)
+    _, valid = job.scene.read(tile.core)
+    stored = {}
+    for name, array in arrays.items():
+        if name == "std":
+            stored[name] = np.where(valid, array, np.nan).astype(np.float32)
+        else:
+            stored[name] = np.where(valid, _quantise(job, array, original), original).astype(original.dtype)
+    return stored
+
+
+def _quantise(job: Job, array: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
+    """Round and clip to the stored range; a restored value never equals nodata by accident."""
+    dtype, nodata = original.dtype, job.scene.nodata
+    if dtype.kind == "f":
+        exact = array.astype(dtype)
+        return exact if nodata is None else np.where(exact == dtype.type(nodata), np.nextafter(exact, dtype.type(np.inf)), exact)
+    info = np.iinfo(dtype)
+    largest = np.minimum(np.maximum(job.profile.full_scale, original.astype(float)), info.max)
+    rounded = np.asarray(np.clip(np.rint(array), info.min, largest))
+    if nodata is None:
+        return rounded
+    return np.where(rounded == nodata, nodata + 1 if nodata < info.max else nodata - 1, rounded)
+
+
+def _tags(job: Job) -> dict[str, str]:
+    """Settings written to the outputs."""
+    mtf = {b.name: [*b.mtf.nyquist, b.mtf.target] for b in job.bands}
+    noise = {b.name: [b.noise.sigma0, b.noise.gain, b.noise.offset] for b in job.bands if b.noise}
+    return {
+        "IMAGING_VERSION": imaging.__version__, "IMAGING_SENSOR": job.profile.name, "IMAGING_METHOD": job.options.method,
+        "IMAGING_PRIOR": job.prior_info.name, "IMAGING_PRIOR_SHA256": job.prior_info.digest,
+        "IMAGING_ITERATIONS": str(job.options.iterations), "IMAGING_SEED": str(job.options.seed),
+        "IMAGING_TILE": str(job.options.tile), "IMAGING_BANDS": json.dumps(job.scene.bands),
+        "IMAGING_MTF_NYQUIST_AND_TARGET": json.dumps(mtf), "IMAGING_NOISE": json.dumps(noise),
+        "IMAGING_RATE_SCALE": json.dumps([round(f.scale, 6) for f in job.fitters]),
+    }  # fmt: skip
+
+
+def products(job: Job) -> list[Product]:
+    """The outputs in the order of their publication; the restored scene, last, says that all are there."""
+    scene, tags, dtype = job.scene, _tags(job), str(job.scene.dtype)
+    found = []
+    if job.paths.std_path is not None:
+        std_tags = tags | {"IMAGING_QUANTITY": "posterior standard deviation of the restored values, in stored units"}
+        found.append(Product(job.paths.std_path, "std", scene.bands, (), "float32", np.nan, False, std_tags, "DN", "standard deviation"))
+    for k in range(job.options.samples):
+        found.append(Product(job.paths.sample_path(k), f"sample_{k:03d}", scene.bands, scene.alpha, dtype, scene.nodata, True, tags))
+    found.append(Product(job.paths.restored_path, "restored", scene.bands, scene.alpha, dtype, scene.nodata, True, tags))
+    return found

@@ -1,0 +1,75 @@
+"""Between stored values and image units: the linear map, and the range a stored type and a sensor agree on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.errors import InputError
+from imaging.sensors import SensorProfile
+
+
+@dataclass(frozen=True)
+class Radiometry:
+    """Linear map between stored values and image units: ``(DN - offset) / full_scale``, and the largest value to be stored."""
+
+    offset: NDArray[np.float64]
+    full_scale: float
+
+    def to_image(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Image units of stored values ``(..., C, H, W)``."""
+        return np.asarray((values - self.offset[:, None, None]) / self.full_scale, dtype=np.float32)
+
+    def to_stored(self, image: NDArray[Any]) -> NDArray[np.float64]:
+        """Stored units (not rounded) of an image ``(..., C, H, W)``."""
+        return np.asarray(image, dtype=float) * self.full_scale + self.offset[:, None, None]
+
+
+def stored_range(profile: SensorProfile, dtype: np.dtype[Any], brightest: float, noise: object) -> tuple[SensorProfile, float, list[str]]:
+    """Fit a profile to the type and range of what is stored.
+
+    Parameters
+    ----------
+    profile : SensorProfile
+        As given by the user, overrides included.
+    dtype : numpy.dtype
+        Stored type of the scene.
+    brightest : float
+        Largest sampled value.
+    noise : object
+        ``"profile"`` when the profile's own noise is to hold; see `RestoreOptions`.
+
+    Returns
+    -------
+    profile : SensorProfile
+        With 8 bits for an 8-bit scene.
+    full_scale : float
+        Stored value of 1 in image units.
+    notes : list of str
+        What a user should know.
+
+    Raises
+    ------
+    InputError
+        When the profile's noise is in another unit than the stored values.
+    """
+    own_noise = noise == "profile" and any(b.noise for b in profile.bands)
+    if dtype.itemsize == 1 and profile.bits > 8:
+        if own_noise:
+            raise InputError(
+                f"the scene is 8-bit, sensor {profile.name} describes {profile.bits}-bit values, so its noise does not apply; "
+                "use --noise estimate, --noise SIGMA0,GAIN or --sensor generic"
+            )
+        profile = replace(profile, bits=8)
+    small = dtype.kind == "f" and brightest <= 2
+    if small and own_noise:
+        raise InputError(
+            f"the scene's values end near {brightest:g}, the noise of sensor {profile.name} is in stored integers; "
+            "use --noise estimate or --noise SIGMA0,GAIN in the scene's unit"
+        )
+    above = brightest > 1.02 * profile.full_scale
+    notes = [f"values reach {brightest:g}, above the sensor's {profile.full_scale:g}: does the sensor fit the scene?"] if above else []
+    return profile, 1.0 if small else profile.full_scale, notes

@@ -1,0 +1,42 @@
+"""Small scenes for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.transform import Affine
+from scipy.ndimage import gaussian_filter
+
+UTM = {"crs": "EPSG:32631", "transform": Affine(0.5, 0, 371_000, 0, -0.5, 4_826_000)}
+
+
+def smooth(bands: int, height: int, width: int, seed: int = 0) -> NDArray[np.float64]:
+    """Blobs of a few pixels around 1200 DN with noise, ``(bands, height, width)``, from 300 to 3000 DN."""
+    rng = np.random.default_rng(seed)
+    blobs = gaussian_filter(rng.standard_normal((bands, height, width)), (0, 2.5, 2.5), mode="wrap")
+    blobs /= max(float(blobs.std()), 1e-9) if blobs.size > 1 else 1.0
+    return np.asarray((1200 + 300 * blobs + 10 * rng.standard_normal(blobs.shape)).clip(300, 3000))
+
+
+def write_scene(path: Path, values: NDArray[Any], **profile: Any) -> Path:
+    """Write ``(bands, height, width)`` as a GeoTIFF, with a UTM georeference unless the profile says otherwise."""
+    count, height, width = values.shape
+    settings = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": values.dtype, **UTM} | profile
+    with rasterio.open(path, "w", **{k: v for k, v in settings.items() if v is not None}) as target:
+        target.write(values)
+    return path
+
+
+def read(path: Path) -> NDArray[Any]:
+    """All bands of a raster."""
+    with rasterio.open(path) as source:
+        return np.asarray(source.read())
+
+
+def listing(folder: Path) -> dict[str, bytes | None]:
+    """Every file below a folder with its bytes, hidden ones too; folders have none."""
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
