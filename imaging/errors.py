@@ -24,3 +24,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? " if close else ""
     return f"{hint}known are {', '.join(names)}"
+
+
+def one_line(error: Exception) -> str:
+    """The first line of what a library says, for use within a sentence."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

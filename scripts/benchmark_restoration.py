@@ -209,7 +209,8 @@ def main() -> None:
     text = table(done, arguments.method)
     print(text)
     for part in ("tile", "frame"):
-        print(f"\nOnly {part}s:\n" + table({n: {s: f for s, f in r.items() if s.startswith(part)} for n, r in done.items()}, arguments.method))
+        some = {n: {s: f for s, f in r.items() if s.startswith(part)} for n, r in done.items()}
+        print(f"\nOnly {part}s:\n" + table(some, arguments.method))
     if arguments.output:
         arguments.output.write_text(text + "\n", encoding="utf-8")
 

@@ -1,6 +1,6 @@
 """Draw a scene before and after restoration with its standard deviation, side by side.
 
-    python scripts/show_restoration.py SCENE.tif RESTORED.tif STD.tif PICTURE.png [--window ROW COLUMN SIZE]
+python scripts/show_restoration.py SCENE.tif RESTORED.tif STD.tif PICTURE.png [--window ROW COLUMN SIZE]
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import rasterio
 from rasterio.windows import Window
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 
 def main() -> None:

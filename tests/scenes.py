@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import Affine
 from scipy.ndimage import gaussian_filter
+
+from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, restore_scene
+from imaging.sensors import SensorProfile
 
 UTM = {"crs": "EPSG:32631", "transform": Affine(0.5, 0, 371_000, 0, -0.5, 4_826_000)}
 
@@ -40,3 +44,13 @@ def read(path: Path) -> NDArray[Any]:
 def listing(folder: Path) -> dict[str, bytes | None]:
     """Every file below a folder with its bytes, hidden ones too; folders have none."""
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+def fit(
+    scene: Path, prior: Path, *, sensor: str | SensorProfile = "pleiades-raw", folder: Path | None = None, **changes: Any
+) -> SceneResult:
+    """Restore a small scene with very few iterations; keywords are those of `RestoreOptions` and `ScenePaths`, ``folder`` takes samples."""
+    named = {f.name for f in fields(ScenePaths)} - {"samples"}
+    paths = {k: changes.pop(k) for k in named & set(changes)}
+    settings = RestoreOptions(**{"prior": str(prior), "iterations": 2, "tile": 64} | changes)
+    return restore_scene(ScenePaths(input=scene, samples=folder, **paths), sensor, settings)

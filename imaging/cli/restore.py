@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imaging import __version__
-from imaging.errors import ImagingError, InputError
+from imaging.errors import ImagingError, InputError, one_line
 
 if TYPE_CHECKING:
     from imaging.restoration import RestoreOptions, ScenePaths, SceneResult
@@ -120,7 +121,8 @@ class _Bar:
         if self.bar is None:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=total, unit="it", desc="restoring", file=sys.stderr, leave=False, dynamic_ncols=True, disable=None)
+            look: dict[str, Any] = {"unit": "it", "desc": "restoring", "leave": False, "dynamic_ncols": True, "disable": None}
+            self.bar = tqdm(total=total, initial=done, file=sys.stderr, **look)
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:
@@ -192,6 +194,8 @@ def _quiet_libraries() -> Iterator[None]:
 
 def guarded(action: Any, *arguments: Any, **values: Any) -> None:
     """Run, and end with one sentence and the right exit code instead of a traceback."""
+    # Raised while compressai and torchvision are imported; nothing a user could do about it.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
     try:
         with nullcontext() if values.get("verbose") else _quiet_libraries():
             action(*arguments, **values)
@@ -207,7 +211,9 @@ def guarded(action: Any, *arguments: Any, **values: Any) -> None:
     except Exception as error:
         if values.get("verbose"):
             raise
-        click.echo(f"Error: the restoration failed ({type(error).__name__}: {error}); run again with -v for the details", err=True)
+        click.echo(
+            f"Error: the restoration failed ({type(error).__name__}: {one_line(error)}); run again with -v for the details", err=True
+        )
         sys.exit(1)
 
 

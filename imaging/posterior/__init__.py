@@ -5,7 +5,8 @@ from __future__ import annotations
 from imaging.posterior.fitted import LatentPosterior, Moments
 from imaging.posterior.likelihood import SensorLikelihood
 from imaging.posterior.mixture import PosteriorMixture
-from imaging.posterior.vble import METHODS, VBLE, FitSettings, lattice_room, rate_scale
+from imaging.posterior.settings import METHODS, FitSettings, lattice_room, rate_scale
+from imaging.posterior.vble import VBLE
 from imaging.posterior.wiener import wiener_estimate
 
 __all__ = [

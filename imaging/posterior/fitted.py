@@ -156,7 +156,7 @@ class LatentPosterior:
         spread = total.variance()
         exact = self.prior.linear_variance(self.family.variance())
         if exact is not None:
-            exact = self.frame.crop(exact) / self.rate_scale.square()
+            exact = (self.frame.crop(exact) / self.rate_scale.square()).float()
             spread = torch.maximum(exact + spread - linear.variance(), 0.25 * exact)
         return Moments(total.mean, (spread + image).sqrt())
 

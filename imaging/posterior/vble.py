@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,96 +18,12 @@ from imaging.posterior.fitted import Frame, LatentPosterior, Moments
 from imaging.posterior.likelihood import SensorLikelihood, noise_variance
 from imaging.posterior.mixture import PosteriorMixture
 from imaging.posterior.precision import decoding
+from imaging.posterior.settings import SHIFTS, FitSettings, lattice_room, rate_scale, signal_levels
 from imaging.posterior.wiener import wiener_estimate
 from imaging.priors.base import LatentPrior
 from imaging.sensors.physics import SensorPhysics
 
 Origins = list[tuple[int, int]]
-METHODS = ("vble-xz", "vble", "map")
-_SHIFTS = ((0, 0), (1, 1), (0, 1), (1, 0))
-"""Placements of the latent lattice, in halves of its stride, down and right."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitSettings:
-    """How a posterior is fitted.
-
-    Attributes
-    ----------
-    method : {"vble-xz", "vble", "map"}
-        Posterior in latent and image space, in latent space only, or a point.
-    iterations : int
-        Steps of Adam with a cosine schedule for each lattice; each costs one decoder pass and its gradient.
-    learning_rate : float
-        Peak rate, in quantisation steps.
-    weight : float
-        Of the Kullback-Leibler term; 1 is Bayes' rule.
-    rate_ratio : float
-        The rate scale is chosen so that the prior's decoder deviation is this many times the noise deviation at the mean signal.
-        Larger values regularise less.
-    lattices : int
-        Shifted placements of the latent lattice, 1 to 4; each is fitted on its own and the posterior is their mixture.
-    samples : int
-        Latent samples behind mean and standard deviation.
-    precision : {"auto", "float32", "bfloat16"}
-        Of the networks.
-    """
-
-    method: str = "vble-xz"
-    iterations: int = 50
-    learning_rate: float = 0.1
-    weight: float = 1.0
-    rate_ratio: float = 1.4
-    lattices: int = 2
-    samples: int = 32
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method is {self.method!r}; accepted are {', '.join(METHODS)}")
-        for name in ("iterations", "samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 1 <= self.lattices <= len(_SHIFTS):
-            raise ValueError(f"lattices is {self.lattices}; it must be from 1 to {len(_SHIFTS)}")
-        if self.precision not in {"auto", "float32", "bfloat16"}:
-            raise ValueError(f"precision is {self.precision!r}; accepted are auto, float32, bfloat16")
-
-
-def lattice_room(prior: LatentPrior) -> int:
-    """Pixels that a canvas keeps free for shifting the latent lattice: half its stride."""
-    return prior.stride // 2
-
-
-def rate_scale(prior: LatentPrior, noise_deviation: float, brightest: float, ratio: float = 1.4) -> float:
-    r"""Factor on the scene that makes the prior's bit rate fit the noise: :math:`s = \gamma / (\kappa\sigma)`.
-
-    A compressive autoencoder trained at one rate acts on ``s x`` as one trained with decoder deviation ``gamma / s`` (VBLE-xz, rate
-    modulation without retraining). The scaled scene is kept within the radiometric range of the training.
-
-    Parameters
-    ----------
-    prior : LatentPrior
-        Gives gamma.
-    noise_deviation : float
-        Noise standard deviation at the mean signal, image units.
-    brightest : float
-        Signal that few pixels exceed, image units.
-    ratio : float
-        kappa; gamma / s over the noise deviation.
-    """
-    return min(prior.gamma / (ratio * noise_deviation), 1.5 / max(brightest, 1e-3))
-
-
-def signal_levels(y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean and 99 % quantile of the valid values of each item of ``(B, C, H, W)``, both ``(B,)``; zero where there are none."""
-    means, highs = [], []
-    for k, item in enumerate(y):
-        values = item.flatten() if mask is None else item[mask.expand_as(y)[k] > 0]
-        values = values if len(values) else item.new_zeros(1)
-        means.append(values.mean())
-        highs.append(values.kthvalue(math.ceil(0.99 * len(values))).values)
-    return torch.stack(means), torch.stack(highs)
 
 
 class VBLE(Reconstructor):  # type: ignore[misc]
@@ -151,7 +66,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             before = border + shift * room
             return before, -(n + 2 * border + room) % self.prior.hyper_stride + 2 * border + room - before
 
-        (top, bottom), (left, right) = (split(n, s) for n, s in zip((height, width), _SHIFTS[lattice], strict=True))
+        (top, bottom), (left, right) = (split(n, s) for n, s in zip((height, width), SHIFTS[lattice], strict=True))
         return Frame(top, left, bottom, right)
 
     @torch.no_grad()
@@ -164,7 +79,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
     def _levels_and_scales(
         self, y: Tensor, physics: Physics, mask: Tensor | None, level: float | Tensor | None, scale: float | Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Mean signal and rate scale of each item, ``(B,)``, from its measurement where they are not given."""
+        """Mean signal ``(B,)`` and rate scale ``(B, 1, 1, 1)`` of each item, from its measurement where they are not given."""
         if level is None or scale is None:
             mean, high = signal_levels(y, mask)
             level = mean if level is None else level
@@ -173,7 +88,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             deviations = noise_variance(physics, levels.reshape(-1, 1, 1, 1).expand_as(y)).mean((1, 2, 3)).sqrt()
             ratio = self.settings.rate_ratio
             scale = torch.tensor([rate_scale(self.prior, float(d), float(h), ratio) for d, h in zip(deviations, high, strict=True)])
-        return levels, torch.as_tensor(scale, dtype=y.dtype, device=y.device).reshape(-1).expand(len(y))
+        return levels, torch.as_tensor(scale, dtype=y.dtype, device=y.device).reshape(-1, 1, 1, 1).expand(len(y), 1, 1, 1)
 
     def _families(self, z: Tensor, h: Tensor) -> tuple[Family, Family, list[Tensor]]:
         if self.settings.method == "map":
@@ -242,7 +157,6 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             raise TypeError(f"the image-space part needs a SensorPhysics, not {type(physics).__name__}; use method='vble'")
         y = y.detach()
         levels, scales = self._levels_and_scales(y, physics, mask, level, scale)
-        scales = scales.reshape(-1, 1, 1, 1)
         start = (wiener_estimate(y, physics, levels) if x_init is None else x_init).detach()
         if start.shape[1] != self.prior.channels:
             raise ValueError(f"the scene has {start.shape[1]} channels, the prior {self.prior.channels}")
@@ -278,7 +192,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             for p, g in zip(parameters, gradients, strict=True):
                 p.grad = g
             optimizer.step()
-            for log_width in parameters[2:]:  # beyond the bounds there is no gradient that leads back
+            for log_width in parameters[2:]:  # not clamped where it is used: the gradient would not lead back
                 log_width.data.clamp_(*LOG_WIDTH_RANGE)
             history.append(loss.detach() / pixels)
             if progress is not None:

@@ -16,7 +16,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from imaging.errors import InputError
+from imaging.errors import InputError, one_line
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf")
@@ -29,11 +29,6 @@ def gdal() -> Iterator[None]:
     with rasterio.Env(**_GDAL), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
-
-
-def one_line(error: Exception) -> str:
-    """The first line of what a library says, for use within a sentence."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @dataclass(frozen=True)
@@ -137,7 +132,8 @@ class Scene:
             return image
         for band in bands:
             if band not in image:
-                raise InputError(f"band {band} is not in {self.path}, which has image bands {', '.join(map(str, image))}")
+                kind = "alpha" if band in self.alpha else "not there"
+                raise InputError(f"band {band} of {self.path} is {kind}; its image bands are {', '.join(map(str, image))}")
         if len(set(bands)) != len(bands):
             raise InputError(f"bands {','.join(map(str, bands))} name one band twice")
         return bands
@@ -169,7 +165,8 @@ class Scene:
         if value is None or self.dtype.kind == "f":
             return value if value is None or not np.isfinite(value) or abs(value) <= np.finfo(self.dtype).max else None
         info = np.iinfo(self.dtype)
-        return value if info.min <= value <= info.max and value == int(value) else None
+        whole = float(np.trunc(value))  # as GDAL compares it
+        return whole if info.min <= whole <= info.max else None
 
     @property
     def files(self) -> tuple[Path, ...]:

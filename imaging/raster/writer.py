@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -20,9 +21,9 @@ from rasterio._err import CPLE_BaseError  # what rasterio.shutil raises; no publ
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from imaging.errors import InputError, WorkError
+from imaging.errors import InputError, WorkError, one_line
 from imaging.raster.georeference import copy_metadata, copy_namespaces, creation_profile
-from imaging.raster.scene import Scene, gdal, one_line
+from imaging.raster.scene import Scene, gdal
 from imaging.raster.tiles import Tile
 
 Arrays = dict[str, NDArray[Any]]
@@ -113,10 +114,12 @@ class TileStore:
 
     def put(self, tile: Tile, arrays: Arrays) -> None:
         """Keep a finished tile's arrays, ``(bands, height, width)`` each."""
+        packed = io.BytesIO()  # in memory first: a zip file whose disk is full complains again when it is collected
+        np.savez(packed, **arrays)  # type: ignore[arg-type]
 
         def write(path: Path) -> None:
             with path.open("wb") as handle:
-                np.savez(handle, **arrays)  # type: ignore[arg-type]
+                handle.write(packed.getbuffer())
                 handle.flush()
                 os.fsync(handle.fileno())
 

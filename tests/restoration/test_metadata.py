@@ -14,8 +14,7 @@ from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
-from imaging.restoration import RestoreOptions, ScenePaths, restore_scene
-from tests.scenes import smooth, write_scene
+from tests.scenes import fit, read, smooth, write_scene
 
 Values = np.ndarray[Any, Any]
 NOWHERE = {"crs": None, "transform": None}
@@ -89,6 +88,8 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "big tiff": lambda p: write_scene(p, pan(), bigtiff="YES"),
     "striped": lambda p: write_scene(p, pan(), blockysize=7),
     "tiled": lambda p: write_scene(p, pan(), tiled=True, blockxsize=16, blockysize=32),
+    "three bands, no colours": lambda p: write_scene(p, rgb(), photometric="MINISBLACK"),
+    "colours and near infrared": lambda p: write_scene(p, np.concatenate([rgb(), rgb()[:1]]), photometric="rgb", alpha="NO"),
     "pixel interleaved": lambda p: write_scene(p, rgb(), interleave="pixel"),
     "jpeg": lambda p: write_scene(p, rgb(), compress="jpeg", photometric="ycbcr", tiled=True, blockxsize=64, blockysize=64),
     "float": lambda p: write_scene(p, pan().astype(np.float32), nodata=-9999.0),
@@ -99,11 +100,11 @@ def gcps(source: Any) -> list[tuple[float, ...]]:
     return [(g.row, g.col, g.x, g.y, g.z) for g in source.gcps[0]]
 
 
-@pytest.fixture(params=KINDS)
-def outputs(request: pytest.FixtureRequest, tmp_path: Path, tiny_prior: Path) -> tuple[Path, Path, Path]:
-    scene = KINDS[request.param](tmp_path / "scene.tif")
-    options = RestoreOptions(prior=str(tiny_prior), iterations=1, tile=64, noise=(6.0, 0.09))
-    result = restore_scene(ScenePaths(input=scene), "generic", options)
+@pytest.fixture(params=KINDS, scope="module")
+def outputs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_prior: Path) -> tuple[Path, Path, Path]:
+    """A scene, its restored values and their standard deviations."""
+    scene = KINDS[request.param](tmp_path_factory.mktemp("kind") / "scene.tif")
+    result = fit(scene, tiny_prior, sensor="generic", iterations=1, noise=(6.0, 0.09))
     return scene, Path(result.restored), Path(str(result.std))
 
 
@@ -159,7 +160,23 @@ def test_the_kinds_hold_what_they_are_named_for(tmp_path: Path) -> None:
         assert s.scales == (0.01, 0.02)
     with rasterio.open(paths["colour interpretation"]) as s:
         assert s.colorinterp[0] == ColorInterp.blue
+    with rasterio.open(paths["three bands, no colours"]) as s:
+        assert s.colorinterp == (ColorInterp.gray, ColorInterp.undefined, ColorInterp.undefined)
+    with rasterio.open(paths["colours and near infrared"]) as s:
+        assert s.colorinterp == (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.undefined)
     with rasterio.open(paths["jpeg"]) as s:
         assert s.compression.name == "jpeg"
         assert s.colorinterp[0] == ColorInterp.red
     assert paths["big tiff"].read_bytes()[2] == 43
+
+
+def test_large_outputs_have_overviews_of_the_valid_pixels(tmp_path: Path, tiny_prior: Path) -> None:
+    pixels = smooth(1, 64, 600).astype(np.uint16)
+    pixels[:, :, :200] = 0
+    result = fit(write_scene(tmp_path / "scene.tif", pixels, nodata=0), tiny_prior, iterations=1, tile=512)
+    restored = read(Path(result.restored)).astype(float)
+    with rasterio.open(result.restored) as out:
+        assert out.overviews(1) == [2]
+    with rasterio.open(result.restored, overview_level=0) as overview:
+        expected = restored.reshape(1, 32, 2, 300, 2).mean((2, 4))
+        np.testing.assert_allclose(overview.read(), expected, atol=0.51)

@@ -11,7 +11,7 @@ import pytest
 
 import imaging.sensors
 from imaging.errors import InputError
-from imaging.sensors import Band, Mtf, Noise, SensorProfile, builtin_sensors, load_profile, sensor_physics
+from imaging.sensors import Band, Mtf, Noise, SensorProfile, builtin_sensors, load_profile
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -236,12 +236,11 @@ def test_override_of_a_kernel_file_becomes_a_gaussian(write: Any, tmp_path: Path
     np.save(tmp_path / "kernel.npy", np.ones((3, 3)))
     profile = load_profile(write('"gaussian"', '"file"\npsf = "kernel.npy"')).with_overrides(mtf_nyquist=0.2)
     assert profile.bands[0].mtf.psf() == pytest.approx(Mtf("gaussian", (0.2, 0.2)).psf())
-    assert sensor_physics(profile.bands, profile.full_scale).radius == 8
 
 
 @pytest.mark.parametrize("value", [0.0, -0.1, 0.95, 1.2, float("nan")])
 def test_override_of_the_mtf_out_of_range(value: float) -> None:
-    with pytest.raises(InputError, match="above 0 and below 0.95"):
+    with pytest.raises(InputError, match=r"above 0 and below 0\.95"):
         load_profile("pleiades").with_overrides(mtf_nyquist=value)
 
 

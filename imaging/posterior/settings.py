@@ -1,0 +1,100 @@
+"""What is chosen before a fit: its settings, and the rate that suits the noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from imaging.priors.base import LatentPrior
+
+METHODS = ("vble-xz", "vble", "map")
+SHIFTS = ((0, 0), (1, 1), (0, 1), (1, 0))
+"""Placements of the latent lattice, in halves of its stride, down and right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How a posterior is fitted.
+
+    Attributes
+    ----------
+    method : {"vble-xz", "vble", "map"}
+        Posterior in latent and image space, in latent space only, or a point.
+    iterations : int
+        Steps of Adam with a cosine schedule for each lattice; each costs one decoder pass and its gradient.
+    learning_rate : float
+        Peak rate, in quantisation steps.
+    weight : float
+        Of the Kullback-Leibler term; 1 is Bayes' rule.
+    rate_ratio : float
+        The rate scale is chosen so that the prior's decoder deviation is this many times the noise deviation at the mean signal.
+        Larger values regularise more.
+    lattices : int
+        Shifted placements of the latent lattice, 1 to 4; each is fitted on its own and the posterior is their mixture.
+    samples : int
+        Latent samples behind mean and standard deviation.
+    precision : {"auto", "float32", "bfloat16"}
+        Of the networks.
+    """
+
+    method: str = "vble-xz"
+    iterations: int = 50
+    learning_rate: float = 0.1
+    weight: float = 1.0
+    rate_ratio: float = 2.0
+    lattices: int = 2
+    samples: int = 32
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"method is {self.method!r}; accepted are {', '.join(METHODS)}")
+        for name in ("iterations", "samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("learning_rate", "weight", "rate_ratio"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if not 1 <= self.lattices <= len(SHIFTS):
+            raise ValueError(f"lattices is {self.lattices}; it must be from 1 to {len(SHIFTS)}")
+        if self.precision not in {"auto", "float32", "bfloat16"}:
+            raise ValueError(f"precision is {self.precision!r}; accepted are auto, float32, bfloat16")
+
+
+def lattice_room(prior: LatentPrior) -> int:
+    """Pixels that a canvas keeps free for shifting the latent lattice: half its stride."""
+    return prior.stride // 2
+
+
+def rate_scale(prior: LatentPrior, noise_deviation: float, brightest: float, ratio: float = 2.0) -> float:
+    r"""Factor on the scene that makes the prior's bit rate fit the noise: :math:`s = \gamma / (\kappa\sigma)`.
+
+    A compressive autoencoder trained at one rate acts on ``s x`` as one trained with decoder deviation ``gamma / s`` (VBLE-xz, rate
+    modulation without retraining). The scaled scene is kept within the radiometric range of the training.
+
+    Parameters
+    ----------
+    prior : LatentPrior
+        Gives gamma.
+    noise_deviation : float
+        Noise standard deviation at the mean signal, image units.
+    brightest : float
+        Signal that few pixels exceed, image units.
+    ratio : float
+        kappa; gamma / s over the noise deviation.
+    """
+    return min(prior.gamma / (ratio * noise_deviation), 1.5 / max(brightest, 1e-3))
+
+
+def signal_levels(y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and 99 % quantile of the valid values of each item of ``(B, C, H, W)``, both ``(B,)``; zero where there are none."""
+    means, highs = [], []
+    for k, item in enumerate(y):
+        values = item.flatten() if mask is None else item[mask.expand_as(y)[k] > 0]
+        values = values if len(values) else item.new_zeros(1)
+        means.append(values.mean())
+        highs.append(values.kthvalue(math.ceil(0.99 * len(values))).values)
+    return torch.stack(means), torch.stack(highs)

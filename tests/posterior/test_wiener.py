@@ -1,0 +1,88 @@
+"""The first estimate."""
+
+from __future__ import annotations
+
+import deepinv
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from imaging.posterior import wiener_estimate
+from imaging.posterior.wiener import scene_spectrum, wiener_filter
+from imaging.sensors import Band, Mtf, Noise, SensorPhysics, SignalDependentNoise, load_profile, sensor_physics
+
+
+def field(size: int, seed: int, level: float = 0.4) -> Tensor:
+    """A random scene with the spectrum that the filter takes for granted."""
+    f = torch.hypot(torch.fft.fftfreq(size, dtype=torch.float64)[:, None], torch.fft.fftfreq(size, dtype=torch.float64)[None])
+    white = torch.randn(size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    spectrum = scene_spectrum(f, torch.tensor(level, dtype=torch.float64))
+    spectrum[0, 0] = 0
+    return (level + torch.fft.ifft2(torch.fft.fft2(white) * spectrum.sqrt()).real)[None, None].float()
+
+
+@pytest.mark.parametrize("variance", [1e-6, 1e-4, 1e-2])
+def test_filter_has_unit_gain_at_zero_frequency(variance: float) -> None:
+    psf = sensor_physics(load_profile("pleiades").bands, 4095.0).psf
+    kernel = wiener_filter(psf, torch.full((2, 5), variance), torch.tensor([0.1, 0.5]))
+    assert kernel.shape == (2, 5, 25, 25)
+    assert torch.allclose(kernel.sum((-2, -1)), torch.ones(2, 5), atol=1e-5)
+    physics = sensor_physics(load_profile("pleiades").bands, 4095.0)
+    constant = wiener_estimate(torch.full((1, 5, 20, 20), 0.3), physics, 0.3)
+    assert constant.shape == (1, 5, 20 + 2 * physics.margin, 20 + 2 * physics.margin)
+    assert torch.allclose(constant, torch.full_like(constant, 0.3), atol=1e-5)
+
+
+def test_filter_inverts_the_blur_where_there_is_no_noise() -> None:
+    psf = sensor_physics(load_profile("worldview3").bands[1:2], 2047.0).psf
+    kernel = wiener_filter(psf, torch.full((1, 1), 1e-12), torch.tensor([0.4]))
+    product = torch.fft.fft2(psf[0, 0], (128, 128)).abs() * torch.fft.fft2(kernel[0, 0], (128, 128)).abs()
+    assert torch.allclose(product[:40, :40], torch.ones(40, 40), atol=0.02)  # up to 0.3 cycles per pixel
+
+
+@pytest.mark.parametrize("name", ["pleiades-raw", "worldview3", "sentinel2"])
+def test_estimate_is_nearer_to_the_scene_than_the_measurement(name: str) -> None:
+    profile = load_profile(name)
+    physics = sensor_physics(profile.bands[:1], profile.full_scale)
+    errors = []
+    for seed in range(3):
+        x = field(160, seed)
+        y = physics(x, seed=seed)
+        m = physics.margin
+        estimate = wiener_estimate(y, physics, 0.4)
+        assert estimate.shape == x.shape
+        inner = (..., slice(16 + m, -16 - m), slice(16 + m, -16 - m))
+        errors.append([float((estimate - x)[inner].square().mean()), float((y - x[..., m:-m, m:-m])[..., 16:-16, 16:-16].square().mean())])
+    estimate_error, measurement_error = np.mean(errors, 0)
+    assert estimate_error < 0.75 * measurement_error
+
+
+def test_asymmetric_blur_is_not_applied_twice() -> None:
+    """A kernel that shifts by one pixel is undone, not doubled."""
+    psf = torch.zeros(1, 1, 3, 3)
+    psf[0, 0, 1, 2] = 1
+    physics = SensorPhysics(psf, SignalDependentNoise(torch.tensor([1e-4]), torch.tensor([0.0])), 2)
+    x = field(64, 1)
+    estimate = wiener_estimate(physics.A(x), physics, 0.4)
+    assert (estimate - x)[..., 20:-20, 20:-20].abs().max() < 0.02 * (x.max() - x.min())
+
+
+def test_items_are_estimated_on_their_own() -> None:
+    noise = SignalDependentNoise(torch.tensor([[0.01], [0.05]]), torch.zeros(2, 1))
+    psf = sensor_physics((Band("P", 1.0, Mtf("gaussian", (0.1, 0.1)), Noise(1.0, 0.0)),), 1.0).psf
+    y = torch.cat([field(48, 1), field(48, 2)])
+    both = wiener_estimate(y, SensorPhysics(psf, noise), torch.tensor([0.2, 0.5]))
+    for k, (sigma, level) in enumerate(((0.01, 0.2), (0.05, 0.5))):
+        alone = SensorPhysics(psf, SignalDependentNoise(torch.tensor([sigma]), torch.tensor([0.0])))
+        assert torch.allclose(both[k : k + 1], wiener_estimate(y[k : k + 1], alone, level), atol=1e-6)
+
+
+def test_plain_physics_starts_from_the_normalised_adjoint() -> None:
+    mask = (torch.rand(1, 20, 20, generator=torch.Generator().manual_seed(0)) < 0.6).float()
+    physics = deepinv.physics.Inpainting((1, 20, 20), mask=mask, noise_model=deepinv.physics.GaussianNoise(0.01))
+    x = field(20, 3)
+    estimate = wiener_estimate(physics.A(x), physics, 0.25)
+    seen = mask[None] > 0
+    assert torch.allclose(estimate[seen], x[seen], rtol=0.02)
+    assert torch.allclose(estimate[~seen], torch.full_like(estimate[~seen], 0.25))

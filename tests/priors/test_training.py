@@ -1,0 +1,168 @@
+"""Training: settings, crops, resuming, and which weights a step may touch."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from imaging.priors.data import CropSampler, read_image, statistics_batch
+from imaging.priors.recipe import TrainingSettings
+from imaging.priors.training import Trainer, rate_distortion
+from tests.priors.models import tiny
+from tests.scenes import smooth, write_scene
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> Path:
+    """A small colour image."""
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.moveaxis((smooth(3, 80, 96) / 16).astype(np.uint8), 0, 2)).save(path)
+    return path
+
+
+def trainer(path: Path, folder: Path, **settings: float) -> Trainer:
+    chosen = TrainingSettings.from_table({"minutes": 10, "batch": 1, "crop": 64, "warmup": 1} | settings)
+    model = tiny(trained=False).train().requires_grad_(True)
+    return Trainer(model, CropSampler([path], chosen), torch.rand(2, 1, 64, 64), chosen, folder)
+
+
+def test_unknown_training_setting_is_refused() -> None:
+    assert TrainingSettings.from_table({"gain": [0.5, 2.0]}).gain == (0.5, 2.0)
+    with pytest.raises(ValueError, match=r"unknown training setting 'learning_rat'; known are .*learning_rate"):
+        TrainingSettings.from_table({"learning_rat": 1e-4})
+
+
+@pytest.mark.parametrize("table", [{"crop": 100}, {"crop": 0}, {"gain": [2.0, 0.5]}, {"gain": [0.0, 0.5]}, {"gain": [1.0]}])
+def test_impossible_training_setting_is_refused(table: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="it must be"):
+        TrainingSettings.from_table(table)
+
+
+def test_images_are_read_band_first(tmp_path: Path) -> None:
+    values = (smooth(4, 20, 24)).astype(np.uint16)
+    assert np.array_equal(read_image(write_scene(tmp_path / "a.tif", values)), values)
+    Image.fromarray(np.moveaxis((values[:3] // 16).astype(np.uint8), 0, 2)).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png"), values[:3] // 16)
+    Image.fromarray((values[0] // 16).astype(np.uint8)).save(tmp_path / "b.png")
+    assert np.array_equal(read_image(tmp_path / "b.png"), values[:1] // 16)
+
+
+def test_panchromatic_crops_are_convex_mixtures_of_the_bands(tmp_path: Path) -> None:
+    values = np.broadcast_to(np.array([500, 1000, 3000], dtype=np.uint16)[:, None, None], (3, 64, 64))
+    path = write_scene(tmp_path / "flat.tif", values)
+    sampler = CropSampler([path], TrainingSettings(crop=32, gain=(1.0, 1.0)))
+    rng = np.random.default_rng(0)
+    crops = np.stack([sampler.crop(rng) for _ in range(300)])
+    assert crops.shape == (300, 1, 32, 32)
+    assert np.ptp(crops, axis=(1, 2, 3)).max() < 1e-6  # constant bands give constant mixtures
+    assert crops.min() >= 500 / 4095
+    assert crops.max() <= 3000 / 4095
+    # A Dirichlet mixture is the mean on average; its deviation from 8 : 8 : 8 gives the standard error.
+    assert crops[:, 0, 0, 0].mean() == pytest.approx(1500 / 4095, rel=0.05)
+    assert crops[:, 0, 0, 0].std() > 0.02
+
+
+def test_crops_keep_the_pixels_up_to_symmetry_and_gain(tmp_path: Path) -> None:
+    values = (smooth(1, 32, 32) / 16).astype(np.uint8)
+    Image.fromarray(values[0]).save(tmp_path / "one.png")
+    sampler = CropSampler([tmp_path / "one.png"], TrainingSettings(crop=32, gain=(0.25, 1.2)))
+    rng = np.random.default_rng(1)
+    crops = [sampler.crop(rng)[0] for _ in range(400)]
+    whole = values[0] / 255.0
+    gains = np.array([c.mean() / whole.mean() for c in crops])
+    assert gains.min() >= 0.25 - 1e-6
+    assert gains.max() <= 1.2 + 1e-6
+    # Log-uniform: the mean logarithm lies in the middle, to within four standard errors.
+    assert np.log(gains).mean() == pytest.approx((np.log(0.25) + np.log(1.2)) / 2, abs=4 * np.log(1.2 / 0.25) / np.sqrt(12 * 400))
+    symmetric = [np.rot90(m, k) for m in (whole, whole[:, ::-1]) for k in range(4)]
+    seen = [next(k for k, s in enumerate(symmetric) if np.allclose(c, s * g, atol=1e-5)) for c, g in zip(crops, gains, strict=True)]
+    assert set(seen) == set(range(8))
+
+
+def test_images_are_drawn_by_area(tmp_path: Path) -> None:
+    for k, (height, width) in enumerate(((32, 32), (96, 32))):
+        write_scene(tmp_path / f"{k}.tif", np.full((1, height, width), 1000 * (k + 1), dtype=np.uint16))
+    sampler = CropSampler([tmp_path / "0.tif", tmp_path / "1.tif"], TrainingSettings(crop=32, gain=(1.0, 1.0)))
+    rng = np.random.default_rng(2)
+    large = np.mean([sampler.crop(rng).max() > 0.4 for _ in range(600)])
+    assert large == pytest.approx(0.75, abs=4 * np.sqrt(0.75 * 0.25 / 600))
+
+
+def test_unfit_images_are_named(photograph: Path) -> None:
+    with pytest.raises(ValueError, match=r"photo.png is smaller than the crop of 128 pixels"):
+        CropSampler([photograph], TrainingSettings(crop=128))
+    with pytest.raises(ValueError, match="an image has 3 bands; the model needs 4"):
+        CropSampler([photograph], TrainingSettings(crop=64), channels=4).crop(np.random.default_rng(0))
+
+
+def test_statistics_are_taken_from_the_same_crops_in_each_run(photograph: Path) -> None:
+    sampler = CropSampler([photograph], TrainingSettings(crop=32))
+    first = statistics_batch(sampler, 3)
+    assert first.shape == (3, 1, 32, 32)
+    assert torch.equal(first, statistics_batch(sampler, 3))
+
+
+def test_rate_distortion_of_the_untrained_model_is_that_of_uniform_noise() -> None:
+    """A unit uniform error on each latent has the variance 1 / 12, which the inverse transform carries to the pixels."""
+    model, x = tiny(trained=False), torch.from_numpy(smooth(4, 128, 128)[:, None] / 4095).float()
+    torch.manual_seed(0)
+    error, bits = rate_distortion(model, x)
+    z, h = model.encode(x)
+    carried = model.linear_variance(torch.full_like(z[:1], 1 / 12))[..., 8:-8, 8:-8].mean()
+    assert float(error.detach()) == pytest.approx(float(carried), rel=0.03)
+    assert float(carried) == pytest.approx(model.gamma**2, rel=0.2)  # gamma squared, were the transform orthonormal
+    noisy = [-model.log_prob(z + torch.rand_like(z) - 0.5, h + torch.rand_like(h) - 0.5) for _ in range(8)]
+    expected = torch.stack(noisy).mean() / (np.log(2) * 128 * 128)
+    assert float(bits) == pytest.approx(float(expected), rel=0.02)
+
+
+def test_one_training_step_runs_smoke(photograph: Path, tmp_path: Path) -> None:
+    run = trainer(photograph, tmp_path / "run")
+    assert next(iter(run.run(lambda _: None))) == 1
+
+
+def test_training_resumes_at_the_stored_step(photograph: Path, tmp_path: Path) -> None:
+    first = trainer(photograph, tmp_path / "run")
+    assert first.resume() is False
+    assert list(itertools.islice(first.run(lambda _: None), 3)) == [1, 2, 3]
+    first.save()
+    second = trainer(photograph, tmp_path / "run")
+    assert second.resume() is True
+    assert second.step == 3
+    assert second.elapsed == first.elapsed > 0
+    for key, value in first.model.state_dict().items():
+        assert torch.equal(second.model.state_dict()[key], value)
+        assert torch.equal(second.average[key], first.average[key])
+    moments = [s["exp_avg"] for s in first.optimizer.state_dict()["state"].values()]
+    resumed = [s["exp_avg"] for s in second.optimizer.state_dict()["state"].values()]
+    assert any(m.any() for m in moments)
+    assert all(torch.equal(a, b) for a, b in zip(moments, resumed, strict=True))
+    assert next(iter(second.run(lambda _: None))) == 4
+
+
+def test_stages_touch_only_their_own_weights(photograph: Path, tmp_path: Path) -> None:
+    for share, expected in ((0.0, False), (1.0, True)):
+        run = trainer(photograph, tmp_path / str(share), std_share=share)
+        before = {k: v.clone() for k, v in run.model.named_parameters()}
+        list(itertools.islice(run.run(lambda _: None), 3))
+        changed = {k for k, v in run.model.named_parameters() if not torch.equal(v, before[k])}
+        assert changed
+        assert {k.startswith("std_decoder") for k in changed} == {expected}
+
+
+def test_finished_training_reports_and_logs_each_figure(photograph: Path, tmp_path: Path) -> None:
+    run, reports = trainer(photograph, tmp_path / "run", minutes=1e-6), []
+    assert list(run.run(reports.append)) == [1]
+    assert len(reports) == 1
+    header, line = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    logged = dict(zip(header.split(","), line.split(","), strict=True))
+    assert float(logged["psnr"]) == pytest.approx(reports[0]["psnr"], rel=1e-4)
+    assert logged["step"] == "1"
+    # The objective is alpha times the squared error in grey levels plus the bits.
+    error = 10 ** (-reports[0]["psnr"] / 10)
+    assert reports[0]["objective"] == pytest.approx(0.18 * 255**2 * error + reports[0]["bits"], rel=1e-5)

@@ -1,0 +1,94 @@
+"""Restoring arrays gives what restoring files gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import imaging
+from imaging import InputError, RestoreOptions
+from tests.scenes import fit, read, smooth, write_scene
+
+Values = np.ndarray[Any, Any]
+
+
+@pytest.fixture
+def options(tiny_prior: Path) -> RestoreOptions:
+    return RestoreOptions(prior=str(tiny_prior), iterations=2)
+
+
+@pytest.mark.parametrize(("sensor", "bands", "noise"), [("pleiades-raw", 1, "profile"), ("generic", 2, (6.0, 0.09))])
+def test_an_array_is_restored_as_its_file_is(tmp_path: Path, tiny_prior: Path, sensor: str, bands: int, noise: Any) -> None:
+    pixels = smooth(bands, 60, 77).astype(np.float32)
+    pixels[0, 20:30, 11:19] = np.nan
+    settings: dict[str, Any] = {"samples": 1, "noise": noise, "seed": 3}
+    (tmp_path / "samples").mkdir()
+    result = fit(write_scene(tmp_path / "scene.tif", pixels), tiny_prior, sensor=sensor, tile=128, folder=tmp_path / "samples", **settings)
+    options = RestoreOptions(prior=str(tiny_prior), iterations=2, **settings)
+    restored, std, samples = imaging.restore(pixels, sensor, options=options)
+    assert restored.dtype == std.dtype == samples.dtype == np.float64
+    assert samples.shape == (1, *pixels.shape)
+    files = [result.restored, str(result.std), str(tmp_path / "samples" / "scene_sample_000.tif")]
+    for array, file in zip((restored, std, samples[0]), files, strict=True):
+        np.testing.assert_allclose(array, read(Path(file)), rtol=1e-6)
+        np.testing.assert_array_equal(np.isnan(array), np.isnan(pixels))
+
+
+def test_a_mask_a_masked_array_and_nan_mean_the_same(options: RestoreOptions) -> None:
+    pixels = smooth(1, 64, 64)[0]
+    hidden = np.zeros((64, 64), bool)
+    hidden[:9, 20:] = True
+    by_mask = imaging.restore(pixels, "pleiades-raw", mask=~hidden, options=options)
+    as_numbers = imaging.restore(pixels, "pleiades-raw", mask=(~hidden[None]).astype(np.uint8) * 255, options=options)
+    by_array = imaging.restore(np.ma.masked_array(pixels, hidden), "pleiades-raw", options=options)
+    by_nan = imaging.restore(np.where(hidden, np.nan, pixels), "pleiades-raw", options=options)
+    for other in (as_numbers, by_array, by_nan):
+        np.testing.assert_array_equal(by_mask.restored, other.restored)
+        np.testing.assert_array_equal(by_mask.std, other.std)
+    np.testing.assert_array_equal(np.isnan(by_mask.restored[0]), hidden)
+
+
+def test_what_is_hidden_does_not_matter(options: RestoreOptions) -> None:
+    pixels = smooth(1, 64, 64)
+    valid = np.ones((64, 64), bool)
+    valid[40:, 40:] = False
+    other = np.where(valid, pixels, 3333.0)
+    first, second = (imaging.restore(p, "pleiades-raw", mask=valid, options=options) for p in (pixels, other))
+    np.testing.assert_array_equal(first.restored, second.restored)
+
+
+def test_chosen_bands_are_restored_in_their_order(tiny_prior: Path) -> None:
+    pixels = smooth(3, 64, 64)
+    settings: dict[str, Any] = {"prior": str(tiny_prior), "iterations": 1, "noise": (6.0, 0.09)}
+    chosen = imaging.restore(pixels, "generic", options=RestoreOptions(bands=(3, 1), **settings))
+    given = imaging.restore(pixels[[2, 0]], "generic", options=RestoreOptions(**settings))
+    np.testing.assert_array_equal(chosen.restored, given.restored)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "mask", "sentence"),
+    [
+        (np.zeros(5), None, r"shape \(5,\) and type float64; accepted are real arrays \(H, W\) or \(C, H, W\)"),
+        (np.zeros((1, 1, 8, 8)), None, "accepted are real arrays"),
+        (np.zeros((0, 8)), None, "accepted are real arrays"),
+        (np.zeros((8, 8), complex), None, "type complex128"),
+        (np.zeros((8, 8), bool), None, "type bool"),
+        (np.full((8, 8), "a"), None, "type <U1"),
+        (np.full((8, 8), np.nan), None, "no valid pixel"),
+        (np.ones((8, 8)), np.zeros((8, 8), bool), "no valid pixel"),
+        (np.ones((8, 8)), np.ones((7, 8), bool), r"the mask has shape \(7, 8\), the scene \(8, 8\)"),
+        (np.ones((8, 8), np.uint8), None, "the scene is 8-bit, sensor pleiades-raw describes 12-bit values"),
+        (np.ones((8, 8), np.float32), None, "values end near 1, the noise of sensor pleiades-raw is in stored integers"),
+    ],
+)
+def test_arrays_that_cannot_be_restored_are_refused(options: RestoreOptions, pixels: Values, mask: Values | None, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        imaging.restore(pixels, "pleiades-raw", mask=mask, options=options)
+
+
+def test_a_band_that_is_not_there_is_refused(tiny_prior: Path) -> None:
+    with pytest.raises(InputError, match="band 2 is not in the scene, which has bands 1 to 1"):
+        imaging.restore(smooth(1, 64, 64), "generic", options=RestoreOptions(prior=str(tiny_prior), bands=(2,)))

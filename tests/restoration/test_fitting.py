@@ -1,0 +1,107 @@
+"""Bands and priors: fitted together or one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from imaging.errors import InputError
+from imaging.posterior import FitSettings, lattice_room
+from imaging.priors import load_prior
+from imaging.priors.autoencoders import LappedAutoencoder
+from imaging.priors.base import LatentPrior
+from imaging.raster import TilePlan
+from imaging.restoration.fitting import make_fitters, scene_bands, window_margin
+from imaging.sensors import Band, Mtf, Noise, load_profile
+from tests.scenes import smooth
+
+Sample = list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
+
+
+def sampled(bands: int) -> Sample:
+    pixels = smooth(bands, 96, 96).astype(np.float32)
+    return [(pixels, np.ones(pixels.shape, bool))]
+
+
+def bands(count: int) -> tuple[Band, ...]:
+    return tuple(Band(f"B{i}", 1.0, Mtf("gaussian", (0.2, 0.2)), Noise(6.0, 0.05)) for i in range(count))
+
+
+def window(prior: LatentPrior, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
+    """Measured values and validity of the one window of a 40 x 40 scene, and its margin."""
+    plan = TilePlan(40, 40, 64, window_margin(bands(count), prior), lattice_room(prior), 0)
+    area = plan.measured(plan.tiles()[0])
+    values = smooth(count, area.height, area.width)[None]
+    return values, np.ones(values.shape, bool), plan.margin
+
+
+@pytest.fixture(scope="module")
+def joint_prior() -> LatentPrior:
+    """Of two channels."""
+    torch.manual_seed(0)
+    model = LappedAutoencoder(channels=2, width=16, blocks=1, fine=8, fine_blocks=1, hyper=8, hidden=16)
+    model.set_statistics(torch.from_numpy(smooth(2, 128, 128)[None] / 4095).float())
+    return model.eval()
+
+
+def test_a_prior_of_one_channel_fits_bands_one_by_one(tiny_prior: Path) -> None:
+    fitters = make_fitters(bands(3), 4095.0, sampled(3), load_prior(str(tiny_prior)), FitSettings(), 0)
+    assert [f.indices for f in fitters] == [[0], [1], [2]]
+    assert len({f.seed for f in fitters}) == 3
+
+
+def test_a_prior_of_as_many_channels_fits_them_together(joint_prior: LatentPrior) -> None:
+    fitters = make_fitters(bands(2), 4095.0, sampled(2), joint_prior, FitSettings(iterations=1), 0)
+    assert [f.indices for f in fitters] == [[0, 1]]
+    values, valid, margin = window(joint_prior, 2)
+    found = fitters[0](values, valid, [(0, 0)], 0, None)
+    inner = (0, slice(None), slice(margin, margin + 32), slice(margin, margin + 32))
+    assert np.corrcoef(found["restored"][inner].ravel(), values[0, :, :32, :32].ravel())[0, 1] > 0.8
+
+
+def test_a_prior_of_another_number_of_channels_is_refused(joint_prior: LatentPrior) -> None:
+    with pytest.raises(InputError, match="the prior has 2 channels, the scene 3 bands; choose with --bands or another --prior"):
+        make_fitters(bands(3), 4095.0, sampled(3), joint_prior, FitSettings(), 0)
+
+
+def test_rate_scale_and_level_follow_the_scene(tiny_prior: Path) -> None:
+    prior, sample = load_prior(str(tiny_prior)), sampled(1)
+    quiet, loud = (
+        make_fitters((Band("B", 1.0, Mtf("gaussian", (0.2, 0.2)), Noise(s, 0.0)),), 4095.0, sample, prior, FitSettings(), 0)[0]
+        for s in (20.0, 40.0)
+    )
+    assert quiet.level == pytest.approx(float(sample[0][0].mean()) / 4095, rel=1e-5)
+    assert quiet.scale == pytest.approx(2 * loud.scale, rel=1e-5)
+
+
+def test_noise_comes_from_the_profile_or_from_the_scene() -> None:
+    rng = np.random.default_rng(0)
+    level = np.linspace(500, 3000, 256)[None, None] * np.ones((1, 256, 1))
+    noisy = (level + rng.standard_normal(level.shape) * np.sqrt(25 + 0.1 * level)).astype(np.float32)
+    sample = [(noisy, np.ones(noisy.shape, bool))]
+    profile = load_profile("pleiades-raw")
+    (kept,) = scene_bands(profile, (None,), sample, "profile")
+    assert kept.noise == profile.bands[0].noise
+    (found,) = scene_bands(profile, (None,), sample, "estimate")
+    assert found.noise is not None
+    assert found.noise.sigma0**2 + found.noise.gain * 1750 == pytest.approx(25 + 0.1 * 1750, rel=0.3)
+
+
+def test_a_scene_without_noise_is_refused() -> None:
+    flat = np.full((1, 96, 96), 100.0, np.float32)
+    with pytest.raises(InputError, match="--noise SIGMA0,GAIN"):
+        scene_bands(load_profile("generic"), (None,), [(flat, np.ones(flat.shape, bool))], "profile")
+
+
+def test_what_a_masked_pixel_holds_does_not_reach_the_result(tiny_prior: Path) -> None:
+    """Masked values are replaced before the first estimate sees them."""
+    prior = load_prior(str(tiny_prior))
+    fitter = make_fitters(bands(1), 4095.0, sampled(1), prior, FitSettings(iterations=1), 0)[0]
+    values, valid, _ = window(prior, 1)
+    valid[..., 10:, 10:] = False
+    first, second = (fitter(np.where(valid, values, v), valid, [(0, 0)], 0, None)["restored"] for v in (0.0, 1e6))
+    np.testing.assert_array_equal(first, second)

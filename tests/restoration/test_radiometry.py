@@ -1,0 +1,53 @@
+"""Stored values, image units and what a sensor says of both."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from imaging.errors import InputError
+from imaging.restoration.radiometry import Radiometry, stored_range
+from imaging.sensors import load_profile
+
+
+def test_stored_values_go_to_image_units_and_back() -> None:
+    radiometry = Radiometry(np.array([0.0, 1000.0]), 4095.0)
+    values = np.array([[[0.0, 4095.0, 17.0]], [[1000.0, 5095.0, 1.0]]])
+    image = radiometry.to_image(values)
+    np.testing.assert_allclose(image[:, 0, :2], [[0, 1], [0, 1]])
+    np.testing.assert_array_equal(np.rint(radiometry.to_stored(image)), values)
+
+
+def test_every_12_bit_value_survives_the_round_trip() -> None:
+    radiometry, values = Radiometry(np.zeros(1), 4095.0), np.arange(4096.0).reshape(1, 64, 64)
+    np.testing.assert_array_equal(np.rint(radiometry.to_stored(radiometry.to_image(values))), values)
+
+
+@pytest.mark.parametrize(
+    ("sensor", "dtype", "brightest", "noise", "full_scale"),
+    [
+        ("pleiades-raw", "uint16", 3000.0, "profile", 4095.0),
+        ("pleiades-raw", "uint8", 200.0, (2.0, 0.0), 255.0),
+        ("pleiades-raw", "float32", 3000.0, "profile", 4095.0),
+        ("pleiades-raw", "float32", 0.9, (0.002, 0.0), 1.0),
+        ("generic", "uint8", 200.0, "profile", 255.0),
+        ("generic", "uint16", 60_000.0, "profile", 65535.0),
+        ("generic", "float32", 0.9, "profile", 1.0),
+    ],
+)
+def test_full_scale_follows_the_type_and_the_sensor(sensor: str, dtype: str, brightest: float, noise: object, full_scale: float) -> None:
+    _, found, notes = stored_range(load_profile(sensor), np.dtype(dtype), brightest, noise)
+    assert found == full_scale
+    assert notes == []
+
+
+def test_values_above_the_sensors_range_are_remarked() -> None:
+    _, full_scale, notes = stored_range(load_profile("pleiades-raw"), np.dtype("uint16"), 9000.0, "profile")
+    assert full_scale == 4095.0
+    assert notes == ["values reach 9000, above the sensor's 4095: does the sensor fit the scene?"]
+
+
+@pytest.mark.parametrize(("dtype", "sentence"), [("uint8", "the scene is 8-bit"), ("float32", "values end near 0.9")])
+def test_noise_in_another_unit_is_refused(dtype: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=f"{sentence}.*--noise SIGMA0,GAIN"):
+        stored_range(load_profile("pleiades-raw"), np.dtype(dtype), 0.9, "profile")
