@@ -2,7 +2,7 @@
 
     python scripts/benchmark_restoration.py --data DATA_FOLDER [--prior pan-small] [--output table.md]
 
-Scenes: panchromatic means of naip_rgbn_60cm/val tiles 20 to 39 and the middle of two drone_linear12 frames of a source kept out of
+Scenes: panchromatic means of naip_rgbn_60cm/val tiles 20 to 31 and the middle of two drone_linear12 frames of a source kept out of
 training. Wiener uses the mean power spectrum of the training images; the weight of TV (deepinv, FISTA) is tuned on validation tiles 0 to 3.
 PSNR has full scale as peak; 8 pixels of border are not scored. Each finished scene is kept in --work, so that a run can be resumed.
 """
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--prior", default="pan-small")
     parser.add_argument("--method", default="vble-xz")
     parser.add_argument("--iterations", type=int)
-    parser.add_argument("--scenes", type=int, default=20, help="how many of the 20 tiles")
+    parser.add_argument("--scenes", type=int, default=12, help="how many of the 20 tiles")
     parser.add_argument("--work", type=Path, help="JSON file of finished scenes")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()

@@ -87,7 +87,9 @@ class LatentPosterior:
     objective : Tensor
         ``(steps, B)`` objective during the fit, nats per scene pixel.
     precision : str
-        See `VBLE`.
+        See `FitSettings`.
+    calibration : tuple of float
+        Factors on the variance of the latent and of the image-space part; (1, 1) is the variational posterior itself.
     """
 
     prior: LatentPrior
@@ -100,6 +102,7 @@ class LatentPosterior:
     seed: int
     objective: Tensor
     precision: str
+    calibration: tuple[float, float] = (1.0, 1.0)
 
     def _latent_draw(self, index: int) -> Tensor:
         """Latents of sample ``index``; an odd sample mirrors the even one before it (antithetic)."""
@@ -158,7 +161,8 @@ class LatentPosterior:
         if exact is not None:
             exact = (self.frame.crop(exact) / self.rate_scale.square()).float()
             spread = torch.maximum(exact + spread - linear.variance(), 0.25 * exact)
-        return Moments(total.mean, (spread + image).sqrt())
+        latent_factor, image_factor = self.calibration
+        return Moments(total.mean, (latent_factor * spread + image_factor * image).sqrt())
 
     def mean(self, samples: int = 32) -> Tensor:
         """Posterior mean ``(B, C, H, W)``."""
@@ -173,10 +177,12 @@ class LatentPosterior:
         """Posterior samples, ``(n, B, C, H, W)``; sample ``first + k`` is always the same for the same seed and position."""
         drawn = []
         for k in range(first, first + n):
-            x, variance = self._decode(self._latent_draw(2 * k))
+            centre = self.family.centre
+            x, variance = self._decode(centre + self.calibration[0] ** 0.5 * (self._latent_draw(2 * k) - centre))
             if variance is not None:
+                variance, factor = self.calibration[1] * variance, self.image_factor(variance)
                 row = [(r * self.prior.stride + self.frame.top, c * self.prior.stride + self.frame.left) for r, c in self.origins]
                 noise = normal(position_key(x.shape, row, self.seed, "x", x.device), k)
-                x = x + self.image_factor(variance) * variance.sqrt() * noise
+                x = x + factor * variance.sqrt() * noise
             drawn.append(x.float())
         return torch.stack(drawn)

@@ -36,17 +36,20 @@ class FitSettings:
         Shifted placements of the latent lattice, 1 to 4; each is fitted on its own and the posterior is their mixture.
     samples : int
         Latent samples behind mean and standard deviation.
+    calibrated : bool
+        Whether variances carry the prior's calibration factors; otherwise they are those of the variational posterior.
     precision : {"auto", "float32", "bfloat16"}
         Of the networks.
     """
 
     method: str = "vble-xz"
-    iterations: int = 50
+    iterations: int = 70
     learning_rate: float = 0.1
     weight: float = 1.0
     rate_ratio: float = 2.0
     lattices: int = 2
     samples: int = 32
+    calibrated: bool = True
     precision: str = "auto"
 
     def __post_init__(self) -> None:

@@ -166,8 +166,9 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         family, objective = self._optimise(z, h, y, physics, mask, frame, scales, places, seed, progress)
         information = self._information(family, y, physics, mask, frame, scales)
         return LatentPosterior(
-            self.prior, family, scales, information, self.settings.weight, frame, places, seed, objective, self.settings.precision
-        )
+            self.prior, family, scales, information, self.settings.weight, frame, places, seed, objective, self.settings.precision,
+            self.prior.calibration if self.settings.calibrated else (1.0, 1.0),
+        )  # fmt: skip
 
     def _optimise(
         self, z: Tensor, h: Tensor, y: Tensor, physics: Physics, mask: Tensor | None, frame: Frame, scale: Tensor, origins: Origins,

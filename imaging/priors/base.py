@@ -44,6 +44,9 @@ class LatentPrior(nn.Module, ABC):
     gamma: float
     """Standard deviation of the decoder's error at the rate the prior was trained for, in image units."""
 
+    calibration: tuple[float, float] = (1.0, 1.0)
+    """Factors on the posterior variance of the latent and of the image-space part, measured on validation scenes."""
+
     @abstractmethod
     def encode(self, x: Tensor) -> Latents:
         """Latents of images, without noise or rounding."""

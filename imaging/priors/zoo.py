@@ -94,6 +94,16 @@ def find_prior(name: str) -> PriorInfo:
     return known[name]
 
 
+def _calibration(folder: Path, recipe: dict[str, Any]) -> tuple[float, float]:
+    """Variance factors from the recipe's ``[calibration]`` table, (1, 1) without one."""
+    table = recipe.get("calibration", {})
+    factors = [table.get(k, 1.0) if isinstance(table, dict) else None for k in ("latent_variance", "image_variance")]
+    for factor in factors:
+        if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 <= factor < 100:
+            raise InputError(f"{folder}/recipe.toml: [calibration] has {factor!r}; accepted are numbers from 0 below 100")
+    return float(factors[0]), float(factors[1])
+
+
 def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu") -> LatentPrior:
     """Load a prior for inference: frozen, in evaluation mode, its weight file checked against the recorded digest.
 
@@ -136,6 +146,7 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu") ->
     model.load_state_dict(state, strict=False)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
+    model.calibration = _calibration(info.folder, recipe)
     return model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 

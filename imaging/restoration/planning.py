@@ -148,6 +148,6 @@ def fingerprint(job: Job) -> dict[str, Any]:
     bands = [[b.name, b.mtf.psf().round(12).tolist(), asdict(b.noise) if b.noise else None] for b in job.bands]
     return {
         "input": [str(job.paths.input.absolute()), stat.st_size, stat.st_mtime_ns], "options": json.loads(json.dumps(options)),
-        "bands": bands, "bits": job.profile.bits, "prior": job.prior_info.digest, "version": imaging.__version__,
+        "bands": bands, "bits": job.profile.bits, "prior": [job.prior_info.digest, *job.prior.calibration], "version": imaging.__version__,
         "uncertainty": job.paths.uncertainty,
     }  # fmt: skip

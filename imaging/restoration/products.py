@@ -50,6 +50,7 @@ def _tags(job: Job) -> dict[str, str]:
         "IMAGING_ITERATIONS": str(job.options.iterations), "IMAGING_SEED": str(job.options.seed),
         "IMAGING_TILE": str(job.options.tile), "IMAGING_BANDS": json.dumps(job.scene.bands),
         "IMAGING_MTF_NYQUIST_AND_TARGET": json.dumps(mtf), "IMAGING_NOISE": json.dumps(noise),
+        "IMAGING_CALIBRATION": json.dumps(job.prior.calibration),
         "IMAGING_RATE_SCALE": json.dumps([round(f.scale, 6) for f in job.fitters]),
     }  # fmt: skip
 

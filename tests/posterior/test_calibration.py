@@ -1,0 +1,48 @@
+"""Calibration factors scale the two parts of the variance, in moments and in samples alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from imaging.errors import InputError
+from imaging.posterior import VBLE, FitSettings
+from imaging.priors.autoencoders import LappedAutoencoder
+from imaging.priors.zoo import _calibration
+from imaging.sensors import load_profile, sensor_physics
+
+
+@pytest.fixture(scope="module")
+def posterior() -> object:
+    torch.manual_seed(0)
+    prior = LappedAutoencoder(width=16, blocks=1, fine=8, fine_blocks=1, hyper=8, hidden=16)
+    prior.set_statistics(torch.rand(4, 1, 64, 64))
+    profile = load_profile("pleiades-raw")
+    physics = sensor_physics(profile.bands[:1], profile.full_scale, 14)
+    y = physics(torch.full((1, 1, 60, 60), 0.3), seed=0)
+    return VBLE(prior, FitSettings(iterations=2)).fit(y, physics, border=0)
+
+
+def test_moments_scale_part_by_part(posterior) -> None:
+    latent, image, both = (replace(posterior, calibration=c).moments(8).std.square() for c in ((1.0, 0.0), (0.0, 1.0), (0.25, 3.0)))
+    assert torch.allclose(both, 0.25 * latent + 3.0 * image, rtol=1e-4)
+    assert bool((latent > 0).all())
+    assert bool((image > 0).all())
+
+
+def test_samples_have_the_calibrated_variance(posterior) -> None:
+    calibrated = replace(posterior, calibration=(0.5, 0.2))
+    variance = calibrated.sample(200).var(0)
+    expected = calibrated.moments(64).std.square()
+    # Relative standard error of a variance from 200 draws is 10 %, averaged over 1600 pixels that are correlated in blocks of 64.
+    inner = (..., slice(14, 54), slice(14, 54))
+    assert float(variance[inner].mean() / expected[inner].mean()) == pytest.approx(1, abs=0.06)
+
+
+@pytest.mark.parametrize("value", [-0.1, 100, "x", True])
+def test_bad_factors_are_refused(tmp_path, value) -> None:
+    with pytest.raises(InputError, match="calibration"):
+        _calibration(tmp_path, {"calibration": {"latent_variance": value}})
+    assert _calibration(tmp_path, {}) == (1.0, 1.0)
