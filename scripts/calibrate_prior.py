@@ -2,9 +2,10 @@
 
     python scripts/calibrate_prior.py --data DATA_FOLDER [--prior pan-small]
 
-One factor for the latent part and one for the image-space part, on a grid, so that the 90 % and 95 % intervals have the right mean coverage.
-Scenes: naip_rgbn_60cm/val tiles 0 to 5 and two windows of one drone frame, all different from the benchmark's, each kind's mean coverage
-weighted like the benchmark weights it (six tiles to one frame), for the benchmark's three sensors. Put the result into [calibration] of the recipe.
+One factor for the latent part and one for the image-space part, on a grid, so that the 90 % and 95 % intervals have the right mean
+coverage. Scenes: naip_rgbn_60cm/val tiles 0 to 5 and two windows of one drone frame, none of them in the benchmark, each kind's mean
+coverage weighted as the benchmark weights it (six tiles to one frame), for the benchmark's three sensors. Put the result into
+[calibration] of the recipe.
 """
 
 from __future__ import annotations

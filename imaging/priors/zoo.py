@@ -97,11 +97,13 @@ def find_prior(name: str) -> PriorInfo:
 def _calibration(folder: Path, recipe: dict[str, Any]) -> tuple[float, float]:
     """Variance factors from the recipe's ``[calibration]`` table, (1, 1) without one."""
     table = recipe.get("calibration", {})
-    factors = [table.get(k, 1.0) if isinstance(table, dict) else None for k in ("latent_variance", "image_variance")]
-    for factor in factors:
+    factors = []
+    for key in ("latent_variance", "image_variance"):
+        factor = table.get(key, 1.0) if isinstance(table, dict) else table
         if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 <= factor < 100:
             raise InputError(f"{folder}/recipe.toml: [calibration] has {factor!r}; accepted are numbers from 0 below 100")
-    return float(factors[0]), float(factors[1])
+        factors.append(float(factor))
+    return factors[0], factors[1]
 
 
 def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu") -> LatentPrior:
