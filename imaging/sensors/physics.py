@@ -33,7 +33,8 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
     Notes
     -----
     ``A`` maps ``(B, C, H + 2 margin, W + 2 margin)`` to ``(B, C, H, W)``. It is a product in the Fourier domain whose wrap-around falls
-    into the margin; deepinv's own valid convolution gives the same values thirty times more slowly on a CPU.
+    into the margin; deepinv's own valid convolution gives the same values more slowly on a CPU: value and gradient at 544 x 544 take
+    0.12 s against 0.007 s on two cores.
     """
 
     psf: Tensor
