@@ -11,6 +11,12 @@ STEP = 32
 """Windows start and end on multiples of this many pixels, counted from the lattice's origin."""
 
 
+def check_side(side: int) -> None:
+    """Refuse a tile size that is no multiple of the lattice's step or out of range."""
+    if side < 64 or side % STEP or side > 8192:
+        raise InputError(f"the tile size is {side}; accepted are multiples of {STEP} from 64 to 8192")
+
+
 @dataclass(frozen=True)
 class Tile:
     """One tile: ``core`` is written, ``window`` is fitted; both in scene pixels."""
@@ -46,8 +52,7 @@ class TilePlan:
     halo: int
 
     def __post_init__(self) -> None:
-        if self.side < 64 or self.side % STEP or self.side > 8192:
-            raise InputError(f"the tile size is {self.side}; accepted are multiples of {STEP} from 64 to 8192")
+        check_side(self.side)
 
     def _span(self, start: int, end: int, size: int) -> tuple[int, int]:
         """Window ``(first, length)`` on the lattice that holds measured pixels from ``start`` to ``end``, halo and margin included."""

@@ -10,6 +10,7 @@ import torch
 from imaging.errors import InputError, did_you_mean
 from imaging.posterior import METHODS, FitSettings
 from imaging.priors import DEFAULT_PRIOR
+from imaging.raster import check_side
 
 DEFAULT_ITERATIONS = FitSettings().iterations
 
@@ -67,8 +68,7 @@ class RestoreOptions:
         for name, least in (("iterations", 1), ("samples", 0), ("tile", 64)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; accepted are integers from {least}")
-        if self.tile % 32 or self.tile > 8192:
-            raise InputError(f"the tile size is {self.tile}; accepted are multiples of 32 from 64 to 8192")
+        check_side(self.tile)
         if self.batch is not None and self.batch < 1:
             raise InputError(f"the batch is {self.batch}; accepted are integers from 1")
         if isinstance(self.noise, str) and self.noise not in {"profile", "estimate"}:
