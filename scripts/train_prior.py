@@ -19,7 +19,7 @@ from imaging.priors.autoencoders import LappedAutoencoder
 from imaging.priors.data import CropSampler, read_image, statistics_batch
 from imaging.priors.recipe import TrainingSettings
 from imaging.priors.training import Trainer
-from imaging.priors.zoo import save_prior
+from imaging.priors.zoo import prior_info, save_prior, start_from
 
 
 def find(folder: Path, patterns: list[str]) -> list[Path]:
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that the recipe's patterns start from")
     parser.add_argument("--work", type=Path, required=True, help="checkpoint and log; an existing checkpoint is resumed")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--start", type=Path, help="model folder whose weights the training starts from; layers it lacks start as made")
     parser.add_argument("--release", type=Path, help="write the released model into this folder when done")
     arguments = parser.parse_args()
     recipe_text = arguments.recipe.read_text(encoding="utf-8")
@@ -56,6 +57,10 @@ def main() -> None:
     sampler = CropSampler(find(arguments.data, recipe["data"]["train"]), settings, recipe["model"]["channels"])
     validation = validation_images(find(arguments.data, recipe["data"]["validation"])[: recipe["data"]["validation_count"]])
     model.set_statistics(statistics_batch(sampler))
+    notes: dict[str, float | str] = {"device": arguments.device}
+    if arguments.start:
+        notes["start_sha256"] = prior_info(arguments.start).digest
+        print("layers that start afresh: " + (", ".join(start_from(model, arguments.start)) or "none"))
     trainer = Trainer(model, sampler, validation, settings, arguments.work, torch.device(arguments.device))
     if trainer.resume():
         print(f"resumed at step {trainer.step}, {trainer.elapsed / 60:.1f} min")
@@ -67,7 +72,7 @@ def main() -> None:
         pass
     if arguments.release:
         model.load_state_dict(trainer.average)
-        notes = {"steps": trainer.step, "training_minutes": round(trainer.elapsed / 60), "device": arguments.device}
+        notes |= {"steps": trainer.step, "training_minutes": round(trainer.elapsed / 60)}
         print(f"released {arguments.release}, SHA-256 {save_prior(model, arguments.release, recipe_text, notes)}")
 
 

@@ -52,5 +52,5 @@ def fit(
     """Restore a small scene with very few iterations; keywords are those of `RestoreOptions` and `ScenePaths`, ``folder`` takes samples."""
     named = {f.name for f in fields(ScenePaths)} - {"samples"}
     paths = {k: changes.pop(k) for k in named & set(changes)}
-    settings = RestoreOptions(**{"prior": str(prior), "iterations": 2, "tile": 64} | changes)
+    settings = RestoreOptions(**{"prior": str(prior), "iterations": 2, "tile": 64, "halo": 16} | changes)
     return restore_scene(ScenePaths(input=scene, samples=folder, **paths), sensor, settings)

@@ -61,6 +61,12 @@ def uniform(key: Tensor, iteration: int, dtype: torch.dtype = torch.float32) -> 
     return (bits.to(dtype) + 0.5) / float(1 << 23) - 0.5
 
 
+def antithetic(key: Tensor, iteration: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Uniform draws in (-1/2, 1/2); those of an odd iteration mirror those of the even one before it."""
+    draws = uniform(key, iteration // 2, dtype)
+    return draws if iteration % 2 == 0 else -draws
+
+
 def normal(key: Tensor, iteration: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Standard normal draws, one for each key (Box and Muller 1958)."""
     radius = torch.sqrt(-2 * torch.log(uniform(key, 2 * iteration, dtype) + 0.5))

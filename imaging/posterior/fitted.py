@@ -8,12 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from imaging.posterior.draws import normal, position_key, uniform
+from imaging.posterior.draws import antithetic, normal, position_key
 from imaging.posterior.families import Dirac, Family
 from imaging.posterior.precision import decoding
 from imaging.priors.base import LatentPrior
 
-_FIRST_SAMPLE = 1_000_000  # draws of samples never repeat those of the fit
+_FIRST_SAMPLE = 2_000_000  # draws of samples never repeat those of the fit
 
 
 class _Pairs:
@@ -108,8 +108,7 @@ class LatentPosterior:
         """Latents of sample ``index``; an odd sample mirrors the even one before it (antithetic)."""
         centre = self.family.centre
         key = position_key(centre.shape, self.origins, self.seed, "z", centre.device)
-        noise = uniform(key, _FIRST_SAMPLE + index // 2, centre.dtype)
-        return self.family.draw(noise if index % 2 == 0 else -noise)
+        return self.family.draw(antithetic(key, _FIRST_SAMPLE + index, centre.dtype))
 
     def _decode(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
         """Decoder mean in scene units and, for the image-space part, its variance."""

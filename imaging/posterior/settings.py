@@ -46,7 +46,7 @@ class FitSettings:
     iterations: int = 70
     learning_rate: float = 0.1
     weight: float = 1.0
-    rate_ratio: float = 2.0
+    rate_ratio: float = 2.4
     lattices: int = 2
     samples: int = 32
     calibrated: bool = True
@@ -72,7 +72,7 @@ def lattice_room(prior: LatentPrior) -> int:
     return prior.stride // 2
 
 
-def rate_scale(prior: LatentPrior, noise_deviation: float, brightest: float, ratio: float = 2.0) -> float:
+def rate_scale(prior: LatentPrior, noise_deviation: float, brightest: float, ratio: float = 2.4) -> float:
     r"""Factor on the scene that makes the prior's bit rate fit the noise: :math:`s = \gamma / (\kappa\sigma)`.
 
     A compressive autoencoder trained at one rate acts on ``s x`` as one trained with decoder deviation ``gamma / s`` (VBLE-xz, rate

@@ -12,7 +12,7 @@ from deepinv.physics import Physics
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.posterior.draws import position_key, uniform
+from imaging.posterior.draws import antithetic, position_key
 from imaging.posterior.families import LOG_WIDTH_RANGE, Dirac, Family, Uniform
 from imaging.posterior.fitted import Frame, LatentPosterior, Moments
 from imaging.posterior.likelihood import SensorLikelihood, noise_variance
@@ -24,6 +24,9 @@ from imaging.priors.base import LatentPrior
 from imaging.sensors.physics import SensorPhysics
 
 Origins = list[tuple[int, int]]
+
+_DAMPING = 0.1
+"""Adam's epsilon, nats per quantisation step: slopes far below it are noise, and a full step along them only amplifies rounding."""
 
 
 class VBLE(Reconstructor):  # type: ignore[misc]
@@ -181,13 +184,14 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             position_key(h.shape, [(r // ratio, c // ratio) for r, c in origins], seed, "h", h.device),
         )
         first, second, parameters = self._families(z.requires_grad_(), h.requires_grad_())
-        optimizer = torch.optim.Adam(parameters, lr=s.learning_rate)
+        optimizer = torch.optim.Adam(parameters, lr=s.learning_rate, eps=_DAMPING)
         height, width = (n * self.prior.stride for n in z.shape[-2:])
         pixels = (height - frame.top - frame.bottom) * (width - frame.left - frame.right)
         history = []
         for k in range(s.iterations):
             optimizer.param_groups[0]["lr"] = s.learning_rate * (0.5 * (1 + math.cos(math.pi * k / s.iterations)) + 0.02)
-            noise = (uniform(keys[0], k, z.dtype), uniform(keys[1], k, h.dtype))
+            # What two mirrored draws add to the gradient cancels in its running mean, to first order.
+            noise = (antithetic(keys[0], k, z.dtype), antithetic(keys[1], k, h.dtype))
             loss = self._loss((first, second), noise, y, physics, mask, frame, scale)
             gradients = torch.autograd.grad(loss.sum(), parameters, materialize_grads=True)
             for p, g in zip(parameters, gradients, strict=True):

@@ -33,6 +33,21 @@ class ResidualBlock(nn.Module):
         return out
 
 
+class CausalBlock(nn.Module):
+    """A 3x3 and a 1x1 causal convolution added to the input; the identity at initialisation."""
+
+    def __init__(self, groups: list[int]) -> None:
+        super().__init__()
+        self.first = GroupCausalConv2d(groups, groups, 3, strict=False)
+        self.second = GroupCausalConv2d(groups, groups, 1, strict=False)
+        _zero(self.second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map causal features ``(B, width, H, W)`` to the same shape."""
+        out: Tensor = x + self.second(F.gelu(self.first(x)))
+        return out
+
+
 def _zero(conv: nn.Conv2d, bias: float = 0.0) -> nn.Conv2d:
     nn.init.zeros_(conv.weight)
     nn.init.constant_(conv.bias, bias)  # type: ignore[arg-type]
@@ -70,8 +85,8 @@ class LappedAutoencoder(LatentPrior):
         Width and number of residual blocks of the decoder at 1/8 and at 1/4 resolution.
     hyper : int
         Hyper-latent channels.
-    hidden : int
-        Width of the context model.
+    hidden, context_blocks : int
+        Width and number of residual blocks of the context model.
 
     Notes
     -----
@@ -93,11 +108,13 @@ class LappedAutoencoder(LatentPrior):
         fine_blocks: int = 2,
         hyper: int = 48,
         hidden: int = 128,
+        context_blocks: int = 0,
     ) -> None:
         super().__init__()
         self.settings = {
             "channels": channels, "alpha": alpha, "width": width, "blocks": blocks,
             "fine": fine, "fine_blocks": fine_blocks, "hyper": hyper, "hidden": hidden,
+            "context_blocks": context_blocks,
         }  # fmt: skip
         self.channels, self.stride, self.hyper_stride, self.border = channels, _BLOCK, 4 * _BLOCK, _BLOCK
         self.gamma = math.sqrt(channels / (2 * math.log(2) * alpha)) / 255
@@ -134,8 +151,13 @@ class LappedAutoencoder(LatentPrior):
             nn.GELU(),
             nn.Conv2d(width, hidden, 3, padding=1),
         )
-        self._make_context(hidden)
+        self._make_context(hidden, context_blocks)
         self.bottleneck = EntropyBottleneck(hyper)
+
+    def squared_frequency(self) -> Tensor:
+        """Squared spatial frequency of each latent channel, over that of Nyquist along one axis; ``(M,)``, from 0 to below 2."""
+        squares = [(i * i + j * j) / _BLOCK**2 for i, j in frequency_order(_BLOCK)]
+        return torch.tensor(squares).repeat_interleave(self.channels)
 
     def _anchor(self) -> None:
         """Start analysis and synthesis as the lapped transform of each channel; latents are frequency-major, channels within."""
@@ -148,7 +170,7 @@ class LappedAutoencoder(LatentPrior):
                 self.analysis.weight[band::c, band * n : (band + 1) * n] = forward
                 self.synthesis.weight[band * n : (band + 1) * n, band::c] = backward
 
-    def _make_context(self, hidden: int) -> None:
+    def _make_context(self, hidden: int, blocks: int) -> None:
         bounds = (3, 5, 8)  # diagonals that end the first three groups: 6, 9, 21 and 28 frequencies
         frequencies = [sum(i + j >= b for b in bounds) for i, j in frequency_order(_BLOCK)]
         groups = [g for g in frequencies for _ in range(self.channels)]
@@ -156,6 +178,7 @@ class LappedAutoencoder(LatentPrior):
         # The lowest frequency enters as two differences, towards the left and the upper neighbour.
         self.context = GroupCausalConv2d([0] * self.channels + groups, inside, 5, strict=True)
         self.mixing = GroupCausalConv2d(inside, inside, 1, strict=False)
+        self.refining = nn.Sequential(*(CausalBlock(inside) for _ in range(blocks)))
         self.head = GroupCausalConv2d(inside, groups + groups, 1, strict=False)
         _zero(self.head)
 
@@ -176,7 +199,7 @@ class LappedAutoencoder(LatentPrior):
         scale = self.z_scale
         relative = torch.cat([(low - left) / scale[:, :c], (low - above) / scale[:, :c], z[:, c:] / scale[:, c:]], 1)
         features = self.context(torch.asinh(relative)) + self.hyper_decoder(h * 0.2)
-        features = F.gelu(features + self.mixing(F.gelu(features)))
+        features = self.refining(F.gelu(features + self.mixing(F.gelu(features))))
         with torch.autocast(z.device.type, enabled=False):
             shift, log_scale = self.head(features.to(z.dtype)).chunk(2, 1)
             base = torch.cat([(left + above) / 2, self.z_mean[:, c:].expand_as(z[:, c:])], 1)

@@ -29,7 +29,7 @@ def read_image(path: Path) -> np.ndarray[Any, Any]:
 
 @dataclass
 class CropSampler:
-    """Random crops of training images, augmented by symmetry, band mixture and gain.
+    """Random crops of training images, augmented by symmetry, band mixture, tone curve and gain.
 
     Panchromatic crops are random convex mixtures of the bands, near their mean. Images are drawn in proportion to their area.
     """
@@ -62,6 +62,9 @@ class CropSampler:
         pixels = np.rot90(pixels[: self.channels], int(rng.integers(4)), (1, 2))
         if rng.random() < 0.5:
             pixels = pixels[..., ::-1]
+        if self.settings.exponent != (1.0, 1.0) and rng.random() < 0.5:
+            low, high = np.log(self.settings.exponent)
+            pixels = pixels ** np.float32(np.exp(rng.uniform(low, high)))
         low, high = np.log(self.settings.gain)
         return np.asarray(pixels * np.float32(np.exp(rng.uniform(low, high))))
 

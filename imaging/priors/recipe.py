@@ -24,6 +24,12 @@ class TrainingSettings:
         Decay of the exponential moving average of the weights that is released.
     gain : tuple of float
         Range of the random radiometric gain, drawn log-uniformly.
+    exponent : tuple of float
+        Range of the exponent of a random tone curve ``x ** e``, drawn log-uniformly for half of the crops: tone-stretched images stand in
+        for others, such as linear light. (1, 1) leaves tones alone.
+    narrowest : float
+        Smallest width of the latents' densities in training. Quantisation has width 1; the posterior of a measured scene is narrower, the
+        more so the better the measurement, and prior and decoder should know such latents.
     std_share : float
         Share of the time given to the decoder of standard deviations, at the end.
     seed : int
@@ -37,14 +43,20 @@ class TrainingSettings:
     warmup: int = 200
     average: float = 0.999
     gain: tuple[float, float] = (0.25, 1.2)
+    exponent: tuple[float, float] = (1.0, 1.0)
+    narrowest: float = 1.0
     std_share: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.crop < 32 or self.crop % 32:
             raise ValueError(f"crop is {self.crop}; it must be a multiple of 32")
-        if len(self.gain) != 2 or not 0 < self.gain[0] <= self.gain[1]:
-            raise ValueError(f"gain is {list(self.gain)}; it must be two positive numbers in ascending order")
+        for name in ("gain", "exponent"):
+            pair = getattr(self, name)
+            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+                raise ValueError(f"{name} is {list(pair)}; it must be two positive numbers in ascending order")
+        if not 0 < self.narrowest <= 1:
+            raise ValueError(f"narrowest is {self.narrowest}; it must be above 0 and at most 1")
 
     @classmethod
     def from_table(cls, table: dict[str, Any]) -> TrainingSettings:

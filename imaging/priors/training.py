@@ -17,15 +17,41 @@ from imaging.priors.autoencoders import LappedAutoencoder
 from imaging.priors.data import CropSampler
 from imaging.priors.recipe import TrainingSettings
 
+_LONGEST_STEP = 20.0
+"""Seconds a step may count for; what is beyond was a pause."""
+
 
 def _inner(x: Tensor, border: int) -> Tensor:
     return x[..., border:-border, border:-border]
 
 
-def rate_distortion(model: LappedAutoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean squared error away from the border, and bits per pixel, of one noisy pass."""
+def random_widths(model: LappedAutoencoder, count: int, narrowest: float) -> Tensor:
+    """Widths of the latents' densities as a measurement would leave them, ``(count, M, 1, 1)``, at most 1.
+
+    A sensor of Gaussian MTF narrows the posterior of a latent in proportion to what it passes of the latent's frequency. The MTF at
+    Nyquist is drawn from 0.1 to 0.6, the width at frequency zero log-uniformly from ``narrowest`` to 1.
+    """
+    exponent = model.squared_frequency().to(next(model.parameters()).device)[None]
+    nyquist = torch.empty(count, 1, device=exponent.device).uniform_(0.1, 0.6)
+    base = torch.empty_like(nyquist).uniform_(math.log(narrowest), 0.0).exp()
+    return (base * nyquist**-exponent).clamp(max=1.0)[..., None, None]
+
+
+def rate_distortion(model: LappedAutoencoder, x: Tensor, widths: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+    """Mean squared error away from the border, and bits per pixel, of one noisy pass.
+
+    Parameters
+    ----------
+    model : LappedAutoencoder
+        Encodes and decodes.
+    x : Tensor
+        ``(B, C, H, W)`` images.
+    widths : Tensor or float
+        Of the uniform density of each main latent, broadcastable to ``(B, M, h, w)``; 1 stands for quantisation. The entropy of narrower
+        densities, which no weight can change, is left out of the bits.
+    """
     latents = model.encode(x)
-    z = latents.z + torch.rand_like(latents.z) - 0.5
+    z = latents.z + widths * (torch.rand_like(latents.z) - 0.5)
     h = latents.h + torch.rand_like(latents.h) - 0.5
     error = _inner(model.decode(z).float() - x, model.border).square().mean()
     bits = -model.log_prob(z, h).sum() / (math.log(2) * len(x) * x.shape[2] * x.shape[3])
@@ -139,7 +165,7 @@ class Trainer:
                 loss = _std_loss(self.model, x)
                 figures = {"loss": float(loss.detach())}
             else:
-                error, bits = rate_distortion(self.model, x)
+                error, bits = rate_distortion(self.model, x, random_widths(self.model, len(x), self.settings.narrowest))
                 loss = float(self.model.settings["alpha"]) * 255**2 * error + bits
                 figures = {"loss": float(loss.detach()), "bits": float(bits.detach())}
         for group in self.optimizer.param_groups:
@@ -182,14 +208,16 @@ class Trainer:
     def run(self, report: Callable[[dict[str, float]], None], every: float = 60.0) -> Iterator[int]:
         """Train until the time is used up, yielding the step number; call ``report`` and save about each ``every`` seconds."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        budget, began, last = 60 * self.settings.minutes, time.monotonic() - self.elapsed, self.elapsed
+        budget, began, last = 60 * self.settings.minutes, time.monotonic(), self.elapsed
         if self.std_stage:
             self._freeze_parameters_for_resume()
         while self.elapsed < budget:
             if not self.std_stage and self.elapsed >= budget * (1 - self.settings.std_share):
                 self._freeze_all_but_std()
             figures = self._update(self.sampler.batch(self.rng).to(self.device))
-            self.elapsed = time.monotonic() - began
+            now = time.monotonic()
+            self.elapsed += min(now - began, _LONGEST_STEP)
+            began = now
             if self.elapsed - last > every or self.elapsed >= budget:
                 last = self.elapsed
                 figures |= {"step": self.step, "seconds": round(self.elapsed), "rate": self._rate()} | self._evaluate()

@@ -152,6 +152,23 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu") ->
     return model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
+def start_from(model: LappedAutoencoder, folder: Path) -> list[str]:
+    """Give a model a released one's weights; returns the names of the weights that one lacks, which are left as they are.
+
+    Raises
+    ------
+    InputError
+        When the released model has a weight that this one has not, or of another shape.
+    """
+    state = {k: v.float() for k, v in load_file(folder / "weights.safetensors").items()}
+    own = model.state_dict()
+    wrong = sorted(k for k, v in state.items() if k not in own or own[k].shape != v.shape)
+    if wrong:
+        raise InputError(f"a training cannot start from {folder}: its weight {wrong[0]} does not fit the recipe's [model]")
+    model.load_state_dict(state, strict=False)
+    return [k for k in own if k not in state and not k.endswith(_BITSTREAM_ONLY)]
+
+
 def save_prior(model: LappedAutoencoder, folder: Path, recipe: str, notes: dict[str, float | str] | None = None) -> str:
     """Release a model: float16 weights and the recipe with their digest; returns the digest.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imaging.raster.scene import Area, Scene, Statistics, statistics
-from imaging.raster.tiles import Tile, TilePlan, check_side
+from imaging.raster.tiles import Tile, TilePlan, check_halo, check_side
 from imaging.raster.writer import Product, TileStore, disk_errors, publish, write_product
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Tile",
     "TilePlan",
     "TileStore",
+    "check_halo",
     "check_side",
     "disk_errors",
     "publish",

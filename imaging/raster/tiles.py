@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import NamedTuple
 
 from imaging.errors import InputError
 from imaging.raster.scene import Area
@@ -15,6 +17,25 @@ def check_side(side: int) -> None:
     """Refuse a tile size that is no multiple of the lattice's step or out of range."""
     if side < 64 or side % STEP or side > 8192:
         raise InputError(f"the tile size is {side}; accepted are multiples of {STEP} from 64 to 8192")
+
+
+def check_halo(halo: int) -> None:
+    """Refuse a halo that would take windows off the lattice."""
+    if halo < 0 or halo % (STEP // 2):
+        raise InputError(f"the halo is {halo}; accepted are multiples of {STEP // 2} from 0")
+
+
+def _round_up(length: int) -> int:
+    return -(-length // STEP) * STEP
+
+
+class _Span(NamedTuple):
+    """One tile along one axis: first pixel and length of its core and of its window."""
+
+    core: int
+    length: int
+    window: int
+    extent: int
 
 
 @dataclass(frozen=True)
@@ -30,18 +51,22 @@ class Tile:
 class TilePlan:
     """How a scene is cut.
 
+    All windows have one size, so that tiles can be fitted in batches and memory does not depend on the place of a tile; neighbouring
+    windows overlap by at least twice the halo, and cores meet in the middle of the overlap.
+
     Attributes
     ----------
     height, width : int
         Of the scene.
     side : int
-        Of a core area, a multiple of 32.
+        Of a core area away from the scene's edge, at most; a multiple of 32. Cores at the edge may be larger by the halo, and a scene that
+        fits into one window has one core.
     margin : int
         Unknown scene that each window adds around what is measured; the lattice starts at ``-margin``.
     room : int
         Pixels at the lower and right end of each window that are kept free for shifting the latent lattice.
     halo : int
-        Measured pixels around a core that take part in its fit.
+        Measured pixels around a core that take part in its fit, at least; a multiple of 16.
     """
 
     height: int
@@ -53,13 +78,20 @@ class TilePlan:
 
     def __post_init__(self) -> None:
         check_side(self.side)
+        check_halo(self.halo)
 
-    def _span(self, start: int, end: int, size: int) -> tuple[int, int]:
-        """Window ``(first, length)`` on the lattice that holds measured pixels from ``start`` to ``end``, halo and margin included."""
-        low = max(0, start - self.halo) - self.margin
-        high = min(size, end + self.halo) + self.margin
-        first = (low + self.margin) // STEP * STEP - self.margin
-        return first, -(-(high + self.room - first) // STEP) * STEP
+    def _spans(self, size: int) -> list[_Span]:
+        """Cores and windows along one axis."""
+        inner = size - 2 * self.halo
+        if inner <= self.side:
+            starts, length = [0], size
+        else:
+            pace = _round_up(-(-inner // -(-inner // self.side)))
+            length = pace + 2 * self.halo
+            starts = [*range(0, inner - pace, pace), _round_up(size - length)]
+        cuts = [0, *((a + length + b) // 2 for a, b in pairwise(starts)), size]
+        window = _round_up(length + 2 * self.margin + self.room)
+        return [_Span(low, high - low, start - self.margin, window) for start, (low, high) in zip(starts, pairwise(cuts), strict=True)]
 
     def measured(self, tile: Tile) -> Area:
         """Pixels whose measurement takes part in a tile's fit; they may reach beyond the scene."""
@@ -67,22 +99,13 @@ class TilePlan:
         return Area(window.row + self.margin, window.column + self.margin, window.height - lost, window.width - lost)
 
     def tiles(self) -> list[Tile]:
-        """All tiles, row by row. A remainder thinner than half a core joins its neighbour."""
-        found: list[Tile] = []
-        for r0, r1 in _cuts(self.height, self.side):
-            top, height = self._span(r0, r1, self.height)
-            for c0, c1 in _cuts(self.width, self.side):
-                left, width = self._span(c0, c1, self.width)
-                found.append(Tile(len(found), Area(r0, c0, r1 - r0, c1 - c0), Area(top, left, height, width)))
-        return found
+        """All tiles, row by row."""
+        places = product(self._spans(self.height), self._spans(self.width))
+        return [
+            Tile(k, Area(r.core, c.core, r.length, c.length), Area(r.window, c.window, r.extent, c.extent))
+            for k, (r, c) in enumerate(places)
+        ]
 
     def origin(self, tile: Tile, stride: int) -> tuple[int, int]:
         """Absolute latent row and column of a tile's window."""
         return (tile.window.row + self.margin) // stride, (tile.window.column + self.margin) // stride
-
-
-def _cuts(size: int, side: int) -> list[tuple[int, int]]:
-    starts = list(range(0, size, side))
-    if len(starts) > 1 and size - starts[-1] < side // 2:
-        starts.pop()
-    return list(zip(starts, [*starts[1:], size], strict=True))

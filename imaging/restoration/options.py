@@ -10,7 +10,7 @@ import torch
 from imaging.errors import InputError, did_you_mean
 from imaging.posterior import METHODS, FitSettings
 from imaging.priors import DEFAULT_PRIOR
-from imaging.raster import check_side
+from imaging.raster import check_halo, check_side
 
 DEFAULT_ITERATIONS = FitSettings().iterations
 
@@ -36,7 +36,9 @@ class RestoreOptions:
     seed : int
         Of all random draws.
     tile : int
-        Side of a tile's core in pixels, a multiple of 32 from 64.
+        Side of a tile's core in pixels, a multiple of 32 from 64; see `imaging.raster.TilePlan`.
+    halo : int
+        Measured pixels around a tile's core that take part in its fit, a multiple of 16. With fewer, tiles begin to show.
     batch : int or None
         Tiles fitted together; None chooses from the device's free memory.
     device : {"auto", "cpu", "cuda"}
@@ -55,6 +57,7 @@ class RestoreOptions:
     iterations: int = DEFAULT_ITERATIONS
     seed: int = 0
     tile: int = 512
+    halo: int = 128
     batch: int | None = None
     device: str = "auto"
     mtf_nyquist: float | None = None
@@ -69,6 +72,7 @@ class RestoreOptions:
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; accepted are integers from {least}")
         check_side(self.tile)
+        check_halo(self.halo)
         if self.batch is not None and self.batch < 1:
             raise InputError(f"the batch is {self.batch}; accepted are integers from 1")
         if isinstance(self.noise, str) and self.noise not in {"profile", "estimate"}:

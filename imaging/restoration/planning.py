@@ -20,8 +20,6 @@ from imaging.restoration.options import RestoreOptions, ScenePaths
 from imaging.restoration.radiometry import stored_range
 from imaging.sensors import Band, SensorProfile, load_profile
 
-HALO = 64
-"""Measured pixels around a tile's core that take part in its fit."""
 _BYTES_PER_PIXEL = 700  # of a window, while it is fitted; measured on a CPU, generous
 
 
@@ -66,7 +64,8 @@ class Job:
         if next(self.prior.parameters()).device.type != "cuda":
             return 1
         free, _ = torch.cuda.mem_get_info()
-        return max(1, int(0.8 * free / (_BYTES_PER_PIXEL * (self.plan.side + 2 * (HALO + self.plan.margin)) ** 2)))
+        window = self.plan.tiles()[0].window
+        return max(1, int(0.8 * free / (_BYTES_PER_PIXEL * window.height * window.width)))
 
 
 def sensor_profile(sensor: str | SensorProfile, options: RestoreOptions) -> SensorProfile:
@@ -97,7 +96,7 @@ def prepare(paths: ScenePaths, sensor: str | SensorProfile, options: RestoreOpti
         bands = scene_bands(profile, scene.descriptions, sample, options.noise)
         notes += remarks + [_noise_note(b) for b in bands if b.noise and b.noise.source.startswith("estimated")]
         prior = load_prior(options.prior, device)
-        plan = TilePlan(scene.height, scene.width, options.tile, window_margin(bands, prior), lattice_room(prior), HALO)
+        plan = TilePlan(scene.height, scene.width, options.tile, window_margin(bands, prior), lattice_room(prior), options.halo)
         fitters = make_fitters(bands, full_scale, sample, prior, options.fit_settings(), options.seed)
     except BaseException:
         scene.source.close()

@@ -20,7 +20,7 @@ def invoke(*arguments: object, command: click.Command = main) -> Result:
 
 def restore(scene: Path, prior: Path, *arguments: object) -> Result:
     """Restore a small scene of the PAN of Pleiades with very few iterations; later options replace earlier ones."""
-    few = ("--prior", prior, "--iterations", 2, "--tile", 64)
+    few = ("--prior", prior, "--iterations", 2, "--tile", 64, "--halo", 16)
     return invoke("--input", scene, "--sensor", "pleiades-raw", *few, *arguments)
 
 

@@ -123,6 +123,7 @@ def test_damage_that_shows_only_after_some_tiles(tmp_path: Path, tiny_prior: Pat
         (["--std", "/proc/std.tif"], "the output folder /proc cannot be written to"),
         (["--device", "tpu"], "device is 'tpu'; accepted are auto, cpu and cuda"),
         (["--tile", "10"], "tile is 10; accepted are integers from 64"),
+        (["--halo", "40"], "the halo is 40; accepted are multiples of 16 from 0"),
         (["--tile", "100"], "the tile size is 100; accepted are multiples of 32"),
         (["--scale", "2"], "scale 2 is not available yet"),
         (["--iterations", "0"], "iterations is 0; accepted are integers from 1"),
@@ -253,7 +254,7 @@ def test_a_full_disk_in_a_process_of_its_own(tmp_path: Path, tiny_prior: Path) -
         "import resource, sys; from imaging.cli.restore import main; "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (45_000, 45_000)); main(sys.argv[1:])"
     )
-    arguments = ["--input", scene, "--sensor", "pleiades-raw", "--prior", tiny_prior, "--iterations", "1", "--tile", "64"]
+    arguments = ["--input", scene, "--sensor", "pleiades-raw", "--prior", tiny_prior, "--iterations", "1", "--tile", "64", "--halo", "16"]
     done = subprocess.run([sys.executable, "-c", text, *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -153,7 +153,7 @@ def test_values_that_cannot_be_parsed_are_usage_errors(scene: Path, tiny_prior: 
 
 
 def test_rio_restore_takes_input_and_output(scene: Path, tiny_prior: Path) -> None:
-    options = ("--sensor", "pleiades-raw", "--prior", tiny_prior, "--iterations", 2, "--tile", 64)
+    options = ("--sensor", "pleiades-raw", "--prior", tiny_prior, "--iterations", 2, "--tile", 64, "--halo", 16)
     assert invoke(scene, scene.parent / "rio.tif", *options, command=rio_restore).exit_code == 0
     assert restore(scene, tiny_prior, "--output", scene.parent / "own.tif").exit_code == 0
     for name in ("", "_std"):

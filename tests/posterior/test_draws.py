@@ -10,7 +10,7 @@ import torch
 from scipy.stats import kstest
 from torch import Tensor
 
-from imaging.posterior.draws import normal, position_key, uniform
+from imaging.posterior.draws import antithetic, normal, position_key, uniform
 
 
 def keys(*shape: int, origin: tuple[int, int] = (0, 0), seed: int = 0, stream: str = "z") -> Tensor:
@@ -33,6 +33,16 @@ def test_normal_draws_are_normal() -> None:
     assert float(draws.var()) == pytest.approx(1, abs=5 * (2 / n) ** 0.5)
     assert float((draws**4).mean()) == pytest.approx(3, abs=5 * (96 / n) ** 0.5)
     assert torch.isfinite(draws).all()
+
+
+def test_antithetic_draws_come_in_mirrored_pairs_that_are_independent_of_each_other() -> None:
+    key = keys(1, 8, 80, 80)
+    draws = [antithetic(key, k) for k in range(6)]
+    for even in (0, 2, 4):
+        assert torch.equal(draws[even + 1], -draws[even])
+        assert kstest(draws[even].flatten().numpy() + 0.5, "uniform").pvalue > 1e-4
+    assert abs(correlation(draws[0], draws[2])) < 5 / key.numel() ** 0.5
+    assert abs(correlation(draws[0].abs(), draws[2].abs())) < 5 / key.numel() ** 0.5
 
 
 def test_draws_are_the_same_in_both_precisions() -> None:

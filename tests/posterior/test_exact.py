@@ -27,7 +27,7 @@ def test_map_is_the_exact_posterior_mean(masked: bool) -> None:
 @pytest.mark.parametrize("masked", [False, True])
 def test_vble_finds_the_exact_mean_and_the_optimal_widths(masked: bool) -> None:
     given = problem(masked=masked)
-    posterior = fit(given, "vble")
+    posterior = fit(given, "vble", 3000)  # draws come in pairs: 1500 independent ones
     mean, precision = given.exact(posterior)
     deviation = precision.diagonal().rsqrt()
     difference = (posterior.family.centre.flatten() - mean) / deviation

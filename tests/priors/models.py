@@ -10,7 +10,7 @@ from imaging.priors.autoencoders import LappedAutoencoder
 def tiny(channels: int = 1, *, trained: bool = True, seed: int = 0) -> LappedAutoencoder:
     """A prior of a few thousand weights; with ``trained`` the corrections that start at zero are random."""
     torch.manual_seed(seed)
-    model = LappedAutoencoder(channels, width=16, blocks=1, fine=8, fine_blocks=1, hyper=8, hidden=16)
+    model = LappedAutoencoder(channels, width=16, blocks=1, fine=8, fine_blocks=1, hyper=8, hidden=16, context_blocks=1)
     if trained:
         with torch.no_grad():
             for parameter in model.parameters():

@@ -100,6 +100,20 @@ def test_shapes_for_any_number_of_channels(channels: int) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+def test_squared_frequency_is_that_of_each_latent_channel(channels: int) -> None:
+    """A plane wave along one axis has its energy in the latents of its own frequency."""
+    model = tiny(channels, trained=False).double()
+    squares = model.squared_frequency()
+    assert squares.shape == (64 * channels,)
+    for k in (1, 3, 6):
+        phase = torch.cos(torch.pi * k / 8 * (torch.arange(64, dtype=torch.float64) + 0.5))
+        z = model.encode(phase.expand(1, channels, 64, 64)).z[..., 2:-2, 2:-2]
+        energy = z.square().sum((0, 2, 3))
+        mean = float((energy * squares).sum() / energy.sum())
+        assert mean**0.5 == pytest.approx(k / 8, abs=0.06)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
 def test_untrained_model_reconstructs_away_from_the_border(channels: int) -> None:
     model, x = tiny(channels, trained=False), image(channels)
     difference = (model.decode(model.encode(x).z) - x)[..., model.border : -model.border, model.border : -model.border]

@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from imaging.priors import training
 from imaging.priors.data import CropSampler, read_image, statistics_batch
 from imaging.priors.recipe import TrainingSettings
-from imaging.priors.training import Trainer, rate_distortion
+from imaging.priors.training import Trainer, random_widths, rate_distortion
 from tests.priors.models import tiny
 from tests.scenes import smooth, write_scene
 
@@ -37,7 +38,11 @@ def test_unknown_training_setting_is_refused() -> None:
         TrainingSettings.from_table({"learning_rat": 1e-4})
 
 
-@pytest.mark.parametrize("table", [{"crop": 100}, {"crop": 0}, {"gain": [2.0, 0.5]}, {"gain": [0.0, 0.5]}, {"gain": [1.0]}])
+@pytest.mark.parametrize(
+    "table",
+    [{"crop": 100}, {"crop": 0}, {"gain": [2.0, 0.5]}, {"gain": [0.0, 0.5]}, {"gain": [1.0]},
+     {"exponent": [2.0, 0.5]}, {"narrowest": 0.0}, {"narrowest": 1.5}],
+)  # fmt: skip
 def test_impossible_training_setting_is_refused(table: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="it must be"):
         TrainingSettings.from_table(table)
@@ -84,6 +89,24 @@ def test_crops_keep_the_pixels_up_to_symmetry_and_gain(tmp_path: Path) -> None:
     assert set(seen) == set(range(8))
 
 
+def test_tone_curves_keep_black_white_and_order(tmp_path: Path) -> None:
+    ramp = np.tile(np.linspace(0, 255, 32).astype(np.uint8), (32, 1))
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    sampler = CropSampler([tmp_path / "ramp.png"], TrainingSettings(crop=32, gain=(1.0, 1.0), exponent=(0.5, 2.0)))
+    rng = np.random.default_rng(3)
+    whole = np.sort(ramp.ravel() / 255.0)
+    curved = [np.sort(sampler.crop(rng).ravel()) for _ in range(200)]
+    middle = slice(300, 900)
+    exponents = np.array([np.mean(np.log(c[middle]) / np.log(whole[middle])) for c in curved])
+    for c, e in zip(curved, exponents, strict=True):
+        np.testing.assert_allclose(c, whole**e, atol=1e-5)
+    changed = exponents[np.abs(exponents - 1) > 1e-4]
+    assert len(changed) == pytest.approx(100, abs=4 * np.sqrt(50))
+    assert changed.min() >= 0.5 - 1e-4
+    assert changed.max() <= 2 + 1e-4
+    assert np.log(changed).mean() == pytest.approx(0, abs=4 * np.log(4) / np.sqrt(12 * len(changed)))
+
+
 def test_images_are_drawn_by_area(tmp_path: Path) -> None:
     for k, (height, width) in enumerate(((32, 32), (96, 32))):
         write_scene(tmp_path / f"{k}.tif", np.full((1, height, width), 1000 * (k + 1), dtype=np.uint16))
@@ -121,6 +144,38 @@ def test_rate_distortion_of_the_untrained_model_is_that_of_uniform_noise() -> No
     assert float(bits) == pytest.approx(float(expected), rel=0.02)
 
 
+def test_narrower_latents_carry_less_error() -> None:
+    """The error of an untrained model is that of its latents' noise, whose variance is the width squared over 12."""
+    model, x = tiny(trained=False), torch.from_numpy(smooth(4, 128, 128)[:, None] / 4095).float()
+    widths = torch.linspace(0.1, 1.0, 64)[None, :, None, None]
+    torch.manual_seed(0)
+    error, _ = rate_distortion(model, x, widths)
+    carried = model.linear_variance((widths**2 / 12).expand_as(model.encode(x).z))[..., 8:-8, 8:-8].mean()
+    assert float(error) == pytest.approx(float(carried), rel=0.03)
+
+
+def test_random_widths_are_those_of_a_gaussian_mtf() -> None:
+    model = tiny()
+    torch.manual_seed(0)
+    widths = random_widths(model, 500, 0.3)[..., 0, 0]
+    assert widths.shape == (500, 64)
+    assert widths.max() == 1
+    assert widths[:, 0].min() >= 0.3 - 1e-6  # frequency zero passes whole
+    logs = widths[:, 0].log()
+    assert float(logs.mean()) == pytest.approx(np.log(0.3) / 2, abs=4 * abs(np.log(0.3)) / np.sqrt(12 * 500))
+    # Where neither is cut off, the logarithms of two latents' widths differ in proportion to their squared frequencies.
+    squares = model.squared_frequency()
+    one, two = 4, 8
+    free = (widths[:, one] < 1) & (widths[:, two] < 1)
+    slopes = [(widths[free, k] / widths[free, 0]).log() / squares[k] for k in (one, two)]
+    assert free.sum() > 50
+    assert torch.allclose(slopes[0], slopes[1], rtol=1e-3)
+    nyquist = (-slopes[0]).exp()
+    assert nyquist.min() >= 0.1 - 1e-4
+    assert nyquist.max() <= 0.6 + 1e-4
+    assert torch.equal(random_widths(model, 3, 1.0), torch.ones(3, 64, 1, 1))
+
+
 def test_one_training_step_runs_smoke(photograph: Path, tmp_path: Path) -> None:
     run = trainer(photograph, tmp_path / "run")
     assert next(iter(run.run(lambda _: None))) == 1
@@ -143,6 +198,14 @@ def test_training_resumes_at_the_stored_step(photograph: Path, tmp_path: Path) -
     assert any(m.any() for m in moments)
     assert all(torch.equal(a, b) for a, b in zip(moments, resumed, strict=True))
     assert next(iter(second.run(lambda _: None))) == 4
+
+
+def test_a_pause_does_not_count_as_training(photograph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trainer(photograph, tmp_path / "run")
+    clock = iter([0.0, 1.0, 3601.0, 3602.0, 3603.0])
+    monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
+    list(itertools.islice(run.run(lambda _: None), 3))
+    assert run.elapsed == 1 + training._LONGEST_STEP + 1
 
 
 def test_stages_touch_only_their_own_weights(photograph: Path, tmp_path: Path) -> None:

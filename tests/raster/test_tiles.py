@@ -15,7 +15,7 @@ SIZES = (1, 5, 31, 63, 64, 65, 95, 96, 97, 127, 200, 333)
 SHAPES = [*itertools.product(SIZES, (1, 64, 97, 200)), (700, 3), (3, 1000)]
 
 
-def plan(height: int, width: int, side: int = 64, margin: int = 17, room: int = 4, halo: int = 24) -> TilePlan:
+def plan(height: int, width: int, side: int = 64, margin: int = 17, room: int = 4, halo: int = 32) -> TilePlan:
     return TilePlan(height, width, side, margin, room, halo)
 
 
@@ -35,17 +35,27 @@ def test_cores_partition_the_scene(height: int, width: int, side: int) -> None:
     assert [t.index for t in tiles] == list(range(len(tiles)))
 
 
+@pytest.mark.parametrize("halo", [0, 16, 32])
 @pytest.mark.parametrize(("height", "width"), SHAPES)
-def test_cores_are_neither_slivers_nor_much_larger_than_asked(height: int, width: int) -> None:
-    for tile in plan(height, width).tiles():
+def test_cores_are_neither_slivers_nor_much_larger_than_asked(height: int, width: int, halo: int) -> None:
+    for tile in plan(height, width, halo=halo).tiles():
         for length, size in ((tile.core.height, height), (tile.core.width, width)):
-            assert min(size, 32) <= length < 96
+            assert min(size, 16) <= length <= 64 + 2 * halo
 
 
+def test_cores_away_from_the_edge_have_the_side_asked_for_or_less() -> None:
+    cores = {t.core.row: t.core.height for t in plan(1000, 50, side=96, halo=32).tiles()}
+    assert all(96 - STEP < length <= 96 for row, length in cores.items() if row and row + length < 850)
+    assert len(cores) == 10  # (1000 - 2 x 32) / 96, rounded up
+
+
+@pytest.mark.parametrize("halo", [0, 16, 32])
 @pytest.mark.parametrize(("height", "width"), SHAPES)
-def test_windows_lie_on_the_lattice_and_hold_what_their_core_needs(height: int, width: int) -> None:
-    p = plan(height, width)
-    for tile in p.tiles():
+def test_windows_lie_on_the_lattice_and_hold_what_their_core_needs(height: int, width: int, halo: int) -> None:
+    p = plan(height, width, halo=halo)
+    tiles = p.tiles()
+    assert len({(t.window.height, t.window.width) for t in tiles}) == 1
+    for tile in tiles:
         core, window = tile.core, tile.window
         axes = (
             (core.row, core.height, window.row, window.height, height),
@@ -56,11 +66,16 @@ def test_windows_lie_on_the_lattice_and_hold_what_their_core_needs(height: int, 
             assert extent % STEP == 0
             assert start <= max(0, first - p.halo) - p.margin
             assert start + extent >= min(size, first + length + p.halo) + p.margin + p.room
-            assert extent < length + 2 * (p.halo + p.margin + STEP) + p.room, "no window is larger than it must be"
+            assert extent < 64 + 2 * (p.halo + p.margin) + STEP + p.room, "no window is larger than it must be"
+
+
+def test_a_scene_that_fits_into_a_window_is_one_tile() -> None:
+    assert [t.core for t in plan(128, 90, halo=32).tiles()] == [Area(0, 0, 128, 90)]
+    assert len(plan(129, 90, halo=32).tiles()) == 2
 
 
 def test_origin_counts_latent_steps_from_the_corner_of_the_lattice() -> None:
-    p = plan(200, 200, halo=8)
+    p = plan(200, 200, halo=16)
     tile = p.tiles()[-1]
     assert p.origin(p.tiles()[0], 8) == (0, 0)
     assert p.origin(tile, 8) == ((tile.window.row + p.margin) // 8, (tile.window.column + p.margin) // 8)
@@ -80,6 +95,12 @@ def test_measured_area_leaves_margin_and_room_around_itself() -> None:
 def test_unusable_sides_are_refused(side: int) -> None:
     with pytest.raises(InputError, match=f"tile size is {side}; accepted are multiples of 32 from 64 to 8192"):
         plan(100, 100, side)
+
+
+@pytest.mark.parametrize("halo", [-16, 8, 100])
+def test_unusable_halos_are_refused(halo: int) -> None:
+    with pytest.raises(InputError, match=f"halo is {halo}; accepted are multiples of 16 from 0"):
+        plan(100, 100, halo=halo)
 
 
 def test_growing_an_area_and_back_is_the_identity() -> None:

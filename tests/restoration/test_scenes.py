@@ -180,7 +180,7 @@ def test_progress_runs_from_the_first_iteration_to_the_last(tmp_path: Path, tiny
 
     seen: list[tuple[int, int]] = []
     scene = write_scene(tmp_path / "scene.tif", smooth(2, 64, 128).astype(np.uint16))
-    options = RestoreOptions(prior=str(tiny_prior), iterations=2, tile=64, noise=(6.0, 0.09))
+    options = RestoreOptions(prior=str(tiny_prior), iterations=2, tile=64, halo=16, noise=(6.0, 0.09))
     restore_scene(ScenePaths(input=scene), "generic", options, progress=lambda done, total: seen.append((done, total)))
     done = [d for d, _ in seen]
     assert done == sorted(done)
