@@ -11,6 +11,8 @@ from torch import Tensor
 from imaging.priors.base import LatentPrior
 
 METHODS = ("vble-xz", "vble", "map")
+_COARSE_SHARE = 0.6
+"""Share of the iterations after which ``precision="auto"`` is float32."""
 SHIFTS = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Placements of the latent lattice, in halves of its stride, down and right."""
 
@@ -39,7 +41,8 @@ class FitSettings:
     calibrated : bool
         Whether variances carry the prior's calibration factors; otherwise they are those of the variational posterior.
     precision : {"auto", "float32", "bfloat16"}
-        Of the networks.
+        Of the networks. "auto" is bfloat16, where the processor has it, in the first part of the iterations and float32 from there on: the
+        early steps need no better, and what they round differently from tile to tile is forgotten by the end.
     """
 
     method: str = "vble-xz"
@@ -65,6 +68,10 @@ class FitSettings:
             raise ValueError(f"lattices is {self.lattices}; it must be from 1 to {len(SHIFTS)}")
         if self.precision not in {"auto", "float32", "bfloat16"}:
             raise ValueError(f"precision is {self.precision!r}; accepted are auto, float32, bfloat16")
+
+    def precision_at(self, progress: float) -> str:
+        """Precision after a share ``progress`` of the iterations, 0 to 1."""
+        return "float32" if self.precision == "auto" and progress >= _COARSE_SHARE else self.precision
 
 
 def lattice_room(prior: LatentPrior) -> int:

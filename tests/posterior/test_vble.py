@@ -95,6 +95,15 @@ def test_reduced_precision_changes_little(physics: SensorPhysics, y: Tensor) -> 
     assert not torch.equal(half.mean, full.mean)
 
 
+def test_automatic_precision_ends_in_float32(physics: SensorPhysics, y: Tensor) -> None:
+    settings = FitSettings(iterations=10)
+    assert [settings.precision_at(k / 10) for k in range(10)] == ["auto"] * 6 + ["float32"] * 4
+    assert {replace(settings, precision="bfloat16").precision_at(k) for k in (0, 1)} == {"bfloat16"}
+    posterior = VBLE(tiny(), replace(quick(), precision="auto")).fit(y, physics)
+    assert posterior.precision == "float32"
+    assert posterior.moments(2).mean.dtype == torch.float32
+
+
 @pytest.mark.parametrize("method", ["vble-xz", "vble", "map"])
 def test_items_of_a_batch_do_not_meet(prior: LatentPrior, physics: SensorPhysics, y: Tensor, method: str) -> None:
     model = VBLE(prior, quick(method))
