@@ -11,7 +11,7 @@ from torch import Tensor
 from imaging.priors.base import LatentPrior
 
 METHODS = ("vble-xz", "vble", "map")
-_COARSE_SHARE = 0.6
+_COARSE_SHARE = 0.4
 """Share of the iterations after which ``precision="auto"`` is float32."""
 SHIFTS = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Placements of the latent lattice, in halves of its stride, down and right."""

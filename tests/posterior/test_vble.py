@@ -97,7 +97,7 @@ def test_reduced_precision_changes_little(physics: SensorPhysics, y: Tensor) -> 
 
 def test_automatic_precision_ends_in_float32(physics: SensorPhysics, y: Tensor) -> None:
     settings = FitSettings(iterations=10)
-    assert [settings.precision_at(k / 10) for k in range(10)] == ["auto"] * 6 + ["float32"] * 4
+    assert [settings.precision_at(k / 10) for k in range(10)] == ["auto"] * 4 + ["float32"] * 6
     assert {replace(settings, precision="bfloat16").precision_at(k) for k in (0, 1)} == {"bfloat16"}
     posterior = VBLE(tiny(), replace(quick(), precision="auto")).fit(y, physics)
     assert posterior.precision == "float32"
