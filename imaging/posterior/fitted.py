@@ -88,8 +88,9 @@ class LatentPosterior:
         ``(steps, B)`` objective during the fit, nats per scene pixel.
     precision : str
         See `FitSettings`.
-    calibration : tuple of float
-        Factors on the variance of the latent and of the image-space part; (1, 1) is the variational posterior itself.
+    calibration : tuple of Tensor or float
+        Factors on the variance of the latent and of the image-space part, each a number or ``(B, 1, 1, 1)``; (1, 1) is the variational
+        posterior itself.
     """
 
     prior: LatentPrior
@@ -102,7 +103,7 @@ class LatentPosterior:
     seed: int
     objective: Tensor
     precision: str
-    calibration: tuple[float, float] = (1.0, 1.0)
+    calibration: tuple[Tensor | float, Tensor | float] = (1.0, 1.0)
 
     def _latent_draw(self, index: int) -> Tensor:
         """Latents of sample ``index``; an odd sample mirrors the even one before it (antithetic)."""
@@ -161,7 +162,7 @@ class LatentPosterior:
             exact = (self.frame.crop(exact) / self.rate_scale.square()).float()
             spread = torch.maximum(exact + spread - linear.variance(), 0.25 * exact)
         latent_factor, image_factor = self.calibration
-        return Moments(total.mean, (latent_factor * spread + image_factor * image).sqrt())
+        return Moments(total.mean, (latent_factor * spread + image_factor * image).sqrt().float())
 
     def mean(self, samples: int = 32) -> Tensor:
         """Posterior mean ``(B, C, H, W)``."""

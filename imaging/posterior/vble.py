@@ -20,7 +20,7 @@ from imaging.posterior.mixture import PosteriorMixture
 from imaging.posterior.precision import decoding
 from imaging.posterior.settings import SHIFTS, FitSettings, lattice_room, rate_scale, signal_levels
 from imaging.posterior.wiener import wiener_estimate
-from imaging.priors.base import LatentPrior
+from imaging.priors.base import Calibration, LatentPrior
 from imaging.sensors.physics import SensorPhysics
 
 Origins = list[tuple[int, int]]
@@ -75,7 +75,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
     @torch.no_grad()
     def _start(self, x: Tensor, frame: Frame, scale: Tensor) -> tuple[Tensor, Tensor]:
         canvas = F.pad(x, (frame.left, frame.right, frame.top, frame.bottom), mode="replicate") * scale
-        with decoding(x, self.settings.precision_at(1)):
+        with decoding(x, self.settings.precision):
             latents = self.prior.encode(canvas)
         return latents.z.to(x.dtype), latents.h.to(x.dtype)
 
@@ -101,11 +101,11 @@ class VBLE(Reconstructor):  # type: ignore[misc]
 
     def _loss(
         self, families: tuple[Family, Family], noise: tuple[Tensor, Tensor], y: Tensor, physics: Physics, mask: Tensor | None,
-        frame: Frame, scale: Tensor, precision: str,
+        frame: Frame, scale: Tensor,
     ) -> Tensor:  # fmt: skip
         """Objective of each item, nats, one draw."""
         z, h = (f.draw(n) for f, n in zip(families, noise, strict=True))
-        with decoding(z, precision):
+        with decoding(z, self.settings.precision):
             x = frame.crop(self.prior.decode(z)).to(z.dtype) / scale
             rate = -self.prior.log_prob(z, h)
         misfit = self.likelihood.fn(x, y, physics, mask=mask)
@@ -169,8 +169,8 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         family, objective = self._optimise(z, h, y, physics, mask, frame, scales, places, seed, progress)
         information = self._information(family, y, physics, mask, frame, scales)
         return LatentPosterior(
-            self.prior, family, scales, information, self.settings.weight, frame, places, seed, objective, self.settings.precision_at(1),
-            self.prior.calibration if self.settings.calibrated else (1.0, 1.0),
+            self.prior, family, scales, information, self.settings.weight, frame, places, seed, objective, self.settings.precision,
+            (self.prior.calibration if self.settings.calibrated else Calibration()).factors(scales),
         )  # fmt: skip
 
     def _optimise(
@@ -192,7 +192,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             optimizer.param_groups[0]["lr"] = s.learning_rate * (0.5 * (1 + math.cos(math.pi * k / s.iterations)) + 0.02)
             # What two mirrored draws add to the gradient cancels in its running mean, to first order.
             noise = (antithetic(keys[0], k, z.dtype), antithetic(keys[1], k, h.dtype))
-            loss = self._loss((first, second), noise, y, physics, mask, frame, scale, s.precision_at(k / s.iterations))
+            loss = self._loss((first, second), noise, y, physics, mask, frame, scale)
             gradients = torch.autograd.grad(loss.sum(), parameters, materialize_grads=True)
             for p, g in zip(parameters, gradients, strict=True):
                 p.grad = g
@@ -210,7 +210,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         """Diagonal of A^T Sigma^-1 A at the fitted scene, where the image-space part is wanted and known."""
         if self.settings.method == "vble" or not isinstance(physics, SensorPhysics):
             return None
-        with decoding(y, self.settings.precision_at(1)):
+        with decoding(y, self.settings.precision):
             x = frame.crop(self.prior.decode(family.centre)).to(y.dtype) / scale
         precision = 1 / noise_variance(physics, physics.A(x))
         return physics.information(precision if mask is None else precision * mask)

@@ -25,6 +25,28 @@ class Latents(NamedTuple):
     h: Tensor
 
 
+class Calibration(NamedTuple):
+    """Factors on the variance of a posterior, measured on validation scenes; (1, 1, 0) is the variational posterior itself.
+
+    Attributes
+    ----------
+    latent : float
+        On the variance of the latent part, at rate scale 1.
+    image : float
+        On the variance of the image-space part.
+    exponent : float
+        The latent factor goes with this power of the rate scale.
+    """
+
+    latent: float = 1.0
+    image: float = 1.0
+    exponent: float = 0.0
+
+    def factors(self, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors on the latent and on the image-space variance at each rate scale, of its shape."""
+        return self.latent * scale**self.exponent, torch.full_like(scale, self.image)
+
+
 class LatentPrior(nn.Module, ABC):
     r"""Density over images given by latent variables: :math:`p(h)\,p(z\mid h)\,p(x\mid z)`.
 
@@ -44,8 +66,8 @@ class LatentPrior(nn.Module, ABC):
     gamma: float
     """Standard deviation of the decoder's error at the rate the prior was trained for, in image units."""
 
-    calibration: tuple[float, float] = (1.0, 1.0)
-    """Factors on the posterior variance of the latent and of the image-space part, measured on validation scenes."""
+    calibration: Calibration = Calibration()
+    """Factors on the posterior variance."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> Latents:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from imaging.errors import InputError, did_you_mean
 from imaging.priors.autoencoders import LappedAutoencoder
-from imaging.priors.base import LatentPrior
+from imaging.priors.base import Calibration, LatentPrior
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -94,16 +94,16 @@ def find_prior(name: str) -> PriorInfo:
     return known[name]
 
 
-def _calibration(folder: Path, recipe: dict[str, Any]) -> tuple[float, float]:
-    """Variance factors from the recipe's ``[calibration]`` table, (1, 1) without one."""
+def _calibration(folder: Path, recipe: dict[str, Any]) -> Calibration:
+    """Variance factors from the recipe's ``[calibration]`` table, those that change nothing without one."""
     table = recipe.get("calibration", {})
-    factors = []
-    for key in ("latent_variance", "image_variance"):
-        factor = table.get(key, 1.0) if isinstance(table, dict) else table
-        if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 <= factor < 100:
-            raise InputError(f"{folder}/recipe.toml: [calibration] has {factor!r}; accepted are numbers from 0 below 100")
-        factors.append(float(factor))
-    return factors[0], factors[1]
+    found = []
+    for key, neutral, least, limit in (("latent_variance", 1.0, 0, 100), ("image_variance", 1.0, 0, 100), ("latent_exponent", 0.0, -3, 3)):
+        value = table.get(key, neutral) if isinstance(table, dict) else table
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < limit:
+            raise InputError(f"{folder}/recipe.toml: [calibration] has {value!r}; accepted are numbers from {least} below {limit}")
+        found.append(float(value))
+    return Calibration(*found)
 
 
 def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu") -> LatentPrior:

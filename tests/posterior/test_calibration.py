@@ -10,6 +10,7 @@ import torch
 from imaging.errors import InputError
 from imaging.posterior import VBLE, FitSettings
 from imaging.priors.autoencoders import LappedAutoencoder
+from imaging.priors.base import Calibration
 from imaging.priors.zoo import _calibration
 from imaging.sensors import load_profile, sensor_physics
 
@@ -41,8 +42,31 @@ def test_samples_have_the_calibrated_variance(posterior) -> None:
     assert float(variance[inner].mean() / expected[inner].mean()) == pytest.approx(1, abs=0.06)
 
 
+def test_latent_factor_follows_the_rate_scale() -> None:
+    scale = torch.tensor([1.0, 0.25]).reshape(2, 1, 1, 1)
+    latent, image = Calibration(0.8, 0.1, 0.5).factors(scale)
+    assert torch.allclose(latent.flatten(), torch.tensor([0.8, 0.4]))
+    assert torch.allclose(image.flatten(), torch.tensor([0.1, 0.1]))
+
+
+def test_each_item_of_a_fit_is_calibrated_at_its_own_rate(posterior) -> None:
+    prior = replace(posterior).prior
+    profile = load_profile("pleiades-raw")
+    physics = sensor_physics(profile.bands[:1], profile.full_scale, 14)
+    y = physics(torch.full((2, 1, 60, 60), 0.3), seed=0)
+    scales = torch.tensor([1.0, 0.25])
+    plain = VBLE(prior, FitSettings(method="vble", iterations=2)).fit(y, physics, border=0, scale=scales)
+    prior.calibration = Calibration(0.8, 1.0, 0.5)
+    try:
+        fitted = VBLE(prior, FitSettings(method="vble", iterations=2)).fit(y, physics, border=0, scale=scales)
+    finally:
+        prior.calibration = Calibration()
+    ratio = (fitted.moments(4).std / plain.moments(4).std).square()
+    assert torch.allclose(ratio.mean((1, 2, 3)), torch.tensor([0.8, 0.4]), rtol=1e-4)
+
+
 @pytest.mark.parametrize("value", [-0.1, 100, "x", True])
 def test_bad_factors_are_refused(tmp_path, value) -> None:
     with pytest.raises(InputError, match="calibration"):
         _calibration(tmp_path, {"calibration": {"latent_variance": value}})
-    assert _calibration(tmp_path, {}) == (1.0, 1.0)
+    assert _calibration(tmp_path, {}) == (1.0, 1.0, 0.0)

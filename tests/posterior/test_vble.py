@@ -95,15 +95,6 @@ def test_reduced_precision_changes_little(physics: SensorPhysics, y: Tensor) -> 
     assert not torch.equal(half.mean, full.mean)
 
 
-def test_automatic_precision_ends_in_float32(physics: SensorPhysics, y: Tensor) -> None:
-    settings = FitSettings(iterations=10)
-    assert [settings.precision_at(k / 10) for k in range(10)] == ["auto"] * 4 + ["float32"] * 6
-    assert {replace(settings, precision="bfloat16").precision_at(k) for k in (0, 1)} == {"bfloat16"}
-    posterior = VBLE(tiny(), replace(quick(), precision="auto")).fit(y, physics)
-    assert posterior.precision == "float32"
-    assert posterior.moments(2).mean.dtype == torch.float32
-
-
 @pytest.mark.parametrize("method", ["vble-xz", "vble", "map"])
 def test_items_of_a_batch_do_not_meet(prior: LatentPrior, physics: SensorPhysics, y: Tensor, method: str) -> None:
     model = VBLE(prior, quick(method))
@@ -263,7 +254,7 @@ def test_widths_come_back_from_their_bounds() -> None:
         ({"weight": 0.0}, "weight is 0.0; it must be above 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"rate_ratio": -1.0}, "rate_ratio is -1.0"),
-        ({"precision": "half"}, "precision is 'half'; accepted are auto, float32, bfloat16"),
+        ({"precision": "half"}, "precision is 'half'; accepted are float32, bfloat16"),
     ],
 )
 def test_impossible_settings_are_refused(setting: dict[str, object], said: str) -> None:
