@@ -65,6 +65,7 @@ _OPTIONS = [
     click.option("--no-uncertainty", is_flag=True, help="Write no standard deviations."),
     click.option("--method", default="vble-xz", show_default=True, metavar="vble-xz|vble|map", help="Posterior or point estimate."),
     click.option("--prior", metavar="NAME|DIR", help="Model of what scenes look like; see --list-priors."),
+    click.option("--download", is_flag=True, help="Allow to fetch a prior of compressai's zoo, compressai:NAME-QUALITY."),
     click.option("--scale", type=int, default=1, show_default=True, help="Magnification; only 1 is available yet."),
     click.option("--bands", type=_Bands(), help="Bands to restore, such as 1,2; all by default."),
     click.option("--samples", type=int, default=0, help="Posterior samples to save; needs --save-samples."),
@@ -96,7 +97,7 @@ def _with_options(function: Any) -> Any:
 def _options(values: dict[str, Any]) -> RestoreOptions:
     from imaging.restoration import RestoreOptions
 
-    names = ("method", "scale", "bands", "samples", "seed", "tile", "halo", "batch", "device", "mtf_nyquist", "noise")
+    names = ("method", "download", "scale", "bands", "samples", "seed", "tile", "halo", "batch", "device", "mtf_nyquist", "noise")
     given = {n: values[n] for n in names} | {n: values[n] for n in ("prior", "iterations") if values[n] is not None}
     return RestoreOptions(**given)
 

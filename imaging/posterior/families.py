@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 LOG_WIDTH_RANGE = (-11.0, 3.0)
-"""Bounds of the logarithm of the uniform family's full width, 1.7e-5 to 20; a fit returns to them after each step."""
+"""Bounds of the logarithm of a full width (uniform) or deviation (Gaussian), 1.7e-5 to 20; a fit returns to them after each step."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,26 @@ class Uniform:
 
 
 @dataclass(frozen=True)
+class Gaussian:
+    """Independent Gaussian densities, for the latents of a variational autoencoder; ``log_std`` is the logarithm of the deviation."""
+
+    centre: Tensor
+    log_std: Tensor
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """Latents from uniform ``noise`` in (-1/2, 1/2), by the inverse distribution function."""
+        return self.centre + self.log_std.exp() * math.sqrt(2) * torch.erfinv(2 * noise)
+
+    def variance(self) -> Tensor:
+        """Variance of each latent."""
+        return (2 * self.log_std).exp()
+
+    def entropy(self) -> Tensor:
+        """Nats of each item, ``(B,)``."""
+        return (self.log_std + (1 + math.log(2 * math.pi)) / 2).sum((1, 2, 3))
+
+
+@dataclass(frozen=True)
 class Dirac:
     """A point: maximum a posteriori in the latent space."""
 
@@ -51,4 +72,4 @@ class Dirac:
         return self.centre.new_zeros(len(self.centre))
 
 
-Family = Uniform | Dirac
+Family = Uniform | Gaussian | Dirac

@@ -77,7 +77,8 @@ def rate_scale(prior: LatentPrior, noise_deviation: float, brightest: float, rat
     r"""Factor on the scene that makes the prior's bit rate fit the noise: :math:`s = \gamma / (\kappa\sigma)`.
 
     A compressive autoencoder trained at one rate acts on ``s x`` as one trained with decoder deviation ``gamma / s`` (VBLE-xz, rate
-    modulation without retraining). The scaled scene is kept within the radiometric range of the training.
+    modulation without retraining). The scaled scene is kept within the radiometric range of the training. The latents of a variational
+    autoencoder have no quantisation step to be modulated: its scale is 1.
 
     Parameters
     ----------
@@ -90,6 +91,8 @@ def rate_scale(prior: LatentPrior, noise_deviation: float, brightest: float, rat
     ratio : float
         kappa; gamma / s over the noise deviation.
     """
+    if prior.density == "gaussian":
+        return 1.0
     return min(prior.gamma / (ratio * noise_deviation), 1.5 / max(brightest, 1e-3))
 
 

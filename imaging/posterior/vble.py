@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imaging.posterior.draws import antithetic, position_key
-from imaging.posterior.families import LOG_WIDTH_RANGE, Dirac, Family, Uniform
+from imaging.posterior.families import LOG_WIDTH_RANGE, Dirac, Family, Gaussian, Uniform
 from imaging.posterior.fitted import Frame, LatentPosterior, Moments
 from imaging.posterior.likelihood import SensorLikelihood, noise_variance
 from imaging.posterior.mixture import PosteriorMixture
@@ -27,6 +27,9 @@ Origins = list[tuple[int, int]]
 
 _DAMPING = 0.1
 """Adam's epsilon, nats per quantisation step: slopes far below it are noise, and a full step along them only amplifies rounding."""
+
+_FIRST_LOG_STD = -3.0
+"""Start of the Gaussian family's log deviation; a uniform density starts at width 1, that of quantisation."""
 
 
 class VBLE(Reconstructor):  # type: ignore[misc]
@@ -96,8 +99,9 @@ class VBLE(Reconstructor):  # type: ignore[misc]
     def _families(self, z: Tensor, h: Tensor) -> tuple[Family, Family, list[Tensor]]:
         if self.settings.method == "map":
             return Dirac(z), Dirac(h), [z, h]
-        widths = [torch.zeros_like(v).requires_grad_() for v in (z, h)]
-        return Uniform(z, widths[0]), Uniform(h, widths[1]), [z, h, *widths]
+        family, start = (Gaussian, _FIRST_LOG_STD) if self.prior.density == "gaussian" else (Uniform, 0.0)
+        widths = [torch.full_like(v, start).requires_grad_() for v in (z, h)]
+        return family(z, widths[0]), family(h, widths[1]), [z, h, *widths]
 
     def _loss(
         self, families: tuple[Family, Family], noise: tuple[Tensor, Tensor], y: Tensor, physics: Physics, mask: Tensor | None,
@@ -202,7 +206,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             history.append(loss.detach() / pixels)
             if progress is not None:
                 progress(k + 1)
-        fitted: Family = Dirac(z.detach()) if isinstance(first, Dirac) else Uniform(z.detach(), first.log_width.detach())
+        fitted = type(first)(*(v.detach() for v in ([z] if isinstance(first, Dirac) else [z, parameters[2]])))
         return fitted, torch.stack(history)
 
     @torch.no_grad()

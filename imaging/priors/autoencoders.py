@@ -1,4 +1,4 @@
-"""Compressive autoencoders: explicit latent densities over images."""
+"""The lapped autoencoder: a compressive autoencoder that is cheap on a CPU."""
 
 from __future__ import annotations
 
@@ -9,65 +9,15 @@ from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imaging.priors.base import LatentPrior, Latents
+from imaging.priors.anchored import BLOCK, AnchoredPrior
+from imaging.priors.base import Latents
 from imaging.priors.context import GroupCausalConv2d
-from imaging.priors.lapped import frequency_order, lapped_kernels
+from imaging.priors.lapped import frequency_order
+from imaging.priors.networks import CausalBlock, ResidualBlock, refiner, zero
 from imaging.priors.rate import SCALE_BOUND, log_bottleneck, log_uniform_gaussian
 
-_BLOCK = 8
 
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions added to the input; the identity at initialisation."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, width, H, W)`` to the same shape."""
-        out: Tensor = x + self.second(F.gelu(self.first(x)))
-        return out
-
-
-class CausalBlock(nn.Module):
-    """A 3x3 and a 1x1 causal convolution added to the input; the identity at initialisation."""
-
-    def __init__(self, groups: list[int]) -> None:
-        super().__init__()
-        self.first = GroupCausalConv2d(groups, groups, 3, strict=False)
-        self.second = GroupCausalConv2d(groups, groups, 1, strict=False)
-        _zero(self.second)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map causal features ``(B, width, H, W)`` to the same shape."""
-        out: Tensor = x + self.second(F.gelu(self.first(x)))
-        return out
-
-
-def _zero(conv: nn.Conv2d, bias: float = 0.0) -> nn.Conv2d:
-    nn.init.zeros_(conv.weight)
-    nn.init.constant_(conv.bias, bias)  # type: ignore[arg-type]
-    return conv
-
-
-def _refiner(latents: int, width: int, blocks: int, fine: int, fine_blocks: int, out: int, bias: float = 0.0) -> nn.Sequential:
-    """Network from latents at 1/8 resolution through a stage at 1/4 to ``out`` channels at full resolution."""
-    return nn.Sequential(
-        nn.Conv2d(latents, width, 3, padding=1),
-        *(ResidualBlock(width) for _ in range(blocks)),
-        nn.Conv2d(width, 4 * fine, 3, padding=1),
-        nn.PixelShuffle(2),
-        *(ResidualBlock(fine) for _ in range(fine_blocks)),
-        _zero(nn.Conv2d(fine, 16 * out, 3, padding=1), bias),
-        nn.PixelShuffle(4),
-    )
-
-
-class LappedAutoencoder(LatentPrior):
+class LappedAutoencoder(AnchoredPrior):
     """Mean-scale hyperprior anchored on a lapped transform, with a context model and a decoder of standard deviations.
 
     Analysis and synthesis are a lapped 8x8 block transform plus a learned correction, so that the untrained model already is a transform
@@ -94,8 +44,7 @@ class LappedAutoencoder(LatentPrior):
     Biquard et al. (2025); ``gamma**2 = channels / (2 ln 2 alpha 255**2)``.
     """
 
-    z_scale: Tensor
-    z_mean: Tensor
+    std_decoder: nn.Module
 
     def __init__(
         self,
@@ -110,31 +59,26 @@ class LappedAutoencoder(LatentPrior):
         hidden: int = 128,
         context_blocks: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(channels)
         self.settings = {
             "channels": channels, "alpha": alpha, "width": width, "blocks": blocks,
             "fine": fine, "fine_blocks": fine_blocks, "hyper": hyper, "hidden": hidden,
             "context_blocks": context_blocks,
         }  # fmt: skip
-        self.channels, self.stride, self.hyper_stride, self.border = channels, _BLOCK, 4 * _BLOCK, _BLOCK
+        self.hyper_stride = 4 * BLOCK
         self.gamma = math.sqrt(channels / (2 * math.log(2) * alpha)) / 255
         # A uniform error of one step, 1 / gain, has the standard deviation gamma.
         self.gain = 1 / (math.sqrt(12) * self.gamma)
-        count = channels * _BLOCK**2
-        self.analysis = nn.Conv2d(count, count, 3, padding=1, bias=False)
-        self.synthesis = nn.Conv2d(count, count, 3, padding=1, bias=False)
-        self._anchor()
-        self.register_buffer("z_scale", torch.ones(1, count, 1, 1))
-        self.register_buffer("z_mean", torch.zeros(1, count, 1, 1))
+        count = self.latents
         self.encoder = nn.Sequential(
             nn.Conv2d(count, width, 3, padding=1),
             ResidualBlock(width),
             ResidualBlock(width),
-            _zero(nn.Conv2d(width, count, 3, padding=1)),
+            zero(nn.Conv2d(width, count, 3, padding=1)),
         )
-        self.decoder = _refiner(count, width, blocks, fine, fine_blocks, channels)
+        self.decoder = refiner(count, width, blocks, fine, fine_blocks, channels)
         odds = self.gamma / (1 - self.gamma)
-        self.std_decoder = _refiner(count, 2 * width // 3, 1, fine // 2, 1, channels, bias=math.log(odds))
+        self.std_decoder = refiner(count, 2 * width // 3, 1, fine // 2, 1, channels, bias=math.log(odds))
         self.hyper_encoder = nn.Sequential(
             nn.Conv2d(count, width, 3, padding=1),
             nn.GELU(),
@@ -154,33 +98,20 @@ class LappedAutoencoder(LatentPrior):
         self._make_context(hidden, context_blocks)
         self.bottleneck = EntropyBottleneck(hyper)
 
-    def squared_frequency(self) -> Tensor:
-        """Squared spatial frequency of each latent channel, over that of Nyquist along one axis; ``(M,)``, from 0 to below 2."""
-        squares = [(i * i + j * j) / _BLOCK**2 for i, j in frequency_order(_BLOCK)]
-        return torch.tensor(squares).repeat_interleave(self.channels)
-
-    def _anchor(self) -> None:
-        """Start analysis and synthesis as the lapped transform of each channel; latents are frequency-major, channels within."""
-        forward, backward = lapped_kernels(_BLOCK)
-        n, c = _BLOCK**2, self.channels
-        with torch.no_grad():
-            self.analysis.weight.zero_()
-            self.synthesis.weight.zero_()
-            for band in range(c):
-                self.analysis.weight[band::c, band * n : (band + 1) * n] = forward
-                self.synthesis.weight[band * n : (band + 1) * n, band::c] = backward
-
     def _make_context(self, hidden: int, blocks: int) -> None:
         bounds = (3, 5, 8)  # diagonals that end the first three groups: 6, 9, 21 and 28 frequencies
-        frequencies = [sum(i + j >= b for b in bounds) for i, j in frequency_order(_BLOCK)]
-        groups = [g for g in frequencies for _ in range(self.channels)]
-        inside = [i * 4 // hidden for i in range(hidden)]
+        frequencies = [sum(i + j >= b for b in bounds) for i, j in frequency_order(BLOCK)]
+        # Of several components the first, in which the bands agree, comes before the others of its group of frequencies.
+        parts = min(self.channels, 2)
+        groups = [parts * g + min(k, parts - 1) for g in frequencies for k in range(self.channels)]
+        self.causal_groups = groups
+        inside = [i * 4 * parts // hidden for i in range(hidden)]
         # The lowest frequency enters as two differences, towards the left and the upper neighbour.
-        self.context = GroupCausalConv2d([0] * self.channels + groups, inside, 5, strict=True)
+        self.context = GroupCausalConv2d(groups[: self.channels] + groups, inside, 5, strict=True)
         self.mixing = GroupCausalConv2d(inside, inside, 1, strict=False)
         self.refining = nn.Sequential(*(CausalBlock(inside) for _ in range(blocks)))
         self.head = GroupCausalConv2d(inside, groups + groups, 1, strict=False)
-        _zero(self.head)
+        zero(self.head)
 
     def _relative(self, z: Tensor) -> Tensor:
         """Latents relative to their scale, compressed, the lowest frequency relative to its neighbourhood."""
@@ -189,7 +120,7 @@ class LappedAutoencoder(LatentPrior):
         around = F.avg_pool2d(low, 3, 1, 1, count_include_pad=False)
         return torch.asinh(torch.cat([low - around, z[:, c:]], 1) / self.z_scale)
 
-    def _predict(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    def conditional(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and scale of p(z | h, causal z)."""
         c = self.channels
         low = z[:, :c].float()
@@ -208,27 +139,22 @@ class LappedAutoencoder(LatentPrior):
 
     def encode(self, x: Tensor) -> Latents:
         """Latents of images ``(B, C, H, W)``, noise-free."""
-        with torch.autocast(x.device.type, enabled=False):
-            linear = self.analysis(F.pixel_unshuffle(x, _BLOCK)) * self.gain
+        linear = self._coefficients(x) * self.gain
         z = linear + 2 * self.encoder(self._relative(linear))
         return Latents(z, (self.hyper_encoder(self._relative(z)) * 5).to(z.dtype))
 
     def decode(self, z: Tensor) -> Tensor:
         """Mean of p(x | z); float32 in the linear part even under autocast."""
-        with torch.autocast(z.device.type, enabled=False):
-            linear = F.pixel_shuffle(self.synthesis(z), _BLOCK)
-        image: Tensor = (linear + 2 * self.decoder(self._relative(z))) / self.gain
+        image: Tensor = (self._synthesise(z) + 2 * self.decoder(self._relative(z))) / self.gain
         return image
 
     def linear(self, z: Tensor) -> Tensor:
         """Inverse lapped transform of the latents alone, float32 even under autocast."""
-        with torch.autocast(z.device.type, enabled=False):
-            return F.pixel_shuffle(self.synthesis(z), _BLOCK) / self.gain
+        return self._synthesise(z) / self.gain
 
     def linear_variance(self, variance: Tensor) -> Tensor:
         """Variance of `linear` for independent latents."""
-        weight = self.synthesis.weight.to(variance.dtype).square()
-        return F.pixel_shuffle(F.conv2d(variance, weight, padding=1), _BLOCK) / self.gain**2
+        return self._synthesised_variance(variance) / self.gain**2
 
     def decode_std(self, z: Tensor) -> Tensor:
         """Standard deviation of p(x | z), at least 2e-4."""
@@ -237,16 +163,15 @@ class LappedAutoencoder(LatentPrior):
 
     def log_prob(self, z: Tensor, h: Tensor) -> Tensor:
         """``log p(z | h) + log p(h)`` of each item, nats."""
-        mean, scale = self._predict(z, h)
+        mean, scale = self.conditional(z, h)
         conditional = log_uniform_gaussian(z, mean, scale)
         return conditional.sum((1, 2, 3)) + log_bottleneck(self.bottleneck, h).sum((1, 2, 3))
 
     @torch.no_grad()
     def set_statistics(self, x: Tensor) -> None:
-        """Take the location and scale of each latent channel from training images ``(B, C, H, W)``."""
-        with torch.autocast(x.device.type, enabled=False):
-            z = self.analysis(F.pixel_unshuffle(x, _BLOCK)) * self.gain
-        z = z[..., 1:-1, 1:-1]
+        """Take the mixture of the bands, and location and scale of each latent channel, from training images ``(B, C, H, W)``."""
+        self._mix_bands(x)
+        z = (self._coefficients(x) * self.gain)[..., 1:-1, 1:-1]
         self.z_mean.copy_(z.mean((0, 2, 3), keepdim=True))
         c = self.channels
         difference = (z[:, :c, :, 1:] - z[:, :c, :, :-1]).std((0, 2, 3), keepdim=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,15 @@ class LatentPrior(nn.Module, ABC):
     gamma: float
     """Standard deviation of the decoder's error at the rate the prior was trained for, in image units."""
 
+    settings: dict[str, Any]
+    """Arguments that make the same model again; the recipe's ``[model]`` table."""
+    std_decoder: nn.Module | None
+    """What `decode_std` learns with; None for a constant deviation."""
+
+    density: str = "uniform"
+    """Of the encoder's posterior: "uniform", of unit width, or "gaussian"."""
+    causal_groups: list[int] | None = None
+    """Group of each main latent channel, in the order in which `conditional` sees them; None without a context model."""
     calibration: Calibration = Calibration()
     """Factors on the posterior variance."""
 
@@ -84,6 +93,55 @@ class LatentPrior(nn.Module, ABC):
     @abstractmethod
     def log_prob(self, z: Tensor, h: Tensor) -> Tensor:
         """``log p(z | h) + log p(h)`` of each item, ``(B,)``, nats; both densities are convolved with a unit uniform."""
+
+    def conditional(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale of the Gaussian that p(z | h) or p(z | h, causal z) is, before its convolution with a unit uniform.
+
+        Raises
+        ------
+        NotImplementedError
+            In a family where it is none.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no Gaussian p(z | h)")
+
+    def perturb(self, x: Tensor, widths: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+        """Latents drawn from the encoder's posterior, and their cost.
+
+        Parameters
+        ----------
+        x : Tensor
+            ``(B, C, H, W)`` images.
+        widths : Tensor or float
+            Of the uniform density of each main latent, broadcastable to ``z``; 1 stands for quantisation. The entropy of narrower
+            densities, which no weight can change, is left out of the cost.
+
+        Returns
+        -------
+        z : Tensor
+            Main latents.
+        cost : Tensor
+            ``(B,)`` nats.
+        """
+        latents = self.encode(x)
+        z = latents.z + widths * (torch.rand_like(latents.z) - 0.5)
+        h = latents.h + torch.rand_like(latents.h) - 0.5
+        return z, -self.log_prob(z, h)
+
+    def objective(self, error: Tensor, bits: Tensor) -> Tensor:
+        """Training objective, bits per pixel, from the mean squared error and the bits per pixel of one pass."""
+        return float(self.settings["alpha"]) * 255**2 * error + bits
+
+    def set_statistics(self, x: Tensor) -> None:
+        """Take from training images ``(B, C, H, W)`` what the model wants to know before its training; nothing by default."""
+        del x
+
+    def slow_parameters(self) -> list[nn.Parameter]:
+        """Weights that a training changes at a tenth of its learning rate; none by default."""
+        return []
+
+    def squared_frequency(self) -> Tensor | None:
+        """Squared spatial frequency of each latent channel over that of Nyquist, ``(M,)``; None where latents have none."""
+        return None
 
     def linear(self, z: Tensor) -> Tensor | None:
         """Linear part of `decode`, ``(B, C, H, W)``; None for a decoder without one."""

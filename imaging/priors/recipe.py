@@ -13,7 +13,9 @@ class TrainingSettings:
     Attributes
     ----------
     minutes : float
-        Wall-clock training time, interruptions not counted; the learning-rate schedule follows it.
+        Wall-clock training time, interruptions not counted; the learning-rate schedule follows it. Unused where ``steps`` is given.
+    steps : int
+        Number of steps; the schedule then follows them, and a resumed run ends in the same weights as an uninterrupted one.
     batch, crop : int
         Images per step and their side in pixels, a multiple of 32.
     learning_rate : float
@@ -27,6 +29,8 @@ class TrainingSettings:
     exponent : tuple of float
         Range of the exponent of a random tone curve ``x ** e``, drawn log-uniformly for half of the crops: tone-stretched images stand in
         for others, such as linear light. (1, 1) leaves tones alone.
+    shrink : float
+        Share of crops that are averaged over 2 x 2 pixels of a crop of twice the side: other ground sample distances, and sharper images.
     narrowest : float
         Smallest width of the latents' densities in training. Quantisation has width 1; the posterior of a measured scene is narrower, the
         more so the better the measurement, and prior and decoder should know such latents.
@@ -37,6 +41,7 @@ class TrainingSettings:
     """
 
     minutes: float = 60.0
+    steps: int = 0
     batch: int = 8
     crop: int = 128
     learning_rate: float = 4e-4
@@ -44,6 +49,7 @@ class TrainingSettings:
     average: float = 0.999
     gain: tuple[float, float] = (0.25, 1.2)
     exponent: tuple[float, float] = (1.0, 1.0)
+    shrink: float = 0.0
     narrowest: float = 1.0
     std_share: float = 0.1
     seed: int = 0
@@ -55,6 +61,12 @@ class TrainingSettings:
             pair = getattr(self, name)
             if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
                 raise ValueError(f"{name} is {list(pair)}; it must be two positive numbers in ascending order")
+        if not 0 <= self.shrink <= 1:
+            raise ValueError(f"shrink is {self.shrink}; it must be from 0 to 1")
+        if self.steps < 0:
+            raise ValueError(f"steps is {self.steps}; it must be at least 0")
+        if self.minutes <= 0:
+            raise ValueError(f"minutes is {self.minutes}; it must be above 0")
         if not 0 < self.narrowest <= 1:
             raise ValueError(f"narrowest is {self.narrowest}; it must be above 0 and at most 1")
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,49 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imaging.priors.autoencoders import LappedAutoencoder
+from imaging.priors.base import LatentPrior
 from imaging.priors.data import CropSampler
+from imaging.priors.losses import random_widths, rate_distortion, std_loss, validate
+from imaging.priors.pictures import write_comparison
 from imaging.priors.recipe import TrainingSettings
 
 _LONGEST_STEP = 20.0
 """Seconds a step may count for; what is beyond was a pause."""
-
-
-def _inner(x: Tensor, border: int) -> Tensor:
-    return x[..., border:-border, border:-border]
-
-
-def random_widths(model: LappedAutoencoder, count: int, narrowest: float) -> Tensor:
-    """Widths of the latents' densities as a measurement would leave them, ``(count, M, 1, 1)``, at most 1.
-
-    A sensor of Gaussian MTF narrows the posterior of a latent in proportion to what it passes of the latent's frequency. The MTF at
-    Nyquist is drawn from 0.1 to 0.6, the width at frequency zero log-uniformly from ``narrowest`` to 1.
-    """
-    exponent = model.squared_frequency().to(next(model.parameters()).device)[None]
-    nyquist = torch.empty(count, 1, device=exponent.device).uniform_(0.1, 0.6)
-    base = torch.empty_like(nyquist).uniform_(math.log(narrowest), 0.0).exp()
-    return (base * nyquist**-exponent).clamp(max=1.0)[..., None, None]
-
-
-def rate_distortion(model: LappedAutoencoder, x: Tensor, widths: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
-    """Mean squared error away from the border, and bits per pixel, of one noisy pass.
-
-    Parameters
-    ----------
-    model : LappedAutoencoder
-        Encodes and decodes.
-    x : Tensor
-        ``(B, C, H, W)`` images.
-    widths : Tensor or float
-        Of the uniform density of each main latent, broadcastable to ``(B, M, h, w)``; 1 stands for quantisation. The entropy of narrower
-        densities, which no weight can change, is left out of the bits.
-    """
-    latents = model.encode(x)
-    z = latents.z + widths * (torch.rand_like(latents.z) - 0.5)
-    h = latents.h + torch.rand_like(latents.h) - 0.5
-    error = _inner(model.decode(z).float() - x, model.border).square().mean()
-    bits = -model.log_prob(z, h).sum() / (math.log(2) * len(x) * x.shape[2] * x.shape[3])
-    return error, bits
+_MAKERS = 8
+"""Threads that make batches for a GPU."""
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -63,35 +33,15 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-@torch.no_grad()
-def validate(model: LappedAutoencoder, images: Tensor, gain: float = 1.0) -> dict[str, float]:
-    """PSNR (at the original radiometry), bits per pixel and objective J over validation images ``(N, C, H, W)``."""
-    error = bits = 0.0
-    for x in images.split(4):
-        e, b = rate_distortion(model, x * gain)
-        error += float(e) * len(x) / len(images)
-        bits += float(b) * len(x) / len(images)
-    alpha = float(model.settings["alpha"])
-    return {"psnr": -10 * math.log10(error / gain**2), "bits": bits, "objective": alpha * 255**2 * error + bits}
-
-
-def _std_loss(model: LappedAutoencoder, x: Tensor) -> Tensor:
-    """Gaussian negative log-likelihood of the decoder's error, with only the standard deviation open to learning."""
-    with torch.no_grad():
-        z = model.encode(x).z
-        z = z + torch.rand_like(z) - 0.5
-        error = model.decode(z).float() - x
-    scale = model.decode_std(z)
-    return _inner((error / scale).square() / 2 + scale.log(), model.border).mean()
-
-
-def _optimizer(model: LappedAutoencoder, settings: TrainingSettings, std_stage: bool) -> torch.optim.Adam:
+def _optimizer(model: LatentPrior, settings: TrainingSettings, std_stage: bool) -> torch.optim.Adam:
+    spread = [] if model.std_decoder is None else list(model.std_decoder.parameters())
     if std_stage:
-        return torch.optim.Adam([{"params": list(model.std_decoder.parameters()), "factor": 2.5}], settings.learning_rate)
-    slow = [model.analysis.weight, model.synthesis.weight]
-    held = {id(p) for p in slow} | {id(p) for p in model.std_decoder.parameters()}
+        return torch.optim.Adam([{"params": spread, "factor": 2.5}], settings.learning_rate)
+    slow = model.slow_parameters()
+    held = {id(p) for p in [*slow, *spread]}
     fast = [p for n, p in model.named_parameters() if id(p) not in held and not n.endswith("quantiles")]
-    return torch.optim.Adam([{"params": fast, "factor": 1.0}, {"params": slow, "factor": 0.1}], settings.learning_rate)
+    groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": 0.1}]
+    return torch.optim.Adam([g for g in groups if g["params"]], settings.learning_rate)
 
 
 @dataclass
@@ -100,7 +50,7 @@ class Trainer:
 
     Parameters
     ----------
-    model : LappedAutoencoder
+    model : LatentPrior
         Trained in place.
     sampler : CropSampler
         Source of training crops.
@@ -109,22 +59,27 @@ class Trainer:
     settings : TrainingSettings
         The recipe.
     folder : Path
-        Receives ``checkpoint.pt`` and ``log.csv``.
+        Receives ``checkpoint.pt``, ``log.csv`` and ``samples.png`` (validation images, decoded, and the decoder's deviation).
+    device : torch.device
+        Where to train.
+    compiled : bool
+        Whether the networks are compiled (``torch.compile``).
     """
 
-    model: LappedAutoencoder
+    model: LatentPrior
     sampler: CropSampler
     validation: Tensor
     settings: TrainingSettings
     folder: Path
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.step, self.elapsed, self.std_stage = 0, 0.0, False
-        self.rng = np.random.default_rng(self.settings.seed)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimizer = _optimizer(self.model, self.settings, False)
+        self.rate_distortion = torch.compile(rate_distortion) if self.compiled else rate_distortion
 
     def resume(self) -> bool:
         """Continue from the folder's checkpoint, if there is one."""
@@ -137,36 +92,58 @@ class Trainer:
         self.step, self.elapsed, self.std_stage = state["step"], state["elapsed"], state["std_stage"]
         self.optimizer = _optimizer(self.model, self.settings, self.std_stage)
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["torch_rng"].cpu())
-        self.rng = np.random.default_rng([self.settings.seed, self.step])
         return True
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
         state = {
             "model": self.model.state_dict(), "average": self.average, "optimizer": self.optimizer.state_dict(), "step": self.step,
-            "elapsed": self.elapsed, "std_stage": self.std_stage, "torch_rng": torch.get_rng_state(),
+            "elapsed": self.elapsed, "std_stage": self.std_stage,
         }  # fmt: skip
         temporary = self.folder / "checkpoint.tmp"
         torch.save(state, temporary)
         temporary.replace(self.folder / "checkpoint.pt")
 
+    @property
+    def progress(self) -> float:
+        """Part of the training that is done: of its steps where the recipe counts them, otherwise of its time."""
+        return self.step / self.settings.steps if self.settings.steps else self.elapsed / (60 * self.settings.minutes)
+
+    @property
+    def _split(self) -> float:
+        """Progress at which the decoder of standard deviations takes over."""
+        return 1.0 if self.model.std_decoder is None else 1 - self.settings.std_share
+
     def _rate(self) -> float:
-        """Learning rate before the group factors: warm-up, then cosine over the stage's time."""
-        split = 1 - self.settings.std_share
-        progress = self.elapsed / (60 * self.settings.minutes)
-        within = (progress - split) / self.settings.std_share if self.std_stage else progress / split
+        """Learning rate before the group factors: warm-up, then cosine over the stage."""
+        split = self._split
+        within = (self.progress - split) / self.settings.std_share if self.std_stage else self.progress / split
         warm = min(1.0, (self.step + 1) / self.settings.warmup)
         return self.settings.learning_rate * warm * (0.5 * (1 + math.cos(math.pi * min(1.0, within))) + 0.005)
 
+    def _batches(self) -> Iterator[Tensor]:
+        """Batches from the present step on, each a function of seed and step alone; on a GPU they are made while it works."""
+
+        def batch(step: int) -> Tensor:
+            return self.sampler.batch(np.random.default_rng([self.settings.seed, step]))
+
+        if self.device.type == "cpu":
+            yield from map(batch, itertools.count(self.step))
+        with ThreadPoolExecutor(_MAKERS) as pool:
+            pending = deque(pool.submit(batch, self.step + k) for k in range(2 * _MAKERS))
+            for step in itertools.count(self.step + 2 * _MAKERS):
+                yield pending.popleft().result().to(self.device, non_blocking=True)
+                pending.append(pool.submit(batch, step))
+
     def _update(self, x: Tensor) -> dict[str, float]:
+        torch.manual_seed(self.settings.seed * 1_000_003 + self.step)  # what a step draws does not depend on interruptions
         with autocast(self.device):
             if self.std_stage:
-                loss = _std_loss(self.model, x)
+                loss = std_loss(self.model, x)
                 figures = {"loss": float(loss.detach())}
             else:
-                error, bits = rate_distortion(self.model, x, random_widths(self.model, len(x), self.settings.narrowest))
-                loss = float(self.model.settings["alpha"]) * 255**2 * error + bits
+                error, bits = self.rate_distortion(self.model, x, random_widths(self.model, len(x), self.settings.narrowest))
+                loss = self.model.objective(error, bits)
                 figures = {"loss": float(loss.detach()), "bits": float(bits.detach())}
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate() * group["factor"]
@@ -186,16 +163,15 @@ class Trainer:
     def _evaluate(self) -> dict[str, float]:
         """Validation figures of the averaged weights."""
         present = {k: v.clone() for k, v in self.model.state_dict().items()}
-        rng = torch.get_rng_state()
         torch.manual_seed(1)
         self.model.load_state_dict(self.average)
         with autocast(self.device):
             images = self.validation.to(self.device)
             figures = validate(self.model, images)
             figures["objective_half"] = validate(self.model, images, 0.5)["objective"]
-            figures["std_nll"] = float(torch.stack([_std_loss(self.model, x).detach() for x in images.split(4)]).mean())
+            figures["std_nll"] = float(torch.stack([std_loss(self.model, x).detach() for x in images.split(4)]).mean())
+            write_comparison(self.model, images[:4], self.folder / "samples.png")
         self.model.load_state_dict(present)
-        torch.set_rng_state(rng)
         return figures
 
     def _freeze_all_but_std(self) -> None:
@@ -208,17 +184,17 @@ class Trainer:
     def run(self, report: Callable[[dict[str, float]], None], every: float = 60.0) -> Iterator[int]:
         """Train until the time is used up, yielding the step number; call ``report`` and save about each ``every`` seconds."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        budget, began, last = 60 * self.settings.minutes, time.monotonic(), self.elapsed
+        began, last, batches = time.monotonic(), self.elapsed, self._batches()
         if self.std_stage:
             self._freeze_parameters_for_resume()
-        while self.elapsed < budget:
-            if not self.std_stage and self.elapsed >= budget * (1 - self.settings.std_share):
+        while self.progress < 1:
+            if not self.std_stage and self.progress >= self._split:
                 self._freeze_all_but_std()
-            figures = self._update(self.sampler.batch(self.rng).to(self.device))
+            figures = self._update(next(batches))
             now = time.monotonic()
             self.elapsed += min(now - began, _LONGEST_STEP)
             began = now
-            if self.elapsed - last > every or self.elapsed >= budget:
+            if self.elapsed - last > every or self.progress >= 1:
                 last = self.elapsed
                 figures |= {"step": self.step, "seconds": round(self.elapsed), "rate": self._rate()} | self._evaluate()
                 self._log(figures)

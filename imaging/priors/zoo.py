@@ -14,18 +14,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from imaging.errors import InputError, did_you_mean
-from imaging.priors.autoencoders import LappedAutoencoder
+from imaging.priors import compressai_zoo
 from imaging.priors.base import Calibration, LatentPrior
+from imaging.priors.families import FAMILIES, make_prior
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-FAMILIES: dict[str, type[LappedAutoencoder]] = {"lapped": LappedAutoencoder}
 DEFAULT_PRIOR = "pan-small"
-_BITSTREAM_ONLY = ("_offset", "_quantized_cdf", "_cdf_length")
-"""Buffers of compressai's entropy models that serve real bit streams, which are never written here."""
+_CONSTANTS = ("_offset", "_quantized_cdf", "_cdf_length", ".scale_table", ".scale_bound", ".bound", ".pedestal", ".target", ".mask")
+"""Ends of the names of buffers that no training changes: tables of bit streams, which are never written here, bounds and masks."""
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,29 @@ def list_priors() -> list[PriorInfo]:
     return [prior_info(p.parent) for p in sorted(zoo_folder().glob("*/recipe.toml")) if (p.parent / "weights.safetensors").exists()]
 
 
-def find_prior(name: str) -> PriorInfo:
-    """Look a prior up by zoo name, or take a path to a model folder.
+def find_prior(name: str, *, download: bool = False) -> PriorInfo:
+    """Look a prior up by zoo name, take a path to a model folder, or a model of compressai's zoo, ``compressai:ARCHITECTURE-QUALITY``.
+
+    Parameters
+    ----------
+    name : str
+        What a user calls it.
+    download : bool
+        Whether a model of compressai's zoo may be fetched.
 
     Raises
     ------
     InputError
         For an unknown name.
     """
+    if name.startswith(compressai_zoo.PREFIX):
+        path, _ = compressai_zoo.cached_file(name, download=download)
+        return PriorInfo(name, "of compressai's zoo", 3, hashlib.sha256(path.read_bytes()).hexdigest(), path.parent)
     if Path(name).is_dir():
         return prior_info(Path(name))
     known = {p.name: p for p in list_priors()}
     if name not in known:
-        raise InputError(f"unknown prior {name!r}; {did_you_mean(name, known)}, or a path to a model folder")
+        raise InputError(f"unknown prior {name!r}; {did_you_mean(name, known)}, a path to a model folder, or compressai:NAME-QUALITY")
     return known[name]
 
 
@@ -106,7 +116,14 @@ def _calibration(folder: Path, recipe: dict[str, Any]) -> Calibration:
     return Calibration(*found)
 
 
-def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu") -> LatentPrior:
+def _from_compressai(name: str, download: bool) -> LatentPrior:
+    from imaging.priors.importing import convert, read_checkpoint
+
+    path, alpha = compressai_zoo.cached_file(name, download=download)
+    return convert(read_checkpoint(path), name, alpha=alpha).model
+
+
+def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *, download: bool = False) -> LatentPrior:
     """Load a prior for inference: frozen, in evaluation mode, its weight file checked against the recorded digest.
 
     Parameters
@@ -115,16 +132,20 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu") ->
         Zoo name or model folder.
     device : torch.device or str
         Where to put it.
+    download : bool
+        Whether a model of compressai's zoo may be fetched.
 
     Raises
     ------
     InputError
         Unknown name, damaged file, wrong shapes, missing or extra weights.
     """
+    if name.startswith(compressai_zoo.PREFIX):
+        return ready(_from_compressai(name, download), device)
     info = find_prior(name)
     recipe = _recipe(info.folder)
-    family = FAMILIES.get(str(recipe.get("family")))
-    if family is None:
+    family = str(recipe.get("family"))
+    if family not in FAMILIES:
         raise InputError(f"{info.folder}/recipe.toml: family is {recipe.get('family')!r}; accepted are {', '.join(FAMILIES)}")
     path = info.folder / "weights.safetensors"
     try:
@@ -134,47 +155,89 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu") ->
     if digest != info.digest:
         raise InputError(f"{path} is damaged: its SHA-256 starts with {digest[:12]}, the recipe says {info.digest[:12]}; fetch it again")
     try:
-        state = {k: v.float() for k, v in load_file(path).items()}
+        state = {k: v.float() for k, v in load_file(path).items() if not is_constant(k)}
     except SafetensorError as error:
         raise InputError(f"{path} is not a safetensors file") from error
     try:
-        model = family(**recipe["model"])
+        model = make_prior(family, recipe["model"])
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise InputError(f"{info.folder}/recipe.toml: no model can be built from [model] ({error})") from error
-    wanted = {k: v for k, v in model.state_dict().items() if not k.endswith(_BITSTREAM_ONLY)}
-    wrong = sorted(set(wanted) ^ set(state)) or sorted(k for k in wanted if wanted[k].shape != state[k].shape)
-    if wrong:
-        raise InputError(f"{path} does not fit its recipe: weight {wrong[0]} is missing, unknown or of another shape")
-    model.load_state_dict(state, strict=False)
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
+    fill(model, state, str(path))
     model.calibration = _calibration(info.folder, recipe)
-    return model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return ready(model, device)
 
 
-def start_from(model: LappedAutoencoder, folder: Path) -> list[str]:
-    """Give a model a released one's weights; returns the names of the weights that one lacks, which are left as they are.
+def fill(model: LatentPrior, state: dict[str, torch.Tensor], source: str) -> None:
+    """Give a model all of its weights.
 
     Raises
     ------
     InputError
-        When the released model has a weight that this one has not, or of another shape.
+        When a weight is missing, unknown or of another shape; ``source`` names where the weights come from.
     """
-    state = {k: v.float() for k, v in load_file(folder / "weights.safetensors").items()}
+    wanted = weights(model)
+    wrong = sorted(set(wanted) ^ set(state)) or sorted(k for k in wanted if wanted[k].shape != state[k].shape)
+    if wrong:
+        raise InputError(f"{source} does not fit its recipe: weight {wrong[0]} is missing, unknown or of another shape")
+    model.load_state_dict(state, strict=False)
+
+
+def is_constant(name: str) -> bool:
+    """Whether a name in a state dict is that of a buffer which the model has of itself."""
+    return name.endswith(_CONSTANTS)
+
+
+def weights(model: LatentPrior) -> dict[str, torch.Tensor]:
+    """State dict of a model without its constants."""
+    return {k: v for k, v in model.state_dict().items() if not is_constant(k)}
+
+
+def ready(model: LatentPrior, device: torch.device | str) -> LatentPrior:
+    """Freeze a model for inference and put it on a device."""
+    return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _widened(own: torch.Tensor, given: torch.Tensor) -> torch.Tensor | None:
+    """A wider layer's weight that acts as a narrower one's on the channels that one has; None where it is no wider layer's.
+
+    Outputs that the narrower layer has do not see the new inputs; new outputs keep their initialisation.
+    """
+    if own.ndim != given.ndim or own.shape[2:] != given.shape[2:] or any(a < b for a, b in zip(own.shape, given.shape, strict=True)):
+        return None
+    grown = own.clone()
+    outputs = len(given)
+    grown[:outputs] = 0
+    grown[(slice(outputs), *(slice(n) for n in given.shape[1:]))] = given
+    return grown
+
+
+def start_from(model: LatentPrior, folder: Path) -> list[str]:
+    """Give a model a released one's weights; returns the names of the weights that one lacks or has narrower.
+
+    Layers that the released model lacks are left as made. Wider layers start as the narrower ones beside new channels, so that networks
+    of residual blocks that are the identity when made act as the released ones at first (Chen, Goodfellow and Shlens 2016).
+
+    Raises
+    ------
+    InputError
+        When the released model has a weight that this one has not, or of a shape that does not fit into its own.
+    """
+    state = {k: v.float() for k, v in load_file(folder / "weights.safetensors").items() if not is_constant(k)}
     own = model.state_dict()
-    wrong = sorted(k for k, v in state.items() if k not in own or own[k].shape != v.shape)
+    grown = {k: v if k in own and own[k].shape == v.shape else _widened(own[k], v) if k in own else None for k, v in state.items()}
+    wrong = sorted(k for k, v in grown.items() if v is None)
     if wrong:
         raise InputError(f"a training cannot start from {folder}: its weight {wrong[0]} does not fit the recipe's [model]")
-    model.load_state_dict(state, strict=False)
-    return [k for k in own if k not in state and not k.endswith(_BITSTREAM_ONLY)]
+    model.load_state_dict({k: v for k, v in grown.items() if v is not None}, strict=False)
+    return [k for k in own if not is_constant(k) and (k not in state or state[k].shape != own[k].shape)]
 
 
-def save_prior(model: LappedAutoencoder, folder: Path, recipe: str, notes: dict[str, float | str] | None = None) -> str:
-    """Release a model: float16 weights and the recipe with their digest; returns the digest.
+def save_prior(model: LatentPrior, folder: Path, recipe: str, notes: dict[str, float | str] | None = None, *, half: bool = True) -> str:
+    """Release a model: float16 weights (float32 without ``half``) and the recipe with their digest; returns the digest.
 
     Parameters
     ----------
-    model : LappedAutoencoder
+    model : LatentPrior
         With the weights to release.
     folder : Path
         Receives ``weights.safetensors`` and ``recipe.toml``.
@@ -182,9 +245,11 @@ def save_prior(model: LappedAutoencoder, folder: Path, recipe: str, notes: dict[
         Text of the recipe; an earlier ``[release]`` table at its end is replaced.
     notes : dict, optional
         More keys for the ``[release]`` table, such as the compute given.
+    half : bool
+        Whether weights are rounded to float16.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = {k: v.half().contiguous() for k, v in model.state_dict().items() if not k.endswith(_BITSTREAM_ONLY)}
+    state = {k: (v.half() if half else v.float()).contiguous() for k, v in weights(model).items()}
     path = folder / "weights.safetensors"
     save_file(state, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -10,7 +10,7 @@ from imaging.errors import InputError
 from imaging.raster.scene import Area
 
 STEP = 32
-"""Windows start and end on multiples of this many pixels, counted from the lattice's origin."""
+"""Sides of tiles are multiples of this many pixels."""
 
 
 def check_side(side: int) -> None:
@@ -23,10 +23,6 @@ def check_halo(halo: int) -> None:
     """Refuse a halo that would take windows off the lattice."""
     if halo < 0 or halo % (STEP // 2):
         raise InputError(f"the halo is {halo}; accepted are multiples of {STEP // 2} from 0")
-
-
-def _round_up(length: int) -> int:
-    return -(-length // STEP) * STEP
 
 
 class _Span(NamedTuple):
@@ -67,6 +63,8 @@ class TilePlan:
         Pixels at the lower and right end of each window that are kept free for shifting the latent lattice.
     halo : int
         Measured pixels around a core that take part in its fit, at least; a multiple of 16.
+    step : int
+        Windows start and end on multiples of this, counted from the lattice's origin: the stride of the coarsest latents.
     """
 
     height: int
@@ -75,10 +73,14 @@ class TilePlan:
     margin: int
     room: int
     halo: int
+    step: int = STEP
 
     def __post_init__(self) -> None:
         check_side(self.side)
         check_halo(self.halo)
+
+    def _round_up(self, length: int) -> int:
+        return -(-length // self.step) * self.step
 
     def _spans(self, size: int) -> list[_Span]:
         """Cores and windows along one axis."""
@@ -86,11 +88,11 @@ class TilePlan:
         if inner <= self.side:
             starts, length = [0], size
         else:
-            pace = _round_up(-(-inner // -(-inner // self.side)))
+            pace = self._round_up(-(-inner // -(-inner // self.side)))
             length = pace + 2 * self.halo
-            starts = [*range(0, inner - pace, pace), _round_up(size - length)]
+            starts = [*range(0, inner - pace, pace), self._round_up(size - length)]
         cuts = [0, *((a + length + b) // 2 for a, b in pairwise(starts)), size]
-        window = _round_up(length + 2 * self.margin + self.room)
+        window = self._round_up(length + 2 * self.margin + self.room)
         return [_Span(low, high - low, start - self.margin, window) for start, (low, high) in zip(starts, pairwise(cuts), strict=True)]
 
     def measured(self, tile: Tile) -> Area:

@@ -24,7 +24,9 @@ class RestoreOptions:
     method : {"vble-xz", "vble", "map"}
         Posterior in latent and image space, in latent space only, or a point estimate with the image-space spread.
     prior : str
-        Zoo name or model folder.
+        Zoo name, model folder, or a model of compressai's zoo such as ``compressai:mbt2018-mean-8``.
+    download : bool
+        Whether a model of compressai's zoo may be fetched.
     scale : int
         1. (Super-resolution, 2, is not available yet.)
     bands : tuple of int, optional
@@ -51,6 +53,7 @@ class RestoreOptions:
 
     method: str = "vble-xz"
     prior: str = DEFAULT_PRIOR
+    download: bool = False
     scale: int = 1
     bands: tuple[int, ...] | None = None
     samples: int = 0

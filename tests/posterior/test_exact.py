@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from imaging.posterior import VBLE, FitSettings, LatentPosterior
+from imaging.posterior.families import Gaussian
 from tests.posterior.models import LinearPrior, Problem, problem
 
 
@@ -38,6 +39,28 @@ def test_vble_finds_the_exact_mean_and_the_optimal_widths(masked: bool) -> None:
     assert float(ratio.mean()) == pytest.approx(1, abs=0.02)
     assert float(ratio.std()) < 0.12
     assert precision.diagonal().max() > 3 * precision.diagonal().min()  # else the widths could be right by chance
+
+
+def test_gaussian_family_finds_the_exact_mean_and_the_mean_field_deviations() -> None:
+    """Of independent Gaussian densities the optimum has the variances 1 / Lambda_kk, Lambda the exact precision."""
+    given = problem()
+    given.prior.density = "gaussian"
+    posterior = fit(given, "vble", 6000)
+    assert isinstance(posterior.family, Gaussian)
+    mean, precision = given.exact(posterior)
+    difference = (posterior.family.centre.flatten() - mean) * precision.diagonal().sqrt()
+    assert difference.abs().max() < 0.2
+    assert difference.square().mean().sqrt() < 0.06
+    ratio = posterior.family.variance().flatten() * precision.diagonal()
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.02)
+    assert float(ratio.std()) < 0.12
+    # Its entropy is that of the textbook, and what is drawn has its moments.
+    expected = torch.distributions.Normal(posterior.family.centre, posterior.family.variance().sqrt()).entropy().sum()
+    assert float(posterior.family.entropy()) == pytest.approx(float(expected), rel=1e-9)
+    draws = torch.stack([posterior._latent_draw(k) for k in range(4000)])
+    assert torch.allclose(draws.mean(0), posterior.family.centre, atol=1e-9)  # in mirrored pairs
+    assert torch.allclose(draws.var(0) / posterior.family.variance(), torch.ones(()).double(), atol=0.13)
+    assert float((draws.var(0) / posterior.family.variance()).mean()) == pytest.approx(1, abs=0.01)
 
 
 def test_objective_is_minus_the_evidence_bound_per_scene_pixel() -> None:

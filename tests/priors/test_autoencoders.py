@@ -47,7 +47,7 @@ def test_prediction_is_causal(channels: int) -> None:
     later[row, column:] = True
     later[row + 1 :] = True
     own, index = torch.tensor(groups), torch.arange(64 * channels)
-    for output in model._predict(z, h):
+    for output in model.conditional(z, h):
         for group in range(4):
             for channel in index[own == group][:: 4 * channels].tolist():
                 (seen,) = torch.autograd.grad(output[0, channel, row, column], z, retain_graph=True)

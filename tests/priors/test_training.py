@@ -11,9 +11,12 @@ import torch
 from PIL import Image
 
 from imaging.priors import training
-from imaging.priors.data import CropSampler, read_image, statistics_batch
+from imaging.priors.base import LatentPrior
+from imaging.priors.data import CropSampler, find_images, read_image, statistics_batch, validation_images, write_pack
+from imaging.priors.families import make_prior
+from imaging.priors.losses import random_widths, rate_distortion
 from imaging.priors.recipe import TrainingSettings
-from imaging.priors.training import Trainer, random_widths, rate_distortion
+from imaging.priors.training import Trainer
 from tests.priors.models import tiny
 from tests.scenes import smooth, write_scene
 
@@ -26,10 +29,10 @@ def photograph(tmp_path: Path) -> Path:
     return path
 
 
-def trainer(path: Path, folder: Path, **settings: float) -> Trainer:
+def trainer(path: Path, folder: Path, model: LatentPrior | None = None, **settings: float) -> Trainer:
     chosen = TrainingSettings.from_table({"minutes": 10, "batch": 1, "crop": 64, "warmup": 1} | settings)
-    model = tiny(trained=False).train().requires_grad_(True)
-    return Trainer(model, CropSampler([path], chosen), torch.rand(2, 1, 64, 64), chosen, folder)
+    model = (model or tiny(trained=False)).train().requires_grad_(True)
+    return Trainer(model, CropSampler([read_image(path)], chosen), torch.rand(2, 1, 64, 64), chosen, folder)
 
 
 def test_unknown_training_setting_is_refused() -> None:
@@ -41,7 +44,7 @@ def test_unknown_training_setting_is_refused() -> None:
 @pytest.mark.parametrize(
     "table",
     [{"crop": 100}, {"crop": 0}, {"gain": [2.0, 0.5]}, {"gain": [0.0, 0.5]}, {"gain": [1.0]},
-     {"exponent": [2.0, 0.5]}, {"narrowest": 0.0}, {"narrowest": 1.5}],
+     {"exponent": [2.0, 0.5]}, {"narrowest": 0.0}, {"narrowest": 1.5}, {"shrink": 1.5}, {"steps": -1}, {"minutes": 0.0}],
 )  # fmt: skip
 def test_impossible_training_setting_is_refused(table: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="it must be"):
@@ -60,7 +63,7 @@ def test_images_are_read_band_first(tmp_path: Path) -> None:
 def test_panchromatic_crops_are_convex_mixtures_of_the_bands(tmp_path: Path) -> None:
     values = np.broadcast_to(np.array([500, 1000, 3000], dtype=np.uint16)[:, None, None], (3, 64, 64))
     path = write_scene(tmp_path / "flat.tif", values)
-    sampler = CropSampler([path], TrainingSettings(crop=32, gain=(1.0, 1.0)))
+    sampler = CropSampler([read_image(path)], TrainingSettings(crop=32, gain=(1.0, 1.0)))
     rng = np.random.default_rng(0)
     crops = np.stack([sampler.crop(rng) for _ in range(300)])
     assert crops.shape == (300, 1, 32, 32)
@@ -75,7 +78,7 @@ def test_panchromatic_crops_are_convex_mixtures_of_the_bands(tmp_path: Path) -> 
 def test_crops_keep_the_pixels_up_to_symmetry_and_gain(tmp_path: Path) -> None:
     values = (smooth(1, 32, 32) / 16).astype(np.uint8)
     Image.fromarray(values[0]).save(tmp_path / "one.png")
-    sampler = CropSampler([tmp_path / "one.png"], TrainingSettings(crop=32, gain=(0.25, 1.2)))
+    sampler = CropSampler([read_image(tmp_path / "one.png")], TrainingSettings(crop=32, gain=(0.25, 1.2)))
     rng = np.random.default_rng(1)
     crops = [sampler.crop(rng)[0] for _ in range(400)]
     whole = values[0] / 255.0
@@ -92,7 +95,7 @@ def test_crops_keep_the_pixels_up_to_symmetry_and_gain(tmp_path: Path) -> None:
 def test_tone_curves_keep_black_white_and_order(tmp_path: Path) -> None:
     ramp = np.tile(np.linspace(0, 255, 32).astype(np.uint8), (32, 1))
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
-    sampler = CropSampler([tmp_path / "ramp.png"], TrainingSettings(crop=32, gain=(1.0, 1.0), exponent=(0.5, 2.0)))
+    sampler = CropSampler([read_image(tmp_path / "ramp.png")], TrainingSettings(crop=32, gain=(1.0, 1.0), exponent=(0.5, 2.0)))
     rng = np.random.default_rng(3)
     whole = np.sort(ramp.ravel() / 255.0)
     curved = [np.sort(sampler.crop(rng).ravel()) for _ in range(200)]
@@ -110,21 +113,22 @@ def test_tone_curves_keep_black_white_and_order(tmp_path: Path) -> None:
 def test_images_are_drawn_by_area(tmp_path: Path) -> None:
     for k, (height, width) in enumerate(((32, 32), (96, 32))):
         write_scene(tmp_path / f"{k}.tif", np.full((1, height, width), 1000 * (k + 1), dtype=np.uint16))
-    sampler = CropSampler([tmp_path / "0.tif", tmp_path / "1.tif"], TrainingSettings(crop=32, gain=(1.0, 1.0)))
+    sampler = CropSampler(find_images([tmp_path], ["*.tif"]), TrainingSettings(crop=32, gain=(1.0, 1.0)))
     rng = np.random.default_rng(2)
     large = np.mean([sampler.crop(rng).max() > 0.4 for _ in range(600)])
     assert large == pytest.approx(0.75, abs=4 * np.sqrt(0.75 * 0.25 / 600))
 
 
 def test_unfit_images_are_named(photograph: Path) -> None:
-    with pytest.raises(ValueError, match=r"photo.png is smaller than the crop of 128 pixels"):
-        CropSampler([photograph], TrainingSettings(crop=128))
+    image = read_image(photograph)
+    with pytest.raises(ValueError, match=r"an image of 96 x 80 pixels is smaller than the crop of 128 pixels"):
+        CropSampler([image], TrainingSettings(crop=128))
     with pytest.raises(ValueError, match="an image has 3 bands; the model needs 4"):
-        CropSampler([photograph], TrainingSettings(crop=64), channels=4).crop(np.random.default_rng(0))
+        CropSampler([image], TrainingSettings(crop=64), channels=4)
 
 
 def test_statistics_are_taken_from_the_same_crops_in_each_run(photograph: Path) -> None:
-    sampler = CropSampler([photograph], TrainingSettings(crop=32))
+    sampler = CropSampler([read_image(photograph)], TrainingSettings(crop=32))
     first = statistics_batch(sampler, 3)
     assert first.shape == (3, 1, 32, 32)
     assert torch.equal(first, statistics_batch(sampler, 3))
@@ -198,6 +202,75 @@ def test_training_resumes_at_the_stored_step(photograph: Path, tmp_path: Path) -
     assert any(m.any() for m in moments)
     assert all(torch.equal(a, b) for a, b in zip(moments, resumed, strict=True))
     assert next(iter(second.run(lambda _: None))) == 4
+
+
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(photograph: Path, tmp_path: Path) -> None:
+    settings = {"steps": 8, "std_share": 0.25, "warmup": 2, "narrowest": 0.5, "shrink": 0.5, "crop": 32}
+    whole = trainer(photograph, tmp_path / "whole", **settings)
+    assert list(whole.run(lambda _: None)) == list(range(1, 9))
+    for stops in (3, 4, 9):  # the second interruption falls into the decoder of standard deviations
+        part = trainer(photograph, tmp_path / "parts", **settings)
+        part.resume()
+        for _ in itertools.islice(part.run(lambda _: None), stops):
+            pass
+        part.save()
+    assert (whole.step, part.step, whole.std_stage, part.std_stage) == (8, 8, True, True)
+    for key, value in whole.average.items():
+        assert torch.equal(part.average[key], value), key
+
+
+def test_shrunk_crops_are_means_of_four_pixels() -> None:
+    values = (smooth(1, 64, 64) / 16).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    sampler = CropSampler([values], TrainingSettings(crop=32, gain=(1.0, 1.0), shrink=1.0))
+    means = values[0].reshape(32, 2, 32, 2).mean((1, 3)) / 255
+    symmetric = [np.rot90(m, k) for m in (means, means[:, ::-1]) for k in range(4)]
+    for _ in range(5):
+        crop = sampler.crop(rng)[0]
+        assert min(np.abs(crop - s).max() for s in symmetric) < 1e-6
+    # An image too small to be shrunk is taken as it is.
+    assert CropSampler([values[:, :40, :40]], TrainingSettings(crop=32, shrink=1.0)).crop(rng).shape == (1, 32, 32)
+
+
+def test_a_pack_holds_the_images_it_was_made_of(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 4096, (3, 40, 40), dtype=np.uint16) for _ in range(3)]
+    for k, image in enumerate(images):
+        write_scene(tmp_path / "set" / f"{k}.tif", image)
+    parts = write_pack(tmp_path, ["set/*.tif", "set/0.tif"], tmp_path / "pack.npz", 2 * 9000)
+    assert [p.name for p in parts] == ["pack.npz", "pack-1.npz"]
+    assert all(p.stat().st_size < 2 * 9000 for p in parts)
+    found = find_images(parts, ["set/*.tif", "set/2.tif"])
+    assert len(found) == 4
+    for got, expected in zip(found, [*images, images[2]], strict=True):
+        assert np.array_equal(got, expected)
+    with pytest.raises(FileNotFoundError, match=r"no image matches other/\*"):
+        find_images(parts, ["other/*"])
+
+
+def test_validation_images_are_means_or_first_bands() -> None:
+    image = np.stack([np.full((256, 256), v, dtype=np.uint8) for v in (0, 51, 102, 255)])
+    assert torch.equal(validation_images([image, image[:, :100]], 1), torch.full((1, 1, 256, 256), 102 / 255))
+    two = validation_images([image.astype(np.uint16) * 16], 2)
+    torch.testing.assert_close(two[0, :, 0, 0], torch.tensor([0.0, 51 * 16 / 4095]))
+
+
+@pytest.mark.parametrize("family", ["mbt", "vae"])
+def test_each_stage_of_other_families_lowers_its_loss(family: str, photograph: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"mbt": {"channels": 1, "hidden": 8, "latents": 12}, "vae": {"width": 16, "blocks": 1, "fine": 8}}
+    model = make_prior(family, dict(sizes[family]))
+    run = trainer(photograph, tmp_path, model, steps=60, std_share=0.5, learning_rate=2e-3, average=0.9)
+    run.validation = statistics_batch(run.sampler, 4)
+    model.set_statistics(run.validation)
+    run.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    before = run._evaluate()
+    reports: list[dict[str, float]] = []
+    list(run.run(reports.append))
+    assert reports[-1]["objective"] < before["objective"]
+    assert reports[-1]["std_nll"] < before["std_nll"]
+    assert (tmp_path / "samples.png").exists()
 
 
 def test_a_pause_does_not_count_as_training(photograph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,88 @@
+"""Autoencoders that start as a lapped block transform."""
+
+from __future__ import annotations
+
+from abc import ABC
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imaging.priors.base import LatentPrior
+from imaging.priors.lapped import frequency_order, lapped_kernels
+
+BLOCK = 8
+
+
+class AnchoredPrior(LatentPrior, ABC):
+    """A latent prior whose analysis and synthesis start as an orthogonal mixture of the bands and a lapped 8x8 block transform.
+
+    One latent per pixel and channel, at 1/8 resolution; latents are frequency-major, components of the band mixture within.
+
+    Parameters
+    ----------
+    channels : int
+        Image channels, any number.
+    """
+
+    z_scale: Tensor
+    z_mean: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels, self.stride, self.border = channels, BLOCK, BLOCK
+        self.latents = channels * BLOCK**2
+        self.analysis = nn.Conv2d(self.latents, self.latents, 3, padding=1, bias=False)
+        self.synthesis = nn.Conv2d(self.latents, self.latents, 3, padding=1, bias=False)
+        self._anchor(torch.eye(channels))
+        self.register_buffer("z_scale", torch.ones(1, self.latents, 1, 1))
+        self.register_buffer("z_mean", torch.zeros(1, self.latents, 1, 1))
+
+    def squared_frequency(self) -> Tensor:
+        """Squared spatial frequency of each latent channel, over that of Nyquist along one axis; ``(M,)``, from 0 to below 2."""
+        squares = [(i * i + j * j) / BLOCK**2 for i, j in frequency_order(BLOCK)]
+        return torch.tensor(squares).repeat_interleave(self.channels)
+
+    def slow_parameters(self) -> list[nn.Parameter]:
+        """The block transform itself."""
+        return [*self.analysis.parameters(), *self.synthesis.parameters()]
+
+    @torch.no_grad()
+    def _anchor(self, mixture: Tensor) -> None:
+        """Start as the lapped transform of each component, row, of an orthogonal ``(C, C)`` mixture of the bands."""
+        forward, backward = lapped_kernels(BLOCK)
+        n, c = BLOCK**2, self.channels
+        for component in range(c):
+            for band in range(c):
+                weight = float(mixture[component, band])
+                self.analysis.weight[component::c, band * n : (band + 1) * n] = weight * forward
+                self.synthesis.weight[band * n : (band + 1) * n, component::c] = weight * backward
+
+    def _coefficients(self, x: Tensor) -> Tensor:
+        """Block transform of images, float32 even under autocast."""
+        with torch.autocast(x.device.type, enabled=False):
+            z: Tensor = self.analysis(F.pixel_unshuffle(x, BLOCK))
+            return z
+
+    def _synthesise(self, coefficients: Tensor) -> Tensor:
+        """Inverse block transform, float32 even under autocast."""
+        with torch.autocast(coefficients.device.type, enabled=False):
+            return F.pixel_shuffle(self.synthesis(coefficients), BLOCK)
+
+    def _synthesised_variance(self, variance: Tensor) -> Tensor:
+        """Variance of `_synthesise` for independent coefficients."""
+        weight = self.synthesis.weight.to(variance.dtype).square()
+        return F.pixel_shuffle(F.conv2d(variance, weight, padding=1), BLOCK)
+
+    @torch.no_grad()
+    def _mix_bands(self, x: Tensor) -> None:
+        """Anchor on the principal components of the bands of images ``(B, C, H, W)``, all frequencies but the lowest taken together."""
+        c = self.channels
+        if c == 1:
+            return
+        detail = self._coefficients(x)[:, c:, 1:-1, 1:-1].float()
+        values = detail.reshape(len(x), -1, c, *detail.shape[2:]).transpose(1, 2).reshape(len(x), c, -1)
+        covariance = torch.einsum("bik,bjk->ij", values, values)
+        axes = torch.linalg.eigh(covariance.double()).eigenvectors.flip(1).T
+        axes = axes * torch.where(axes.sum(1, keepdim=True) < 0, -1.0, 1.0)
+        self._anchor(axes.to(x.dtype))
