@@ -145,7 +145,7 @@ class CropSampler:
             low, high = np.log(self.settings.exponent)
             pixels = pixels ** np.float32(np.exp(rng.uniform(low, high)))
         low, high = np.log(self.settings.gain)
-        return np.asarray(pixels * np.float32(np.exp(rng.uniform(low, high))))
+        return np.ascontiguousarray(pixels * np.float32(np.exp(rng.uniform(low, high))))
 
     def batch(self, rng: np.random.Generator) -> Tensor:
         """``(batch, channels, crop, crop)`` float32, channels last."""

@@ -141,3 +141,14 @@ def test_broken_folder_gets_one_sentence(folder: Path, case: str) -> None:
     assert said in message
     assert str(folder) in message
     assert "\n" not in message
+
+
+def test_each_released_model_is_packaged_with_a_card_and_the_zoo_stays_small() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = [p.folder for p in list_priors()]
+    assert folders
+    for folder in folders:
+        assert (folder / "card.md").exists()
+        assert f"imaging.models.{folder.name}" in project["packages"]
+        assert "*.safetensors" in project["package-data"][f"imaging.models.{folder.name}"]
+    assert sum(f.stat().st_size for folder in folders for f in folder.iterdir()) < 58e6
