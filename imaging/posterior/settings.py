@@ -26,7 +26,7 @@ class FitSettings:
     iterations : int
         Steps of Adam with a cosine schedule for each lattice; each costs one decoder pass and its gradient.
     learning_rate : float
-        Peak rate, in quantisation steps.
+        Peak rate, in units of the width that each latent's density is expected to have.
     weight : float
         Of the Kullback-Leibler term; 1 is Bayes' rule.
     rate_ratio : float
@@ -44,8 +44,8 @@ class FitSettings:
     """
 
     method: str = "vble-xz"
-    iterations: int = 70
-    learning_rate: float = 0.1
+    iterations: int = 20
+    learning_rate: float = 0.2
     weight: float = 1.0
     rate_ratio: float = 2.4
     lattices: int = 2

@@ -12,6 +12,7 @@ from deepinv.physics import Physics
 from torch import Tensor
 from torch.nn import functional as F
 
+from imaging.posterior.curvature import data_curvature
 from imaging.posterior.draws import antithetic, position_key
 from imaging.posterior.families import LOG_WIDTH_RANGE, Dirac, Family, Gaussian, Uniform
 from imaging.posterior.fitted import Frame, LatentPosterior, Moments
@@ -26,10 +27,11 @@ from imaging.sensors.physics import SensorPhysics
 Origins = list[tuple[int, int]]
 
 _DAMPING = 0.1
-"""Adam's epsilon, nats per quantisation step: slopes far below it are noise, and a full step along them only amplifies rounding."""
-
-_FIRST_LOG_STD = -3.0
-"""Start of the Gaussian family's log deviation; a uniform density starts at width 1, that of quantisation."""
+"""Adam's epsilon, nats per expected width: slopes far below it are noise, and a full step along them only amplifies rounding."""
+_MOMENTUM = 0.4
+"""Adam's first decay: short, as mirrored draws leave little noise and few iterations are made."""
+_WIDEST = 2.0
+"""Largest width that a density may start from."""
 
 
 class VBLE(Reconstructor):  # type: ignore[misc]
@@ -96,12 +98,19 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             scale = torch.tensor([rate_scale(self.prior, float(d), float(h), ratio) for d, h in zip(deviations, high, strict=True)])
         return levels, torch.as_tensor(scale, dtype=y.dtype, device=y.device).reshape(-1, 1, 1, 1).expand(len(y), 1, 1, 1)
 
-    def _families(self, z: Tensor, h: Tensor) -> tuple[Family, Family, list[Tensor]]:
+    def _families(self, z: Tensor, h: Tensor, width: Tensor) -> tuple[Family, Family, list[Tensor]]:
+        """Densities around the start: of the expected width for the main latents, of that of quantisation for the hyper-latents."""
         if self.settings.method == "map":
             return Dirac(z), Dirac(h), [z, h]
-        family, start = (Gaussian, _FIRST_LOG_STD) if self.prior.density == "gaussian" else (Uniform, 0.0)
-        widths = [torch.full_like(v, start).requires_grad_() for v in (z, h)]
+        family, unit = (Gaussian, 1 / math.sqrt(12)) if self.prior.density == "gaussian" else (Uniform, 1.0)
+        widths = [(unit * w).log().requires_grad_() for w in (width, torch.ones_like(h))]
         return family(z, widths[0]), family(h, widths[1]), [z, h, *widths]
+
+    @torch.no_grad()
+    def _expected_width(self, z: Tensor, h: Tensor, physics: Physics, level: Tensor, scale: Tensor, shape: torch.Size) -> Tensor:
+        """Full width of a uniform density of the variance that the curvatures of likelihood and prior promise, of the shape of ``z``."""
+        curvature = data_curvature(self.prior, physics, level, scale, shape) + self.settings.weight * self.prior.precision(z, h)
+        return torch.sqrt(12 / curvature).clamp(max=_WIDEST).to(z.dtype)
 
     def _loss(
         self, families: tuple[Family, Family], noise: tuple[Tensor, Tensor], y: Tensor, physics: Physics, mask: Tensor | None,
@@ -170,7 +179,8 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         frame = self._frame(start.shape[-2], start.shape[-1], self.prior.border if border is None else border, lattice)
         places = origins or [(0, 0)] * len(y)
         z, h = self._start(start, frame, scales)
-        family, objective = self._optimise(z, h, y, physics, mask, frame, scales, places, seed, progress)
+        width = self._expected_width(z, h, physics, levels, scales, start.shape)
+        family, objective = self._optimise(z, h, width, y, physics, mask, frame, scales, places, seed, progress)
         information = self._information(family, y, physics, mask, frame, scales)
         return LatentPosterior(
             self.prior, family, scales, information, self.settings.weight, frame, places, seed, objective, self.settings.precision,
@@ -178,8 +188,8 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         )  # fmt: skip
 
     def _optimise(
-        self, z: Tensor, h: Tensor, y: Tensor, physics: Physics, mask: Tensor | None, frame: Frame, scale: Tensor, origins: Origins,
-        seed: int, progress: Callable[[int], None] | None,
+        self, z: Tensor, h: Tensor, width: Tensor, y: Tensor, physics: Physics, mask: Tensor | None, frame: Frame, scale: Tensor,
+        origins: Origins, seed: int, progress: Callable[[int], None] | None,
     ) -> tuple[Family, Tensor]:  # fmt: skip
         s = self.settings
         ratio = self.prior.hyper_stride // self.prior.stride
@@ -187,10 +197,13 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             position_key(z.shape, origins, seed, "z", z.device),
             position_key(h.shape, [(r // ratio, c // ratio) for r, c in origins], seed, "h", h.device),
         )
-        first, second, parameters = self._families(z.requires_grad_(), h.requires_grad_())
-        optimizer = torch.optim.Adam(parameters, lr=s.learning_rate, eps=_DAMPING)
-        height, width = (n * self.prior.stride for n in z.shape[-2:])
-        pixels = (height - frame.top - frame.bottom) * (width - frame.left - frame.right)
+        first, second, parameters = self._families(z.requires_grad_(), h.requires_grad_(), width)
+        # Adam in units of the expected width: it sees the main latents' slopes times that, and its steps are multiplied by it.
+        units = [width, *(torch.ones(()).to(p) for p in parameters[1:])]
+        decays = (_MOMENTUM, min(0.999, 1 - 1 / (s.iterations + 1)))  # slopes are averaged over as many steps as there are
+        optimizer = torch.optim.Adam([torch.zeros_like(p) for p in parameters], lr=s.learning_rate, betas=decays, eps=_DAMPING)
+        rows, columns = (n * self.prior.stride for n in z.shape[-2:])
+        pixels = (rows - frame.top - frame.bottom) * (columns - frame.left - frame.right)
         history = []
         for k in range(s.iterations):
             optimizer.param_groups[0]["lr"] = s.learning_rate * (0.5 * (1 + math.cos(math.pi * k / s.iterations)) + 0.02)
@@ -198,9 +211,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             noise = (antithetic(keys[0], k, z.dtype), antithetic(keys[1], k, h.dtype))
             loss = self._loss((first, second), noise, y, physics, mask, frame, scale)
             gradients = torch.autograd.grad(loss.sum(), parameters, materialize_grads=True)
-            for p, g in zip(parameters, gradients, strict=True):
-                p.grad = g
-            optimizer.step()
+            self._step(optimizer, parameters, gradients, units)
             for log_width in parameters[2:]:  # not clamped where it is used: the gradient would not lead back
                 log_width.data.clamp_(*LOG_WIDTH_RANGE)
             history.append(loss.detach() / pixels)
@@ -208,6 +219,18 @@ class VBLE(Reconstructor):  # type: ignore[misc]
                 progress(k + 1)
         fitted = type(first)(*(v.detach() for v in ([z] if isinstance(first, Dirac) else [z, parameters[2]])))
         return fitted, torch.stack(history)
+
+    @staticmethod
+    @torch.no_grad()
+    def _step(optimizer: torch.optim.Adam, parameters: list[Tensor], gradients: tuple[Tensor, ...], units: list[Tensor]) -> None:
+        """One step of Adam, whose own parameters hold the last step in units."""
+        steps: list[Tensor] = optimizer.param_groups[0]["params"]
+        for step, gradient, unit in zip(steps, gradients, units, strict=True):
+            step.zero_()
+            step.grad = gradient * unit
+        optimizer.step()
+        for parameter, step, unit in zip(parameters, steps, units, strict=True):
+            parameter.addcmul_(step, unit)
 
     @torch.no_grad()
     def _information(self, family: Family, y: Tensor, physics: Physics, mask: Tensor | None, frame: Frame, scale: Tensor) -> Tensor | None:

@@ -104,6 +104,17 @@ class LatentPrior(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no Gaussian p(z | h)")
 
+    def precision(self, z: Tensor, h: Tensor) -> Tensor:
+        """Second derivative of ``-log p(z | h)`` along each main latent, roughly, of the shape of ``z``; scales the steps of a fit.
+
+        That of a Gaussian of the same variance where `conditional` is known, otherwise that of a standard normal density.
+        """
+        try:
+            _, scale = self.conditional(z, h)
+        except NotImplementedError:
+            return torch.ones_like(z)
+        return 1 / (scale.square() + 1 / 12)
+
     def perturb(self, x: Tensor, widths: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
         """Latents drawn from the encoder's posterior, and their cost.
 

@@ -227,3 +227,11 @@ class FactorizedAutoencoder(PublishedAutoencoder):
     def conditional(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Not Gaussian in this family; see the base class."""
         return LatentPrior.conditional(self, z, h)
+
+    def precision(self, z: Tensor, h: Tensor) -> Tensor:
+        """Second derivative of ``-log p(z)``, at least 1e-3; exact, as the density is a product."""
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            slope = torch.autograd.grad(-self.log_prob(z, h).sum(), z, create_graph=True)[0]
+            second: Tensor = torch.autograd.grad(slope.sum(), z)[0]
+        return second.clamp(min=1e-3)

@@ -136,12 +136,12 @@ def test_the_same_command_gives_the_same_bytes(tmp_path: Path, tiny_prior: Path)
 def test_tiles_and_batches_do_not_show(tmp_path: Path, tiny_prior: Path) -> None:
     """Random draws belong to positions and the halo covers what a tile sees, so plans differ by rounding in the networks only.
 
-    Found is less than a thousandth of a standard deviation; a hundredth is far below what anybody could see, and draws that depended on the
-    tile, or tiles without a halo, would differ by more than a tenth.
+    A hundredth of a standard deviation is far below what anybody could see; draws that depended on the tile, or tiles without a halo, would
+    differ by more than a tenth.
     """
     scene = write_scene(tmp_path / "scene.tif", smooth(1, 200, 150).astype(np.float32))
     plans = {"small": {"tile": 64}, "other": {"tile": 96}, "large": {"tile": 128}, "batched": {"tile": 64, "batch": 3}}
-    found = {k: outputs(fit(scene, tiny_prior, output=tmp_path / f"{k}.tif", **v)) for k, v in plans.items()}
+    found = {k: outputs(fit(scene, tiny_prior, output=tmp_path / f"{k}.tif", halo=32, **v)) for k, v in plans.items()}
     restored, std = found["small"]
     assert (abs(restored - read(scene)) > 0.1 * std).mean() > 0.5, "there is something to agree on"
     for other in ("other", "large", "batched"):
