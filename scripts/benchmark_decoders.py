@@ -1,9 +1,9 @@
 """Compare decoder designs: time of one pass with its gradient, and rate and distortion after the same training.
 
-    python scripts/benchmark_decoders.py --data DATA_FOLDER --work RUN_FOLDER [--minutes 5]
+    python scripts/benchmark_decoders.py --data DATA_FOLDER --work RUN_FOLDER [--steps 800]
 
-The designs are those of scripts/designs/decoders.toml, all trained on the same data for the same time on the same machine; what counts
-for a fit is quality for the time of an iteration. An interrupted run resumes; finished designs are not trained again. Released priors may
+The designs are those of scripts/designs/decoders.toml, all trained for the same number of steps on the same crops; what counts for
+a fit is quality for the time of an iteration. An interrupted run resumes; finished designs are not trained again. Released priors may
 be timed beside them: --priors pan pan-large.
 """
 
@@ -44,13 +44,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, help="training time of each design, instead of the file's")
+    parser.add_argument("--steps", type=int, help="training steps of each design, instead of the file's")
     parser.add_argument("--priors", nargs="*", default=[], help="released priors to time beside the designs")
     arguments = parser.parse_args()
     plan = tomllib.loads((Path(__file__).parent / "designs" / "decoders.toml").read_text(encoding="utf-8"))
     settings = TrainingSettings.from_table(plan["training"])
-    if arguments.minutes:
-        settings = dataclasses.replace(settings, minutes=arguments.minutes)
+    if arguments.steps:
+        settings = dataclasses.replace(settings, steps=arguments.steps)
     images = find_images([arguments.data], plan["data"]["train"])
     validation = validation_images(find_images([arguments.data], plan["data"]["validation"])[: plan["data"]["validation_count"]], 1)
     rows = []
@@ -65,12 +65,12 @@ def main() -> None:
             pass
         model.load_state_dict(trainer.average)
         torch.manual_seed(1)
-        rows.append((design, trainer.step, validate(model.eval(), validation), model))
-    print(f"\n| design | decoder pass and gradient, 512 x 512, {torch.get_num_threads()} threads (s) | steps in {settings.minutes:g} min "
+        rows.append((design, trainer.elapsed / trainer.step, validate(model.eval(), validation), model))
+    print(f"\n| design | decoder pass and gradient, 512 x 512, {torch.get_num_threads()} threads (s) | seconds a training step "
           "| bits per pixel | PSNR (dB) | objective |")  # fmt: skip
     print("|---" * 6 + "|")
-    for design, steps, figures, model in rows:
-        print(f"| {design['name']}: {design['about']} | {seconds(model):.3f} | {steps} | {figures['bits']:.3f} | {figures['psnr']:.2f} "
+    for design, pace, figures, model in rows:
+        print(f"| {design['name']}: {design['about']} | {seconds(model):.3f} | {pace:.2f} | {figures['bits']:.3f} | {figures['psnr']:.2f} "
               f"| {figures['objective']:.3f} |")  # fmt: skip
     for name in arguments.priors:
         print(f"| released prior {name} | {seconds(load_prior(name)):.3f} | | | | |")

@@ -1,10 +1,11 @@
 """Benchmark the restoration on simulated scenes against Wiener and total-variation deconvolution, for three sensors.
 
-    python scripts/benchmark_restoration.py --data DATA_FOLDER [--prior pan-small] [--output table.md]
+    python scripts/benchmark_restoration.py --data DATA_FOLDER [--prior NAME|DIR] [--output table.md]
 
 Scenes: panchromatic means of naip_rgbn_60cm/val tiles 20 to 31 and the middle of two drone_linear12 frames of a source kept out of
 training. Wiener uses the mean power spectrum of the training images; the weight of TV (deepinv, FISTA) is tuned on validation tiles 0 to 3.
-PSNR has full scale as peak; 8 pixels of border are not scored. Each finished scene is kept in --work, so that a run can be resumed.
+PSNR has full scale as peak; 8 pixels of border are not scored. Each finished scene is kept in --work, so that a run can be resumed;
+--classical takes the figures of the methods without a prior from the --work file of an earlier run.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch.nn import functional as F
 
 import imaging
 from imaging.metrics import coverage, psnr, ssim
+from imaging.priors import DEFAULT_PRIOR
 from imaging.priors.data import read_image
 from imaging.restoration import RestoreOptions
 from imaging.sensors import Band, Mtf, Noise, SensorPhysics, SensorProfile, sensor_physics
@@ -33,6 +35,7 @@ FULL = 4095.0
 MARGIN = 8
 SCORED = 8  # border of the measurement that is not scored
 SENSORS = {"mild (MTF 0.30, SNR 100)": (0.30, 100.0), "raw (MTF 0.15, SNR 90)": (0.15, 90.0), "hard (MTF 0.10, SNR 40)": (0.10, 40.0)}
+CLASSICAL = ("measurement", "Wiener", "TV")
 WEIGHTS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 
 
@@ -146,16 +149,20 @@ def timed(action: Callable[[], Tensor]) -> tuple[np.ndarray, float]:
     return action().numpy(), time.perf_counter() - began
 
 
-def score(t: Trial, spectrum: tuple[np.ndarray, np.ndarray], weight: float, options: RestoreOptions) -> dict[str, float]:
-    """Figures of all methods on one trial."""
+def score(
+    t: Trial, spectrum: tuple[np.ndarray, np.ndarray], weight: float, options: RestoreOptions, known: dict[str, float]
+) -> dict[str, float]:
+    """Figures of all methods on one trial; those of the methods without a prior may be known."""
     truth = t.inner(_truth(t))
-    found: dict[str, tuple[np.ndarray, float]] = {"measurement": (t.y.numpy(), 0.0), "Wiener": timed(lambda: wiener(t, spectrum))}
-    start = wiener(t, spectrum)
-    found["TV"] = timed(lambda: total_variation(t, start, weight))
+    found: dict[str, tuple[np.ndarray, float]] = {}
+    figures = {k: v for k, v in known.items() if k.split("/")[0] in CLASSICAL}
+    if not figures:
+        found = {"measurement": (t.y.numpy(), 0.0), "Wiener": timed(lambda: wiener(t, spectrum))}
+        start = wiener(t, spectrum)
+        found["TV"] = timed(lambda: total_variation(t, start, weight))
     began = time.perf_counter()
     restored, std, _ = imaging.restore(t.y[0].numpy() * FULL, t.profile, options=options)
     found[options.method] = (restored / FULL, time.perf_counter() - began)
-    figures = {}
     for name, (image, seconds) in found.items():
         inner = t.inner(image)
         figures |= {f"{name}/psnr": psnr(inner, truth, 1.0), f"{name}/ssim": ssim(inner, truth, 1.0), f"{name}/seconds": seconds}
@@ -169,7 +176,7 @@ def table(results: dict[str, dict[str, dict[str, float]]], method: str) -> str:
     lines = ["| sensor | method | PSNR (dB) | over Wiener | over TV | SSIM | s / scene | 90 % | 95 % |", "|" + "---|" * 9]
     for name, scenes in results.items():
         mean = {k: float(np.mean([s[k] for s in scenes.values()])) for k in next(iter(scenes.values()))}
-        for m in ("measurement", "Wiener", "TV", method):
+        for m in (*CLASSICAL, method):
             p = mean[f"{m}/psnr"]
             cover = " | ".join(f"{mean[f'{method}/coverage_{v}']:.3f}" if m == method else "" for v in ("0.90", "0.95"))
             lines.append(
@@ -183,11 +190,12 @@ def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--prior", default="pan-small")
+    parser.add_argument("--prior", default=DEFAULT_PRIOR)
     parser.add_argument("--method", default="vble-xz")
     parser.add_argument("--iterations", type=int)
     parser.add_argument("--scenes", type=int, default=12, help="how many of the 20 tiles")
     parser.add_argument("--work", type=Path, help="JSON file of finished scenes")
+    parser.add_argument("--classical", type=Path, help="JSON file of an earlier run, for the methods without a prior")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     chosen = {} if arguments.iterations is None else {"iterations": arguments.iterations}
@@ -196,16 +204,18 @@ def main() -> None:
     scenes |= {f"frame {k}": x for k, x in enumerate(frames(arguments.data))}
     spectrum = mean_spectrum(tiles(arguments.data, "train", 0, 420))
     done = json.loads(arguments.work.read_text()) if arguments.work and arguments.work.exists() else {}
+    known = json.loads(arguments.classical.read_text()) if arguments.classical else {}
     for name, (nyquist, snr) in SENSORS.items():
         profile = sensor(nyquist, snr)
-        results = done.setdefault(name, {})
-        weight = tuned_weight(arguments.data, profile, spectrum) if len(results) < len(scenes) else 0.0
+        results, earlier = done.setdefault(name, {}), known.get(name, {})
+        tuning = any(s not in results and s not in earlier for s in scenes)
+        weight = tuned_weight(arguments.data, profile, spectrum) if tuning else 0.0
         for k, (scene, truth) in enumerate(scenes.items()):
             if scene not in results:
-                results[scene] = score(trial(truth, profile, k), spectrum, weight, options)
+                results[scene] = score(trial(truth, profile, k), spectrum, weight, options, earlier.get(scene, {}))
                 if arguments.work:
                     arguments.work.write_text(json.dumps(done))
-        print(f"{name}: TV weight {weight}", flush=True)
+        print(f"{name}: TV weight {weight or 'as before'}", flush=True)
     text = table(done, arguments.method)
     print(text)
     for part in ("tile", "frame"):

@@ -1,6 +1,6 @@
 """Fit the variance factors of a prior's posterior on validation scenes, and print the coverage before and after.
 
-    python scripts/calibrate_prior.py --data DATA_FOLDER [--prior pan-small]
+    python scripts/calibrate_prior.py --data DATA_FOLDER [--prior NAME|DIR]
 
 One factor for the latent part, with a power of the rate scale, and one for the image-space part, on a grid, so that the 90 % and 95 %
 intervals have the right mean coverage. Scenes: naip_rgbn_60cm/val tiles 0 to 5 and two windows of one drone frame, none of them in the
@@ -20,7 +20,7 @@ from benchmark_restoration import FULL, MARGIN, SENSORS, Trial, sensor, tiles, t
 from torch import Tensor
 
 from imaging.posterior import VBLE, FitSettings, Moments, PosteriorMixture
-from imaging.priors import load_prior
+from imaging.priors import DEFAULT_PRIOR, load_prior
 from imaging.priors.base import Calibration
 from imaging.priors.data import read_image
 from imaging.sensors import sensor_physics
@@ -85,7 +85,7 @@ def main() -> None:
     """Parse, fit, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--prior", default="pan-small")
+    parser.add_argument("--prior", default=DEFAULT_PRIOR)
     arguments = parser.parse_args()
     model = VBLE(load_prior(arguments.prior), FitSettings(calibrated=False))
     found: dict[str, dict[str, Parts]] = {}

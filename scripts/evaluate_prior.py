@@ -29,7 +29,7 @@ from imaging.priors.sampling import sample_prior
 
 BORDER = 8
 INNER = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-SCALES = (1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12)
+SCALES = (2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12)
 try:
     import pillow_jxl  # noqa: F401  (registers the codec with Pillow)
 

@@ -44,7 +44,7 @@ class FitSettings:
     """
 
     method: str = "vble-xz"
-    iterations: int = 20
+    iterations: int = 24
     learning_rate: float = 0.2
     weight: float = 1.0
     rate_ratio: float = 2.4

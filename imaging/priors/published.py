@@ -217,7 +217,7 @@ class FactorizedAutoencoder(PublishedAutoencoder):
         return model
 
     def _hyper(self, z: Tensor) -> Tensor:
-        return z[:, :0]
+        return z.new_zeros(len(z), 0, *z.shape[2:])
 
     def log_prob(self, z: Tensor, h: Tensor) -> Tensor:
         """``log p(z)`` of each item, nats."""

@@ -68,7 +68,7 @@ class VariationalAutoencoder(AnchoredPrior):
     def encode(self, x: Tensor) -> Latents:
         """Means of the latents of images ``(B, C, H, W)``; there are no hyper-latents."""
         z = self._posterior(x)[0]
-        return Latents(z, z[:, :0])
+        return Latents(z, z.new_zeros(len(z), 0, *z.shape[2:]))
 
     def perturb(self, x: Tensor, widths: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
         """Latents drawn from q(z | x), and its divergence from the prior in closed form; ``widths`` says nothing here."""

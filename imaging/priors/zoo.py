@@ -23,7 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-DEFAULT_PRIOR = "pan-small"
+DEFAULT_PRIOR = "pan"
 _CONSTANTS = ("_offset", "_quantized_cdf", "_cdf_length", ".scale_table", ".scale_bound", ".bound", ".pedestal", ".target", ".mask")
 """Ends of the names of buffers that no training changes: tables of bit streams, which are never written here, bounds and masks."""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from imaging.posterior import wiener_estimate
-from imaging.posterior.wiener import scene_spectrum, wiener_filter
+from imaging.posterior.wiener import local_contrast, scene_spectrum, wiener_filter
 from imaging.sensors import Band, Mtf, Noise, SensorPhysics, SignalDependentNoise, load_profile, sensor_physics
 
 
@@ -86,3 +86,35 @@ def test_plain_physics_starts_from_the_normalised_adjoint() -> None:
     seen = mask[None] > 0
     assert torch.allclose(estimate[seen], x[seen], rtol=0.02)
     assert torch.allclose(estimate[~seen], torch.full_like(estimate[~seen], 0.25))
+
+
+def test_local_contrast_is_that_of_the_scene() -> None:
+    """Scenes with the typical spectrum times a factor, blurred and noisy, are found to have that factor; noise alone has none."""
+    physics = sensor_physics(load_profile("pleiades-raw").bands[:1], 4095.0)
+    level = torch.tensor([0.4])
+    for factor in (0.25, 1.0, 4.0):
+        x = 0.4 + (field(256, 5) - 0.4) * factor**0.5
+        y = physics(x, seed=3)
+        variance = physics.noise_model.variance(level.reshape(1, 1, 1, 1))[..., 0, 0]
+        found = local_contrast(y, physics.psf, variance, level)
+        assert found.shape == y.shape
+        assert float(found.log().mean().exp()) == pytest.approx(factor, rel=0.25)
+    flat = physics(torch.full((1, 1, 256, 256), 0.4), seed=3)
+    assert float(local_contrast(flat, physics.psf, variance, level).median()) < 0.05
+
+
+def test_flat_and_rich_parts_of_a_scene_are_filtered_differently() -> None:
+    """Noise is taken out of the flat half, detail stays in the other; each half as if it were alone, away from the seam."""
+    physics = sensor_physics(load_profile("pleiades-raw").bands[:1], 4095.0)
+    rich, flat = 0.4 + 2 * (field(128, 7) - 0.4), torch.full((1, 1, 128, 128), 0.4)
+    y = physics(torch.cat([rich, flat], 3), seed=5)
+    estimate = wiener_estimate(y, physics, 0.4)
+    m = physics.margin
+    left, right = estimate[..., 40:-40, 40 : 88 - m], estimate[..., 40:-40, 170:-40]
+    noise = float(physics.noise_model.variance(torch.full((1, 1, 1, 1), 0.4)).sqrt())
+    assert float(right.std()) < 0.5 * noise
+    assert float((left - rich[..., 40:-40, 40 : 88 - m]).square().mean()) < 0.5 * float(
+        (y[..., 40 - m : -40 + m, 40 - m : 88 - 2 * m] - rich[..., 40:-40, 40 : 88 - m]).square().mean()
+    )
+    alone = wiener_estimate(y[..., :160], physics, 0.4)
+    assert torch.allclose(alone[..., 40:-40, 40:100], estimate[..., 40:-40, 40:100], atol=1e-6)
