@@ -73,7 +73,7 @@ _OPTIONS = [
     click.option("--iterations", type=int, help="Steps of the fit; fewer are faster and less sharp."),
     click.option("--seed", type=int, default=0, show_default=True, help="Of the random draws."),
     click.option("--tile", type=int, default=512, show_default=True, help="Side of a tile, a multiple of 32 from 64."),
-    click.option("--halo", type=int, default=160, show_default=True, help="Pixels around a tile that take part in its fit."),
+    click.option("--halo", type=int, default=192, show_default=True, help="Pixels around a tile that take part in its fit."),
     click.option("--batch", type=_Batch(), default="auto", help="Tiles fitted together.  [default: auto]"),
     click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute."),
     click.option("--mtf-nyquist", type=float, help="Replaces the profile's MTF at Nyquist."),

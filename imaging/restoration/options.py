@@ -60,7 +60,7 @@ class RestoreOptions:
     iterations: int = DEFAULT_ITERATIONS
     seed: int = 0
     tile: int = 512
-    halo: int = 160
+    halo: int = 192
     batch: int | None = None
     device: str = "auto"
     mtf_nyquist: float | None = None
