@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from deepinv.physics import Physics
 from torch import Tensor
+from torch.nn import functional as F
 
 from imaging.posterior.likelihood import noise_variance
 from imaging.priors.base import LatentPrior
@@ -21,12 +22,9 @@ def _signs(like: Tensor, seed: int) -> Tensor:
     return (2 * drawn - 1).to(like).expand_as(like)
 
 
-def _probe(prior: LatentPrior, physics: Physics, flat: Tensor, scale: Tensor, seed: int) -> Tensor:
-    """One Rademacher estimate of the diagonal of J^T A^T V^-1 A J at a flat scene, in the shape of the latents."""
+def _probe(prior: LatentPrior, physics: Physics, z: Tensor, flat: Tensor, variance: Tensor, scale: Tensor, seed: int) -> Tensor:
+    """One Rademacher estimate of the diagonal of J^T A^T V^-1 A J at the latents of a flat scene, in their shape."""
     height, width = flat.shape[-2:]
-    stride = prior.hyper_stride
-    canvas = torch.nn.functional.pad(flat, (0, -width % stride, 0, -height % stride), mode="replicate")
-    z = prior.encode(canvas * scale).z.to(flat.dtype)
     signs = _signs(z, seed)
 
     def image(latents: Tensor) -> Tensor:
@@ -38,8 +36,7 @@ def _probe(prior: LatentPrior, physics: Physics, flat: Tensor, scale: Tensor, se
             moved = (image(z + _DIFFERENCE * signs) - image(z - _DIFFERENCE * signs)) / (2 * _DIFFERENCE)
         else:
             moved = image(signs)
-        signal = physics.A(flat)
-        weighted = physics.A_adjoint(physics.A(moved) / noise_variance(physics, signal))
+        weighted = physics.A_adjoint(physics.A(moved) / variance)
     with torch.enable_grad():
         z = z.detach().requires_grad_()
         back: Tensor = torch.autograd.grad((image(z) * weighted).sum(), z)[0]
@@ -70,7 +67,12 @@ def data_curvature(prior: LatentPrior, physics: Physics, level: Tensor, scale: T
     size = (_CANVAS, _CANVAS) if free else tuple(shape[2:])
     levels, scales = (level[:1], scale[:1]) if same else (level, scale)
     flat = levels.reshape(-1, 1, 1, 1).expand(-1, shape[1], *size)
-    found = torch.stack([_probe(prior, physics, flat, scales, k) for k in range(_PROBES)]).mean(0)
+    height, width = flat.shape[-2:]
+    canvas = F.pad(flat, (0, -width % prior.hyper_stride, 0, -height % prior.hyper_stride), mode="replicate")
+    with torch.no_grad():
+        z = prior.encode(canvas * scales).z.to(flat.dtype)
+        variance = noise_variance(physics, physics.A(flat))
+    found = torch.stack([_probe(prior, physics, z, flat, variance, scales, k) for k in range(_PROBES)]).mean(0)
     if free:  # away from the edge of what is measured
         rows, columns = (n // 3 for n in found.shape[-2:])
         found = found[..., rows:-rows, columns:-columns]

@@ -95,7 +95,7 @@ def convert(state: Mapping[str, Tensor], source: str, *, alpha: float | None = N
     InputError
         For an unknown layout, a missing or misshapen weight, or when the training weight is not known.
     """
-    named = {_renamed(k): v.float() for k, v in state.items() if not k.endswith(("num_batches_tracked",))}
+    named = {_renamed(k): v.float() for k, v in state.items() if not k.endswith("num_batches_tracked")}
     log_gamma = named.pop("log_gamma", None)
     family, hidden, latents = _family(named, source)
     first = named["g_a.0.conv1.weight" if family == "cheng" else "g_a.0.weight"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-from abc import abstractmethod
 from typing import Any
 
 import torch
 from compressai.entropy_models import EntropyBottleneck
+from compressai.models import Cheng2020Attention, FactorizedPrior, JointAutoregressiveHierarchicalPriors, MeanScaleHyperprior
 from torch import Tensor, nn
 
 from imaging.priors.base import LatentPrior, Latents
@@ -63,6 +63,8 @@ class PublishedAutoencoder(LatentPrior):
     1e-9 without gradient, are replaced by those of `imaging.priors.rate`.
     """
 
+    source: type[nn.Module]
+    """Class of compressai."""
     g_a: nn.Sequential
     g_s: nn.Sequential
     h_a: nn.Sequential
@@ -70,7 +72,7 @@ class PublishedAutoencoder(LatentPrior):
     entropy_bottleneck: EntropyBottleneck
     context_prediction: Any
     entropy_parameters: nn.Sequential
-    stride, border = 16, 0
+    stride, hyper_stride, border = 16, 64, 0
 
     def __init__(
         self,
@@ -105,9 +107,9 @@ class PublishedAutoencoder(LatentPrior):
         nn.init.constant_(last.bias, math.log(self.gamma / (1 - self.gamma)))  # type: ignore[arg-type]
         return decoder
 
-    @abstractmethod
     def _build(self, hidden: int, latents: int) -> nn.Module:
         """The model of compressai whose modules are taken over."""
+        return self.source(hidden, latents)
 
     def encode(self, x: Tensor) -> Latents:
         """Latents of images ``(B, C, H, W)``, noise-free."""
@@ -158,13 +160,7 @@ class PublishedAutoencoder(LatentPrior):
 class MeanScaleAutoencoder(PublishedAutoencoder):
     """Mean-scale hyperprior: compressai's ``MeanScaleHyperprior`` (Minnen, Balle and Toderici 2018)."""
 
-    hyper_stride = 64
-
-    def _build(self, hidden: int, latents: int) -> nn.Module:
-        from compressai.models import MeanScaleHyperprior
-
-        model: nn.Module = MeanScaleHyperprior(hidden, latents)
-        return model
+    source = MeanScaleHyperprior
 
 
 class JointAutoencoder(PublishedAutoencoder):
@@ -173,13 +169,7 @@ class JointAutoencoder(PublishedAutoencoder):
     As nothing is entropy-coded, the masked convolution sees the latents themselves, in one parallel pass.
     """
 
-    hyper_stride = 64
-
-    def _build(self, hidden: int, latents: int) -> nn.Module:
-        from compressai.models import JointAutoregressiveHierarchicalPriors
-
-        model: nn.Module = JointAutoregressiveHierarchicalPriors(hidden, latents)
-        return model
+    source = JointAutoregressiveHierarchicalPriors
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -196,25 +186,19 @@ class JointAutoencoder(PublishedAutoencoder):
 class ChengAutoencoder(JointAutoencoder):
     """Residual blocks with attention: compressai's ``Cheng2020Attention`` (Cheng, Sun, Takeuchi and Katto 2020); M equals N."""
 
-    def _build(self, hidden: int, latents: int) -> nn.Module:
-        from compressai.models import Cheng2020Attention
+    source = Cheng2020Attention
 
+    def _build(self, hidden: int, latents: int) -> nn.Module:
         if latents != hidden:
             raise ValueError(f"latents is {latents} and hidden {hidden}; this family has as many of one as of the other")
-        model: nn.Module = Cheng2020Attention(hidden)
+        model: nn.Module = self.source(hidden)
         return model
 
 
 class FactorizedAutoencoder(PublishedAutoencoder):
     """Factorised density without hyper-latent: compressai's ``FactorizedPrior`` (Balle et al. 2018); `h` has no channels."""
 
-    hyper_stride = 16
-
-    def _build(self, hidden: int, latents: int) -> nn.Module:
-        from compressai.models import FactorizedPrior
-
-        model: nn.Module = FactorizedPrior(hidden, latents)
-        return model
+    source, hyper_stride = FactorizedPrior, 16
 
     def _hyper(self, z: Tensor) -> Tensor:
         return z.new_zeros(len(z), 0, *z.shape[2:])

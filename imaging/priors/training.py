@@ -176,8 +176,7 @@ class Trainer:
 
     def _freeze_all_but_std(self) -> None:
         self.model.load_state_dict(self.average)
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name.startswith("std_decoder"))
+        self._open_std_alone()
         self.std_stage = True
         self.optimizer = _optimizer(self.model, self.settings, True)
 
@@ -186,7 +185,7 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         began, last, batches = time.monotonic(), self.elapsed, self._batches()
         if self.std_stage:
-            self._freeze_parameters_for_resume()
+            self._open_std_alone()
         while self.progress < 1:
             if not self.std_stage and self.progress >= self._split:
                 self._freeze_all_but_std()
@@ -202,7 +201,7 @@ class Trainer:
                 report(figures)
             yield self.step
 
-    def _freeze_parameters_for_resume(self) -> None:
+    def _open_std_alone(self) -> None:
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name.startswith("std_decoder"))
 

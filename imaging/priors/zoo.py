@@ -48,6 +48,10 @@ def zoo_folder() -> Path:
     raise InputError("no model zoo is installed; give a model folder with --prior")
 
 
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _recipe(folder: Path) -> dict[str, Any]:
     try:
         return tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
@@ -95,7 +99,7 @@ def find_prior(name: str, *, download: bool = False) -> PriorInfo:
     """
     if name.startswith(compressai_zoo.PREFIX):
         path, _ = compressai_zoo.cached_file(name, download=download)
-        return PriorInfo(name, "of compressai's zoo", 3, hashlib.sha256(path.read_bytes()).hexdigest(), path.parent)
+        return PriorInfo(name, "of compressai's zoo", 3, _digest(path), path.parent)
     if Path(name).is_dir():
         return prior_info(Path(name))
     known = {p.name: p for p in list_priors()}
@@ -149,7 +153,7 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *,
         raise InputError(f"{info.folder}/recipe.toml: family is {recipe.get('family')!r}; accepted are {', '.join(FAMILIES)}")
     path = info.folder / "weights.safetensors"
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = _digest(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if digest != info.digest:
@@ -252,7 +256,7 @@ def save_prior(model: LatentPrior, folder: Path, recipe: str, notes: dict[str, f
     state = {k: (v.half() if half else v.float()).contiguous() for k, v in weights(model).items()}
     path = folder / "weights.safetensors"
     save_file(state, path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = _digest(path)
     lines = [f'sha256 = "{digest}"', f"parameters = {sum(p.numel() for p in model.parameters())}"]
     lines += [f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v}" for k, v in (notes or {}).items()]
     text = recipe.split("\n[release]")[0].rstrip()

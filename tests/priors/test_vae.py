@@ -10,6 +10,7 @@ import torch
 from imaging.posterior import rate_scale
 from imaging.priors.losses import rate_distortion
 from imaging.priors.vae import VariationalAutoencoder
+from tests.priors.models import enliven
 from tests.scenes import smooth
 
 
@@ -19,10 +20,7 @@ def vae(channels: int = 1, *, trained: bool = True) -> VariationalAutoencoder:
     model = VariationalAutoencoder(channels, width=16, blocks=1, fine=8)
     model.set_statistics(scenes(channels))
     if trained:
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if not parameter.any():
-                    parameter.normal_(std=0.05)
+        enliven(model)
     return model.eval().requires_grad_(False)
 
 
