@@ -1,9 +1,10 @@
 """Benchmark the restoration on simulated scenes against Wiener and total-variation deconvolution, for three sensors.
 
-    python scripts/benchmark_restoration.py --data DATA_FOLDER [--prior NAME|DIR] [--output table.md]
+    python scripts/benchmark_restoration.py --data DATA_FOLDER [--prior NAME|DIR] [--bands 1|3|4] [--output table.md]
 
-Scenes: panchromatic means of naip_rgbn_60cm/val tiles 20 to 31 and the middle of two drone_linear12 frames of a source kept out of
-training. Wiener uses the mean power spectrum of the training images; the weight of TV (deepinv, FISTA) is tuned on validation tiles 0 to 3.
+Scenes: panchromatic means, or the first bands, of naip_rgbn_60cm/val tiles 20 to 31 and, up to three bands, the middle of two
+drone_linear12 frames of a source kept out of training. Several bands are restored together by a prior of as many channels, otherwise one
+by one. Wiener uses the mean power spectrum of the training images; the weight of TV (deepinv, FISTA) is tuned on validation tiles 0 to 3.
 PSNR has full scale as peak; 8 pixels of border are not scored. Each finished scene is kept in --work, so that a run can be resumed;
 --classical takes the figures of the methods without a prior from the --work file of an earlier run.
 """
@@ -14,7 +15,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,43 +50,60 @@ class Trial:
     profile: SensorProfile
 
     def inner(self, x: Tensor | np.ndarray) -> np.ndarray:
-        """Scored part of an image on the measurement's grid."""
-        return np.asarray(x).squeeze()[SCORED:-SCORED, SCORED:-SCORED]
+        """Scored part of an image on the measurement's grid, ``(C, H, W)``."""
+        inside = np.asarray(x)[..., SCORED:-SCORED, SCORED:-SCORED]
+        return inside.reshape(-1, *inside.shape[-2:])
+
+    def by_band(self) -> list[Trial]:
+        """Each band as a trial of its own."""
+        found = []
+        for k, band in enumerate(self.profile.bands):
+            physics = sensor_physics((band,), FULL, MARGIN)
+            found.append(Trial(self.truth[:, k : k + 1], self.y[:, k : k + 1], physics, replace(self.profile, bands=(band,))))
+        return found
 
 
-def sensor(nyquist: float, snr: float) -> SensorProfile:
-    """A 12-bit sensor with a given SNR at mid signal, 70 % of that variance shot noise."""
+def sensor(nyquist: float, snr: float, bands: int = 1) -> SensorProfile:
+    """A 12-bit sensor with a given SNR at mid signal, 70 % of that variance shot noise; bands are alike."""
     variance = (0.5 * FULL / snr) ** 2
     noise = Noise(float(np.sqrt(0.3 * variance)), float(0.7 * variance / (0.5 * FULL)))
-    return SensorProfile("benchmark", "raw", 12, (Band("PAN", 0.6, Mtf("gaussian", (nyquist, nyquist)), noise),))
+    names = ("PAN",) if bands == 1 else ("R", "G", "B", "NIR")[:bands]
+    return SensorProfile("benchmark", "raw", 12, tuple(Band(n, 0.6, Mtf("gaussian", (nyquist, nyquist)), noise) for n in names))
 
 
 def trial(truth: np.ndarray, profile: SensorProfile, seed: int) -> Trial:
-    """Simulate a measurement."""
-    x = torch.from_numpy(truth)[None, None]
+    """Simulate a measurement of a scene ``(C, H, W)``."""
+    x = torch.from_numpy(truth)[None]
     physics = sensor_physics(profile.bands, FULL, MARGIN)
     return Trial(x, physics(x, seed=seed), physics, profile)
 
 
-def tiles(data: Path, folder: str, start: int, stop: int) -> list[np.ndarray]:
-    """Panchromatic means of NAIP tiles."""
+def chosen(image: np.ndarray, bands: int) -> np.ndarray:
+    """Panchromatic mean or first bands, ``(bands, H, W)`` float32."""
+    image = image.astype(np.float32)
+    return image.mean(0, keepdims=True) if bands == 1 else image[:bands]
+
+
+def tiles(data: Path, folder: str, start: int, stop: int, bands: int = 1) -> list[np.ndarray]:
+    """NAIP tiles ``(bands, H, W)`` in [0, 1]."""
     paths = sorted((data / "naip_rgbn_60cm" / folder).glob("*.webp"))[start:stop]
-    return [read_image(p).astype(np.float32).mean(0) / 255 for p in paths]
+    return [chosen(read_image(p), bands) / 255 for p in paths]
 
 
-def frames(data: Path) -> list[np.ndarray]:
-    """Middles of two drone frames of the held-out source, 512 x 512 measured pixels."""
+def frames(data: Path, bands: int = 1) -> list[np.ndarray]:
+    """Middles of two drone frames of the held-out source, 512 x 512 measured pixels; they have no fourth band."""
     names = ("garfield_x4_IMG_161122_163234_0000_RGB.tif", "garfield_x4_IMG_161122_164703_0136_RGB.tif")
     side, found = 512 + 2 * MARGIN, []
     for name in names:
-        image = read_image(data / "drone_linear12" / "train" / name).astype(np.float32).mean(0) / FULL
-        row, column = (n // 2 - side // 2 for n in image.shape)
-        found.append(np.ascontiguousarray(image[row : row + side, column : column + side]))
-    return found
+        image = chosen(read_image(data / "drone_linear12" / "train" / name), bands) / FULL
+        row, column = (n // 2 - side // 2 for n in image.shape[1:])
+        found.append(np.ascontiguousarray(image[:, row : row + side, column : column + side]))
+    return found if bands <= 3 else []
 
 
 def mean_spectrum(images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Radial frequencies and mean power spectrum per pixel of images, windowed."""
+    images = [i.mean(0) for i in images]
     n = images[0].shape[0]
     window = np.outer(np.hanning(n), np.hanning(n))
     power = np.mean([np.abs(np.fft.fft2((i - i.mean()) * window)) ** 2 for i in images], 0) / (window**2).sum()
@@ -157,15 +175,17 @@ def score(
     found: dict[str, tuple[np.ndarray, float]] = {}
     figures = {k: v for k, v in known.items() if k.split("/")[0] in CLASSICAL}
     if not figures:
-        found = {"measurement": (t.y.numpy(), 0.0), "Wiener": timed(lambda: wiener(t, spectrum))}
-        start = wiener(t, spectrum)
-        found["TV"] = timed(lambda: total_variation(t, start, weight))
+        parts = t.by_band()
+        found = {"measurement": (t.y.numpy(), 0.0), "Wiener": timed(lambda: torch.cat([wiener(p, spectrum) for p in parts], 1))}
+        starts = [wiener(p, spectrum) for p in parts]
+        found["TV"] = timed(lambda: torch.cat([total_variation(p, s, weight) for p, s in zip(parts, starts, strict=True)], 1))
     began = time.perf_counter()
     restored, std, _ = imaging.restore(t.y[0].numpy() * FULL, t.profile, options=options)
     found[options.method] = (restored / FULL, time.perf_counter() - began)
     for name, (image, seconds) in found.items():
         inner = t.inner(image)
-        figures |= {f"{name}/psnr": psnr(inner, truth, 1.0), f"{name}/ssim": ssim(inner, truth, 1.0), f"{name}/seconds": seconds}
+        likeness = float(np.mean([ssim(a, b, 1.0) for a, b in zip(inner, truth, strict=True)]))
+        figures |= {f"{name}/psnr": psnr(inner, truth, 1.0), f"{name}/ssim": likeness, f"{name}/seconds": seconds}
     for level in (0.90, 0.95):
         figures[f"{options.method}/coverage_{level:.2f}"] = coverage(t.inner(restored / FULL), t.inner(std / FULL), truth, level)
     return figures
@@ -191,6 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--prior", default=DEFAULT_PRIOR)
+    parser.add_argument("--bands", type=int, default=1, choices=[1, 3, 4])
     parser.add_argument("--method", default="vble-xz")
     parser.add_argument("--iterations", type=int)
     parser.add_argument("--scenes", type=int, default=12, help="how many of the 20 tiles")
@@ -198,18 +219,18 @@ def main() -> None:
     parser.add_argument("--classical", type=Path, help="JSON file of an earlier run, for the methods without a prior")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    chosen = {} if arguments.iterations is None else {"iterations": arguments.iterations}
-    options = RestoreOptions(prior=arguments.prior, method=arguments.method, **chosen)
-    scenes = {f"tile {20 + k}": x for k, x in enumerate(tiles(arguments.data, "val", 20, 20 + arguments.scenes))}
-    scenes |= {f"frame {k}": x for k, x in enumerate(frames(arguments.data))}
+    changed = {} if arguments.iterations is None else {"iterations": arguments.iterations}
+    options, bands = RestoreOptions(prior=arguments.prior, method=arguments.method, **changed), arguments.bands
+    scenes = {f"tile {20 + k}": x for k, x in enumerate(tiles(arguments.data, "val", 20, 20 + arguments.scenes, bands))}
+    scenes |= {f"frame {k}": x for k, x in enumerate(frames(arguments.data, bands))}
     spectrum = mean_spectrum(tiles(arguments.data, "train", 0, 420))
     done = json.loads(arguments.work.read_text()) if arguments.work and arguments.work.exists() else {}
     known = json.loads(arguments.classical.read_text()) if arguments.classical else {}
     for name, (nyquist, snr) in SENSORS.items():
-        profile = sensor(nyquist, snr)
+        profile = sensor(nyquist, snr, bands)
         results, earlier = done.setdefault(name, {}), known.get(name, {})
         tuning = any(s not in results and s not in earlier for s in scenes)
-        weight = tuned_weight(arguments.data, profile, spectrum) if tuning else 0.0
+        weight = tuned_weight(arguments.data, sensor(nyquist, snr), spectrum) if tuning else 0.0
         for k, (scene, truth) in enumerate(scenes.items()):
             if scene not in results:
                 results[scene] = score(trial(truth, profile, k), spectrum, weight, options, earlier.get(scene, {}))
@@ -218,7 +239,7 @@ def main() -> None:
         print(f"{name}: TV weight {weight or 'as before'}", flush=True)
     text = table(done, arguments.method)
     print(text)
-    for part in ("tile", "frame"):
+    for part in sorted({s.split()[0] for r in done.values() for s in r}, reverse=True):
         some = {n: {s: f for s, f in r.items() if s.startswith(part)} for n, r in done.items()}
         print(f"\nOnly {part}s:\n" + table(some, arguments.method))
     if arguments.output:

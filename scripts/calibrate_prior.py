@@ -3,9 +3,9 @@
     python scripts/calibrate_prior.py --data DATA_FOLDER [--prior NAME|DIR]
 
 One factor for the latent part, with a power of the rate scale, and one for the image-space part, on a grid, so that the 90 % and 95 %
-intervals have the right mean coverage. Scenes: naip_rgbn_60cm/val tiles 0 to 5 and two windows of one drone frame, none of them in the
-benchmark, each kind's mean coverage weighted as the benchmark weights it (six tiles to one frame), for the benchmark's three sensors. Put
-the result into [calibration] of the recipe.
+intervals have the right mean coverage. Scenes, of as many bands as the prior: naip_rgbn_60cm/val tiles 0 to 5 and, up to three bands, two
+windows of one drone frame, none of them in the benchmark, each kind's mean coverage weighted as the benchmark weights it (six tiles to one
+frame), for the benchmark's three sensors. Put the result into [calibration] of the recipe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from benchmark_restoration import FULL, MARGIN, SENSORS, Trial, sensor, tiles, trial
+from benchmark_restoration import FULL, MARGIN, SENSORS, Trial, chosen, sensor, tiles, trial
 from torch import Tensor
 
 from imaging.posterior import VBLE, FitSettings, Moments, PosteriorMixture
@@ -43,11 +43,14 @@ class Parts(NamedTuple):
     image: np.ndarray
 
 
-def scenes(data: Path) -> dict[str, np.ndarray]:
-    """Validation scenes, 272 or 256 pixels square."""
-    frame = read_image(data / FRAME).astype(np.float32).mean(0) / FULL
-    windows = {f"frame {k}": np.ascontiguousarray(frame[r : r + 272, c : c + 272]) for k, (r, c) in enumerate(((200, 300), (560, 700)))}
-    return {f"tile {k}": x for k, x in enumerate(tiles(data, "val", 0, 6))} | windows
+def scenes(data: Path, bands: int) -> dict[str, np.ndarray]:
+    """Validation scenes ``(bands, H, W)``, 272 or 256 pixels square."""
+    found = {f"tile {k}": x for k, x in enumerate(tiles(data, "val", 0, 6, bands))}
+    if bands <= 3:
+        frame = chosen(read_image(data / FRAME), bands) / FULL
+        for k, (row, column) in enumerate(((200, 300), (560, 700))):
+            found[f"frame {k}"] = np.ascontiguousarray(frame[:, row : row + 272, column : column + 272])
+    return found
 
 
 def parts(t: Trial, model: VBLE) -> Parts:
@@ -71,14 +74,15 @@ def parts(t: Trial, model: VBLE) -> Parts:
 
 
 def coverage(found: dict[str, Parts], factors: Calibration, z: float) -> float:
-    """Mean coverage of one sensor, six tiles to one frame."""
+    """Mean coverage of one sensor, six tiles to one frame where there are frames."""
 
     def share(p: Parts) -> float:
         variance = p.between + factors.latent * p.scale**factors.exponent * p.latent + factors.image * p.image
         return float((p.error <= z**2 * variance).mean())
 
-    kinds = [np.mean([share(p) for k, p in found.items() if k.startswith(kind)]) for kind in ("tile", "frame")]
-    return float((6 * kinds[0] + kinds[1]) / 7)
+    kinds = {kind: [share(p) for k, p in found.items() if k.startswith(kind)] for kind in ("tile", "frame")}
+    tile = np.mean(kinds["tile"])
+    return float((6 * tile + np.mean(kinds["frame"])) / 7 if kinds["frame"] else tile)
 
 
 def main() -> None:
@@ -88,10 +92,11 @@ def main() -> None:
     parser.add_argument("--prior", default=DEFAULT_PRIOR)
     arguments = parser.parse_args()
     model = VBLE(load_prior(arguments.prior), FitSettings(calibrated=False))
+    bands = model.prior.channels
     found: dict[str, dict[str, Parts]] = {}
     for name, (nyquist, snr) in SENSORS.items():
-        profile = sensor(nyquist, snr)
-        found[name] = {s: parts(trial(x, profile, 100 + k), model) for k, (s, x) in enumerate(scenes(arguments.data).items())}
+        profile = sensor(nyquist, snr, bands)
+        found[name] = {s: parts(trial(x, profile, 100 + k), model) for k, (s, x) in enumerate(scenes(arguments.data, bands).items())}
 
     def loss(factors: Calibration) -> float:
         return sum((coverage(f, factors, z) - level) ** 2 for f in found.values() for level, z in LEVELS.items())

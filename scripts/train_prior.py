@@ -32,7 +32,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folder that the recipe's patterns start from, or packs")
     parser.add_argument("--work", type=Path, required=True, help="checkpoint, log and samples; an existing checkpoint is resumed")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--start", type=Path, help="model folder whose weights the training starts from; layers it lacks start as made")
+    parser.add_argument("--start", type=Path, help="model folder whose weights the training starts from, of a smaller model too")
     parser.add_argument("--continue", type=Path, dest="further", metavar="MODEL", help="train a released model further")
     parser.add_argument("--minutes", type=float, help="instead of the recipe's minutes or steps")
     parser.add_argument("--compile", action="store_true", help="compile the networks; the first steps then take a minute")
@@ -61,7 +61,8 @@ def main() -> None:
     notes: dict[str, float | str] = {"device": arguments.device}
     if arguments.start:
         notes["start_sha256"] = prior_info(arguments.start).digest
-        print("layers that start afresh: " + (", ".join(start_from(model, arguments.start)) or "none"))
+        start_from(model, arguments.start)
+        print(f"starts with the weights of {arguments.start}")
     trainer = Trainer(model, sampler, validation, settings, arguments.work, torch.device(arguments.device), arguments.compile)
     if trainer.resume():
         print(f"resumed at step {trainer.step}, {trainer.elapsed / 60:.1f} min")

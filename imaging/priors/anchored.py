@@ -34,7 +34,7 @@ class AnchoredPrior(LatentPrior, ABC):
         self.latents = channels * BLOCK**2
         self.analysis = nn.Conv2d(self.latents, self.latents, 3, padding=1, bias=False)
         self.synthesis = nn.Conv2d(self.latents, self.latents, 3, padding=1, bias=False)
-        self._anchor(torch.eye(channels))
+        self.anchor(torch.eye(channels))
         self.register_buffer("z_scale", torch.ones(1, self.latents, 1, 1))
         self.register_buffer("z_mean", torch.zeros(1, self.latents, 1, 1))
 
@@ -48,9 +48,18 @@ class AnchoredPrior(LatentPrior, ABC):
         return [*self.analysis.parameters(), *self.synthesis.parameters()]
 
     @torch.no_grad()
-    def _anchor(self, mixture: Tensor) -> None:
-        """Start as the lapped transform of each component, row, of an orthogonal ``(C, C)`` mixture of the bands."""
-        forward, backward = lapped_kernels(BLOCK)
+    def anchor(self, mixture: Tensor, kernels: tuple[Tensor, Tensor] | None = None) -> None:
+        """Start as a block transform of each component, row, of an orthogonal ``(C, C)`` mixture of the bands.
+
+        Parameters
+        ----------
+        mixture : Tensor
+            Rows are components; kept as `mixture` until another one is given, not with the weights.
+        kernels : tuple of Tensor, optional
+            Analysis and synthesis of one band, ``(64, 64, 3, 3)`` each; the lapped transform where not given.
+        """
+        self.mixture = mixture
+        forward, backward = kernels or lapped_kernels(BLOCK)
         n, c = BLOCK**2, self.channels
         for component in range(c):
             for band in range(c):
@@ -85,4 +94,4 @@ class AnchoredPrior(LatentPrior, ABC):
         covariance = torch.einsum("bik,bjk->ij", values, values)
         axes = torch.linalg.eigh(covariance.double()).eigenvectors.flip(1).T
         axes = axes * torch.where(axes.sum(1, keepdim=True) < 0, -1.0, 1.0)
-        self._anchor(axes.to(x.dtype))
+        self.anchor(axes.to(x.dtype))

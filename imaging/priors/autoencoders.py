@@ -105,7 +105,7 @@ class LappedAutoencoder(AnchoredPrior):
         parts = min(self.channels, 2)
         groups = [parts * g + min(k, parts - 1) for g in frequencies for k in range(self.channels)]
         self.causal_groups = groups
-        inside = [i * 4 * parts // hidden for i in range(hidden)]
+        self.hidden_groups = inside = [i * 4 * parts // hidden for i in range(hidden)]
         # The lowest frequency enters as two differences, towards the left and the upper neighbour.
         self.context = GroupCausalConv2d(groups[: self.channels] + groups, inside, 5, strict=True)
         self.mixing = GroupCausalConv2d(inside, inside, 1, strict=False)

@@ -201,39 +201,25 @@ def ready(model: LatentPrior, device: torch.device | str) -> LatentPrior:
     return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _widened(own: torch.Tensor, given: torch.Tensor) -> torch.Tensor | None:
-    """A wider layer's weight that acts as a narrower one's on the channels that one has; None where it is no wider layer's.
-
-    Outputs that the narrower layer has do not see the new inputs; new outputs keep their initialisation.
-    """
-    if own.ndim != given.ndim or own.shape[2:] != given.shape[2:] or any(a < b for a, b in zip(own.shape, given.shape, strict=True)):
-        return None
-    grown = own.clone()
-    outputs = len(given)
-    grown[:outputs] = 0
-    grown[(slice(outputs), *(slice(n) for n in given.shape[1:]))] = given
-    return grown
-
-
-def start_from(model: LatentPrior, folder: Path) -> list[str]:
-    """Give a model a released one's weights; returns the names of the weights that one lacks or has narrower.
-
-    Layers that the released model lacks are left as made. Wider layers start as the narrower ones beside new channels, so that networks
-    of residual blocks that are the identity when made act as the released ones at first (Chen, Goodfellow and Shlens 2016).
+def start_from(model: LatentPrior, folder: Path) -> None:
+    """Give a freshly made model a released one's weights, that of a smaller one where both are of the family ``lapped``.
 
     Raises
     ------
     InputError
-        When the released model has a weight that this one has not, or of a shape that does not fit into its own.
+        When the released model is not one that this model can start from.
     """
-    state = {k: v.float() for k, v in load_file(folder / "weights.safetensors").items() if not is_constant(k)}
-    own = model.state_dict()
-    grown = {k: v if k in own and own[k].shape == v.shape else _widened(own[k], v) if k in own else None for k, v in state.items()}
-    wrong = sorted(k for k, v in grown.items() if v is None)
-    if wrong:
-        raise InputError(f"a training cannot start from {folder}: its weight {wrong[0]} does not fit the recipe's [model]")
-    model.load_state_dict({k: v for k, v in grown.items() if v is not None}, strict=False)
-    return [k for k in own if not is_constant(k) and (k not in state or state[k].shape != own[k].shape)]
+    from imaging.priors.autoencoders import LappedAutoencoder
+    from imaging.priors.growing import grow, misfit
+
+    released = load_prior(str(folder))
+    if isinstance(model, LappedAutoencoder) and isinstance(released, LappedAutoencoder):
+        reason = misfit(model, released)
+        if reason:
+            raise InputError(f"a training cannot start from {folder}: {reason}")
+        grow(model, released)
+    else:
+        fill(model, weights(released), f"the recipe's [model] as a start from {folder}: it")
 
 
 def save_prior(model: LatentPrior, folder: Path, recipe: str, notes: dict[str, float | str] | None = None, *, half: bool = True) -> str:

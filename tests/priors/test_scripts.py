@@ -68,7 +68,7 @@ def test_pack_train_release_and_continue(data: Path, monkeypatch: pytest.MonkeyP
     capsys.readouterr()
     further = ("--continue", data / "one" / "mine", "--minutes", "0.001", "--data", data / "data", "--work", data / "three")
     run(monkeypatch, "train_prior.py", *further, *common, data / "three" / "mine")
-    assert "layers that start afresh: none" in capsys.readouterr().out
+    assert "starts with the weights of" in capsys.readouterr().out
     moved = load_prior(str(data / "three" / "mine"))
     assert torch.allclose(moved.analysis.weight, prior.analysis.weight, atol=0.01)
 
