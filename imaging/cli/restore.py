@@ -71,6 +71,9 @@ _OPTIONS = [
     click.option("--samples", type=int, default=0, help="Posterior samples to save; needs --save-samples."),
     click.option("--save-samples", type=_PATH, metavar="DIR", help="Existing folder for the samples."),
     click.option("--iterations", type=int, help="Steps of the fit; fewer are faster and less sharp."),
+    click.option("--rate-scale", type=float, metavar="S", help="Scale of the prior's bit rate; smaller regularises more."),
+    click.option("--weight", type=float, default=1.0, show_default=True, help="Of the prior against the measurement; 1 is Bayes' rule."),
+    click.option("--uncalibrated", is_flag=True, help="Standard deviations of the fit itself, without the prior's calibration."),
     click.option("--seed", type=int, default=0, show_default=True, help="Of the random draws."),
     click.option("--tile", type=int, default=512, show_default=True, help="Side of a tile, a multiple of 32 from 64."),
     click.option("--halo", type=int, default=192, show_default=True, help="Pixels around a tile that take part in its fit."),
@@ -97,9 +100,12 @@ def _with_options(function: Any) -> Any:
 def _options(values: dict[str, Any]) -> RestoreOptions:
     from imaging.restoration import RestoreOptions
 
-    names = ("method", "download", "scale", "bands", "samples", "seed", "tile", "halo", "batch", "device", "mtf_nyquist", "noise")
+    names = (
+        "method", "download", "scale", "bands", "samples", "rate_scale", "weight", "seed", "tile", "halo", "batch", "device", "mtf_nyquist",
+        "noise",
+    )  # fmt: skip
     given = {n: values[n] for n in names} | {n: values[n] for n in ("prior", "iterations") if values[n] is not None}
-    return RestoreOptions(**given)
+    return RestoreOptions(calibrated=not values["uncalibrated"], **given)
 
 
 def _paths(source: Path, output: Path | None, values: dict[str, Any]) -> ScenePaths:

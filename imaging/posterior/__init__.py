@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imaging.posterior.fitted import LatentPosterior, Moments
+from imaging.posterior.gaussian import sensor_deviation
 from imaging.posterior.likelihood import SensorLikelihood
 from imaging.posterior.mixture import PosteriorMixture
 from imaging.posterior.settings import METHODS, FitSettings, lattice_room, rate_scale
@@ -19,5 +20,6 @@ __all__ = [
     "SensorLikelihood",
     "lattice_room",
     "rate_scale",
+    "sensor_deviation",
     "wiener_estimate",
 ]

@@ -11,6 +11,7 @@ from torch import Tensor
 from imaging.priors.base import LatentPrior
 
 METHODS = ("vble-xz", "vble", "map")
+FAMILIES = ("auto", "uniform", "gaussian")
 SHIFTS = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Placements of the latent lattice, in halves of its stride, down and right."""
 
@@ -23,6 +24,8 @@ class FitSettings:
     ----------
     method : {"vble-xz", "vble", "map"}
         Posterior in latent and image space, in latent space only, or a point.
+    family : {"auto", "uniform", "gaussian"}
+        Independent densities of the latents; "auto" takes those of the prior's encoder. Points for the method "map".
     iterations : int
         Steps of Adam with a cosine schedule for each lattice; each costs one decoder pass and its gradient.
     learning_rate : float
@@ -30,8 +33,10 @@ class FitSettings:
     weight : float
         Of the Kullback-Leibler term; 1 is Bayes' rule.
     rate_ratio : float
-        The rate scale is chosen so that the prior's decoder deviation is this many times the noise deviation at the mean signal.
-        Larger values regularise more.
+        The rate scale is chosen so that the prior's decoder deviation is this many times the error that the best linear estimate is
+        expected to leave, see `rate_scale`. Larger values regularise more.
+    rate_scale : float or None
+        Fixes the rate scale instead.
     lattices : int
         Shifted placements of the latent lattice, 1 to 4; each is fitted on its own and the posterior is their mixture.
     samples : int
@@ -44,10 +49,12 @@ class FitSettings:
     """
 
     method: str = "vble-xz"
+    family: str = "auto"
     iterations: int = 24
     learning_rate: float = 0.2
     weight: float = 1.0
-    rate_ratio: float = 2.4
+    rate_ratio: float = 1.6
+    rate_scale: float | None = None
     lattices: int = 2
     samples: int = 32
     calibrated: bool = True
@@ -56,12 +63,15 @@ class FitSettings:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method is {self.method!r}; accepted are {', '.join(METHODS)}")
+        if self.family not in FAMILIES:
+            raise ValueError(f"family is {self.family!r}; accepted are {', '.join(FAMILIES)}")
         for name in ("iterations", "samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("learning_rate", "weight", "rate_ratio"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        for name in ("learning_rate", "weight", "rate_ratio", "rate_scale"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value}; it must be above 0")
         if not 1 <= self.lattices <= len(SHIFTS):
             raise ValueError(f"lattices is {self.lattices}; it must be from 1 to {len(SHIFTS)}")
         if self.precision not in {"float32", "bfloat16"}:
@@ -73,27 +83,29 @@ def lattice_room(prior: LatentPrior) -> int:
     return prior.stride // 2
 
 
-def rate_scale(prior: LatentPrior, noise_deviation: float, brightest: float, ratio: float = 2.4) -> float:
-    r"""Factor on the scene that makes the prior's bit rate fit the noise: :math:`s = \gamma / (\kappa\sigma)`.
+def rate_scale(prior: LatentPrior, deviation: float, brightest: float, ratio: float = FitSettings.rate_ratio) -> float:
+    r"""Factor on the scene that makes the prior's bit rate fit the measurement: :math:`s = \gamma / (\kappa\,\epsilon)`.
 
     A compressive autoencoder trained at one rate acts on ``s x`` as one trained with decoder deviation ``gamma / s`` (VBLE-xz, rate
-    modulation without retraining). The scaled scene is kept within the radiometric range of the training. The latents of a variational
-    autoencoder have no quantisation step to be modulated: its scale is 1.
+    modulation without retraining). It should spend bits on what the measurement can tell, so that deviation goes with the error
+    ``epsilon`` that the measurement leaves, see `expected_deviation`, in which blur counts as well as noise. The scaled scene is kept
+    within the radiometric range of the training. The latents of a variational autoencoder have no quantisation step to be modulated:
+    its scale is 1.
 
     Parameters
     ----------
     prior : LatentPrior
         Gives gamma.
-    noise_deviation : float
-        Noise standard deviation at the mean signal, image units.
+    deviation : float
+        epsilon, image units.
     brightest : float
         Signal that few pixels exceed, image units.
     ratio : float
-        kappa; gamma / s over the noise deviation.
+        kappa; gamma / s over epsilon.
     """
     if prior.density == "gaussian":
         return 1.0
-    return min(prior.gamma / (ratio * noise_deviation), 1.5 / max(brightest, 1e-3))
+    return min(prior.gamma / (ratio * deviation), 1.5 / max(brightest, 1e-3))
 
 
 def signal_levels(y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

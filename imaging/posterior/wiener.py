@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from deepinv.physics import Physics
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.posterior.likelihood import noise_variance
+from imaging.posterior.noise import noise_variance
 from imaging.sensors.physics import SensorPhysics
 
 _GRID = 128
@@ -30,7 +29,7 @@ def scene_spectrum(frequency: Tensor, level: Tensor) -> Tensor:
 
 
 def _transfer(psf: Tensor) -> Tensor:
-    """Fourier transform of a kernel ``(1, C, k, k)`` centred on the first pixel of the design grid, complex128."""
+    """Fourier transform of kernels ``(..., k, k)`` centred on the first pixel of the design grid, complex128."""
     k = psf.shape[-1]
     grid = F.pad(psf, (0, _GRID - k, 0, _GRID - k)).roll((-(k // 2), -(k // 2)), (-2, -1))
     transfer: Tensor = torch.fft.fft2(grid.double())
@@ -49,7 +48,7 @@ def wiener_filter(psf: Tensor, variance: Tensor, level: Tensor, contrast: float 
     Parameters
     ----------
     psf : Tensor
-        ``(1, C, k, k)``, k at most 127.
+        ``(1, C, k, k)`` or ``(B, C, k, k)``, k at most 127.
     variance : Tensor
         ``(B, C)`` noise variance at the mean signal, in image units.
     level : Tensor
@@ -68,6 +67,13 @@ def wiener_filter(psf: Tensor, variance: Tensor, level: Tensor, contrast: float 
     kernel = kernel * taper[:, None] * taper[None]
     normalised: Tensor = (kernel / kernel.sum((-2, -1), keepdim=True)).to(psf.dtype)
     return normalised
+
+
+def sensor_error(psf: Tensor, variance: Tensor, level: Tensor) -> Tensor:
+    """Mean squared error that a Wiener filter is expected to leave in a scene of the typical spectrum, ``(B,)``; arguments as there."""
+    spectrum, noise = _design_spectrum(level, psf.device), variance.double().to(psf.device)[..., None, None]
+    found: Tensor = (spectrum * noise / (_transfer(psf).abs().square() * spectrum + noise)).mean((1, 2, 3))
+    return found
 
 
 def _detail(y: Tensor) -> Tensor:
@@ -98,29 +104,23 @@ def local_contrast(y: Tensor, psf: Tensor, variance: Tensor, level: Tensor) -> T
     return found.clamp(_CONTRASTS[0], _CONTRASTS[-1])
 
 
-def wiener_estimate(y: Tensor, physics: Physics, level: float | Tensor) -> Tensor:
+def wiener_estimate(y: Tensor, physics: SensorPhysics, level: float | Tensor) -> Tensor:
     """First estimate of the scene, with the scene's margins, ``(B, C, H', W')``.
 
-    For a `SensorPhysics` a bank of filters depends on the sensor and the mean signal only, and is mixed by the contrast around each pixel,
-    so that a pixel gets the same in all tiles of a scene.
-    For any other physics it is the adjoint, normalised to the gain of a constant scene; unseen pixels get the mean signal.
+    A bank of filters depends on the sensor and the mean signal only, and is mixed by the contrast around each pixel, so that a pixel gets
+    the same in all tiles of a scene.
 
     Parameters
     ----------
     y : Tensor
         ``(B, C, H, W)`` measurement.
-    physics : deepinv LinearPhysics
+    physics : SensorPhysics
         Operator and noise model.
     level : float or (B,) Tensor
         Mean signal of each item, above 0.
     """
     levels = torch.as_tensor(level, dtype=y.dtype, device=y.device).reshape(-1, 1, 1, 1).expand(len(y), y.shape[1], 1, 1)
-    if not isinstance(physics, SensorPhysics):
-        back = physics.A_adjoint(y)
-        gain = physics.A_adjoint(physics.A(torch.ones_like(back))).clamp(min=0)
-        x: Tensor = (back + 0.01 * levels[:, :1]) / (gain + 0.01)
-        return x
-    variance = noise_variance(physics, levels)[..., 0, 0]
+    variance = noise_variance(physics, levels).mean((2, 3))
     padded = F.pad(y, (physics.margin + _RADIUS,) * 4, mode="replicate")
     batch, channels = y.shape[:2]
     position = local_contrast(y, physics.psf, variance, levels[:, 0, 0, 0]).log2()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from imaging.errors import InputError
-from imaging.posterior import VBLE, FitSettings, rate_scale
+from imaging.posterior import VBLE, FitSettings, rate_scale, sensor_deviation
 from imaging.priors import LatentPrior
 from imaging.raster import Statistics, statistics
 from imaging.restoration.radiometry import Radiometry
@@ -158,7 +158,9 @@ def make_fitters(
         high = float(np.max([(found[i].high - o) / full_scale for i, o in zip(group, offset, strict=True)]))
         level = max(level, 1e-3)
         physics = sensor_physics(chosen, full_scale, margin).to(device)
-        variance = physics.noise_model.variance(torch.full((1, len(group), 1, 1), level, device=device))
-        scale = rate_scale(prior, float(variance.mean().sqrt()), high, settings.rate_ratio)
+        if settings.rate_scale is None:
+            scale = rate_scale(prior, sensor_deviation(physics, level, len(group)), high, settings.rate_ratio)
+        else:
+            scale = settings.rate_scale
         fitters.append(Fitter(method, physics, Radiometry(offset, full_scale), group, scale, level, seed * 1009 + group[0]))
     return fitters

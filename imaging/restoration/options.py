@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,12 @@ class RestoreOptions:
         Posterior samples to save.
     iterations : int
         Steps of the fit; fewer are faster and less sharp.
+    rate_scale : float, optional
+        Fixes the rate scale; smaller regularises more. By default it follows from the sensor and the scene's mean signal.
+    weight : float
+        Of the prior against the measurement; 1 is Bayes' rule.
+    calibrated : bool
+        Whether standard deviations carry the prior's calibration; otherwise they are those of the variational posterior.
     seed : int
         Of all random draws.
     tile : int
@@ -58,6 +65,9 @@ class RestoreOptions:
     bands: tuple[int, ...] | None = None
     samples: int = 0
     iterations: int = DEFAULT_ITERATIONS
+    rate_scale: float | None = None
+    weight: float = 1.0
+    calibrated: bool = True
     seed: int = 0
     tile: int = 512
     halo: int = 192
@@ -74,6 +84,10 @@ class RestoreOptions:
         for name, least in (("iterations", 1), ("samples", 0), ("tile", 64)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; accepted are integers from {least}")
+        for name in ("rate_scale", "weight"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"{name.replace('_', ' ')} is {value}; accepted are numbers above 0")
         check_side(self.tile)
         check_halo(self.halo)
         if self.batch is not None and self.batch < 1:
@@ -98,7 +112,9 @@ class RestoreOptions:
 
     def fit_settings(self) -> FitSettings:
         """The part that concerns the fit."""
-        return FitSettings(method=self.method, iterations=self.iterations)
+        return FitSettings(
+            method=self.method, iterations=self.iterations, rate_scale=self.rate_scale, weight=self.weight, calibrated=self.calibrated
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +183,8 @@ class ScenePaths:
         outputs = self.outputs(samples)
         if samples and self.samples is None:
             raise InputError(f"{samples} samples are asked for but no folder for them; add --save-samples DIR")
+        if self.samples is not None and not samples:
+            raise InputError(f"a folder for samples is given, {self.samples}, but no number of them; add --samples N")
         if len({p.absolute() for p in outputs}) != len(outputs):
             raise InputError(f"two outputs have the same name, {outputs[0]}; choose another --std")
         for path in outputs:

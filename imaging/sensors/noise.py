@@ -21,9 +21,9 @@ class SignalDependentNoise(NoiseModel):  # type: ignore[misc]
     Parameters
     ----------
     sigma0 : Tensor
-        ``(C,)`` or ``(B, C)`` standard deviation at zero signal, in image units.
+        ``(C,)``, ``(B, C)`` or a map ``(1 or B, C, H, W)``: standard deviation at zero signal, in image units.
     gain : Tensor
-        ``(C,)`` or ``(B, C)`` slope of the variance with the signal, in image units.
+        Likewise: slope of the variance with the signal, in image units.
     rng : torch.Generator, optional
         Source of randomness.
     """
@@ -35,8 +35,10 @@ class SignalDependentNoise(NoiseModel):  # type: ignore[misc]
         super().__init__(rng=rng)
         if bool((sigma0 < 0).any()) or bool((gain < 0).any()):
             raise ValueError("sigma0 and gain must not be negative")
-        self.register_buffer("sigma0", sigma0.reshape(-1, sigma0.shape[-1], 1, 1).float())
-        self.register_buffer("gain", gain.reshape(-1, gain.shape[-1], 1, 1).float())
+        for name, value in (("sigma0", sigma0), ("gain", gain)):
+            if value.ndim not in {1, 2, 4}:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}; expected (C,), (B, C) or (B, C, H, W)")
+            self.register_buffer(name, (value if value.ndim == 4 else value.reshape(-1, value.shape[-1], 1, 1)).float())
 
     def variance(self, signal: Tensor) -> Tensor:
         """Noise variance at a signal ``(B, C, H, W)``; negative signal counts as none."""

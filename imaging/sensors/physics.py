@@ -24,7 +24,8 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
     Parameters
     ----------
     psf : Tensor
-        ``(1, C, k, k)``, k odd, each summing to 1; C is the number of bands, or 1 to serve any.
+        ``(1, C, k, k)``, or ``(B, C, k, k)`` with one for each item of a batch; k odd, each summing to 1; C is the number of bands, or 1 to
+        serve any.
     noise_model : SignalDependentNoise
         In image units.
     margin : int, optional
@@ -45,7 +46,7 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
         self.radius = psf.shape[-1] // 2
         self.margin = self.radius if margin is None else margin
         if psf.ndim != 4 or psf.shape[-1] % 2 == 0 or psf.shape[-2] != psf.shape[-1]:
-            raise ValueError(f"psf has shape {tuple(psf.shape)}; expected (1, C, k, k) with odd k")
+            raise ValueError(f"psf has shape {tuple(psf.shape)}; expected (1 or B, C, k, k) with odd k")
         if self.margin < self.radius:
             raise ValueError(f"margin is {self.margin}; it must be at least the PSF radius, {self.radius}")
 
@@ -56,9 +57,11 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
         return transfer
 
     def _check(self, x: Tensor, least: int) -> None:
-        if x.ndim != 4 or min(x.shape[-2:]) < least or self.psf.shape[1] not in {1, x.shape[1]}:
+        items, bands = self.psf.shape[:2]
+        if x.ndim != 4 or min(x.shape[-2:]) < least or bands not in {1, x.shape[1]} or items not in {1, len(x)}:
+            batch = "B" if items == 1 else items
             raise ValueError(
-                f"an image of shape {tuple(x.shape)} does not fit: expected (B, {self.psf.shape[1]}, H, W) with sides of at least {least}"
+                f"an image of shape {tuple(x.shape)} does not fit: expected ({batch}, {bands}, H, W) with sides of at least {least}"
             )
 
     def A(self, x: Tensor, **kwargs: Any) -> Tensor:  # noqa: N802

@@ -7,9 +7,15 @@ import pytest
 import torch
 
 from imaging.posterior.curvature import data_curvature
+from imaging.posterior.measurement import Part
 from imaging.sensors import SensorPhysics, SignalDependentNoise, load_profile, sensor_physics
 from tests.posterior.models import LinearPrior, problem
 from tests.priors.models import tiny
+
+
+def seen_by(physics: deepinv.physics.Physics) -> list[Part]:
+    """A measurement whose values play no part."""
+    return [Part(torch.zeros(0), physics, None)]
 
 
 def flat(value: float, count: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,7 +31,7 @@ def test_mean_curvature_is_the_trace_of_the_exact_matrix(known: bool) -> None:
     seen = given.prior.decode(basis) / 0.7
     exact = (seen.square().sum((1, 2, 3)) / 0.1**2).reshape(3, 8, 8).mean((1, 2))
     level, scale = flat(0.3)
-    found = data_curvature(given.prior, physics, level.double(), 0.7 * scale.double(), torch.Size((1, 1, 16, 16)))
+    found = data_curvature(given.prior, seen_by(physics), level.double(), 0.7 * scale.double(), torch.Size((1, 1, 16, 16)))
     assert found.shape == (1, 3, 1, 1)
     # Four probes of 64 positions each: the off-diagonal elements leave some percent.
     torch.testing.assert_close(found[0, :, 0, 0], exact, rtol=0.15, atol=0)
@@ -33,11 +39,11 @@ def test_mean_curvature_is_the_trace_of_the_exact_matrix(known: bool) -> None:
 
 def test_curvature_of_a_sensor_depends_on_neither_the_tile_nor_the_batch() -> None:
     physics, prior = sensor_physics(load_profile("pleiades-raw").bands[:1], 4095.0), tiny()
-    one = data_curvature(prior, physics, *flat(0.3), torch.Size((1, 1, 64, 64)))
-    many = data_curvature(prior, physics, *flat(0.3, 3), torch.Size((3, 1, 96, 128)))
+    one = data_curvature(prior, seen_by(physics), *flat(0.3), torch.Size((1, 1, 64, 64)))
+    many = data_curvature(prior, seen_by(physics), *flat(0.3, 3), torch.Size((3, 1, 96, 128)))
     assert torch.equal(many, one.expand(3, -1, -1, -1))
     mixed = data_curvature(
-        prior, physics, torch.tensor([0.3, 0.1]), torch.tensor([1.0, 0.5]).reshape(2, 1, 1, 1), torch.Size((2, 1, 64, 64))
+        prior, seen_by(physics), torch.tensor([0.3, 0.1]), torch.tensor([1.0, 0.5]).reshape(2, 1, 1, 1), torch.Size((2, 1, 64, 64))
     )
     torch.testing.assert_close(mixed[:1], one)
     # Low frequencies pass the blur, high ones do not; a smaller scale means larger steps in the scene.
@@ -49,10 +55,12 @@ def test_less_noise_sharpens_in_proportion() -> None:
     psf = torch.zeros(1, 1, 3, 3)
     psf[..., 1, 1] = 1
     prior = LinearPrior().float()
-    found = [
-        data_curvature(
-            prior, SensorPhysics(psf, SignalDependentNoise(torch.tensor([s]), torch.tensor([0.0]))), *flat(0.3), torch.Size((1, 1, 32, 32))
-        )
-        for s in (0.1, 0.05)
-    ]
+
+    def sensor(*sigma: float) -> SensorPhysics:
+        return SensorPhysics(psf, SignalDependentNoise(torch.tensor(sigma)[:, None], torch.tensor([0.0])))
+
+    found = [data_curvature(prior, seen_by(sensor(s)), *flat(0.3), torch.Size((1, 1, 32, 32))) for s in (0.1, 0.05)]
     torch.testing.assert_close(found[1], 4 * found[0])
+    # Items with their own noise are told apart although their level and rate are the same.
+    both = data_curvature(prior, seen_by(sensor(0.1, 0.05)), *flat(0.3, 2), torch.Size((2, 1, 32, 32)))
+    torch.testing.assert_close(both, torch.cat(found))

@@ -11,7 +11,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from imaging.posterior import SensorLikelihood
-from imaging.posterior.likelihood import noise_variance
+from imaging.posterior.noise import noise_variance
 from imaging.sensors import SensorPhysics, SignalDependentNoise
 
 SIGMA, GAIN = 0.0625, 0.03125  # exact in float32

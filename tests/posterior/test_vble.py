@@ -10,6 +10,7 @@ from pathlib import Path
 import deepinv
 import pytest
 import torch
+from deepinv.utils import TensorList
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -87,7 +88,8 @@ def test_threads_give_what_each_gives_alone(prior: LatentPrior, physics: SensorP
 def test_reduced_precision_changes_little(physics: SensorPhysics, y: Tensor) -> None:
     prior = tiny()
     prior.set_statistics(torch.from_numpy(smooth(4, 128, 128)[:, None] / 4095).float())
-    full, half = (VBLE(prior, replace(quick(), precision=p)).posterior_moments(y, physics) for p in ("float32", "bfloat16"))
+    settings = replace(quick(), rate_scale=1.2)
+    full, half = (VBLE(prior, replace(settings, precision=p)).posterior_moments(y, physics) for p in ("float32", "bfloat16"))
     assert half.mean.dtype == half.std.dtype == torch.float32
     # The networks keep 8 bits; what they add to the linear part is small.
     assert (half.mean - full.mean).abs().max() < 2e-3
@@ -118,7 +120,7 @@ def test_level_and_scale_come_from_the_valid_pixels_of_each_item() -> None:
     assert [v.tolist() for v in signal_levels(y, 0 * mask)] == [[0.0, 0.0], [0.0, 0.0]]
 
 
-def test_rate_scale_matches_decoder_to_noise_within_the_radiometric_range() -> None:
+def test_rate_scale_matches_decoder_to_error_within_the_radiometric_range() -> None:
     prior = LinearPrior()
     scale = rate_scale(prior, 0.1, 0.5, 1.4)
     assert prior.gamma / scale == pytest.approx(1.4 * 0.1)
@@ -254,6 +256,7 @@ def test_widths_come_back_from_their_bounds() -> None:
         ({"weight": 0.0}, "weight is 0.0; it must be above 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"rate_ratio": -1.0}, "rate_ratio is -1.0"),
+        ({"family": "cauchy"}, "family is 'cauchy'; accepted are auto, uniform, gaussian"),
         ({"precision": "half"}, "precision is 'half'; accepted are float32, bfloat16"),
     ],
 )
@@ -264,8 +267,10 @@ def test_impossible_settings_are_refused(setting: dict[str, object], said: str) 
 
 def test_misuse_is_refused_before_the_fit(prior: LatentPrior, physics: SensorPhysics, y: Tensor) -> None:
     denoising = deepinv.physics.Denoising(deepinv.physics.GaussianNoise(0.05))
-    with pytest.raises(TypeError, match="needs a SensorPhysics, not Denoising; use method='vble'"):
-        VBLE(prior, quick()).fit(y, denoising)
+    with pytest.raises(TypeError, match="a list of measurements needs a StackedLinearPhysics, not Denoising"):
+        VBLE(prior, quick()).fit(TensorList([y, y]), denoising)
+    with pytest.raises(TypeError, match="a StackedLinearPhysics of 1 needs a TensorList of as many"):
+        VBLE(prior, quick()).fit(y, deepinv.physics.StackedLinearPhysics([denoising]))
     with pytest.raises(ValueError, match="the scene has 2 channels, the prior 1"):
         VBLE(prior, quick("vble")).fit(y.reshape(1, 2, 40, 48), denoising)
     with pytest.raises(TypeError, match=r"set one with physics\.set_noise_model"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import deepinv
 import numpy as np
 import pytest
 import torch
@@ -76,16 +75,6 @@ def test_items_are_estimated_on_their_own() -> None:
     for k, (sigma, level) in enumerate(((0.01, 0.2), (0.05, 0.5))):
         alone = SensorPhysics(psf, SignalDependentNoise(torch.tensor([sigma]), torch.tensor([0.0])))
         assert torch.allclose(both[k : k + 1], wiener_estimate(y[k : k + 1], alone, level), atol=1e-6)
-
-
-def test_plain_physics_starts_from_the_normalised_adjoint() -> None:
-    mask = (torch.rand(1, 20, 20, generator=torch.Generator().manual_seed(0)) < 0.6).float()
-    physics = deepinv.physics.Inpainting((1, 20, 20), mask=mask, noise_model=deepinv.physics.GaussianNoise(0.01))
-    x = field(20, 3)
-    estimate = wiener_estimate(physics.A(x), physics, 0.25)
-    seen = mask[None] > 0
-    assert torch.allclose(estimate[seen], x[seen], rtol=0.02)
-    assert torch.allclose(estimate[~seen], torch.full_like(estimate[~seen], 0.25))
 
 
 def test_local_contrast_is_that_of_the_scene() -> None:

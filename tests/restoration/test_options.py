@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from imaging.errors import InputError
+from imaging.posterior import FitSettings
 from imaging.restoration import RestoreOptions, ScenePaths
 
 
@@ -18,6 +19,8 @@ from imaging.restoration import RestoreOptions, ScenePaths
         ({"method": "vble-x"}, "unknown method 'vble-x'; did you mean vble-xz"),
         ({"scale": 2}, "scale 2 is not available yet"),
         ({"iterations": 0}, "iterations is 0; accepted are integers from 1"),
+        ({"rate_scale": 0.0}, "rate scale is 0.0; accepted are numbers above 0"),
+        ({"weight": float("nan")}, "weight is nan; accepted are numbers above 0"),
         ({"samples": -1}, "samples is -1; accepted are integers from 0"),
         ({"tile": 10}, "tile is 10; accepted are integers from 64"),
         ({"tile": 100}, "the tile size is 100; accepted are multiples of 32 from 64 to 8192"),
@@ -29,6 +32,16 @@ from imaging.restoration import RestoreOptions, ScenePaths
 def test_unusable_settings_are_refused(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         RestoreOptions(**changes)
+
+
+def test_what_concerns_the_fit_reaches_it() -> None:
+    settings = RestoreOptions(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble").fit_settings()
+    assert settings == FitSettings(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble")
+
+
+def test_a_folder_for_samples_without_their_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="but no number of them; add --samples N"):
+        ScenePaths(input=tmp_path / "a.tif", samples=tmp_path).check(0)
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,206 @@
+"""A fit under way: one step more, its state, and the posterior it has reached."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from imaging.posterior.draws import antithetic, position_key
+from imaging.posterior.families import LOG_WIDTH_RANGE, Dirac, Family, Gaussian, Uniform
+from imaging.posterior.fitted import Frame, LatentPosterior
+from imaging.posterior.likelihood import SensorLikelihood
+from imaging.posterior.measurement import Part, information
+from imaging.posterior.precision import decoding
+from imaging.posterior.settings import FitSettings
+from imaging.priors.base import Calibration, LatentPrior
+
+_DAMPING = 0.1
+"""Adam's epsilon, nats per expected width: slopes far below it are noise, and a full step along them only amplifies rounding."""
+_MOMENTUM = 0.4
+"""Adam's first decay: short, as mirrored draws leave little noise and few iterations are made."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a fit is given and does not change.
+
+    Attributes
+    ----------
+    prior, settings : LatentPrior, FitSettings
+        Density over scenes, and how to fit.
+    pieces : list of Part
+        What was measured.
+    frame : Frame
+        Scene within the canvas.
+    scale : Tensor
+        ``(B, 1, 1, 1)`` rate scale.
+    origins : list of (int, int)
+        Absolute latent row and column of each item.
+    seed : int
+        Of all draws.
+    """
+
+    prior: LatentPrior
+    settings: FitSettings
+    pieces: list[Part]
+    frame: Frame
+    scale: Tensor
+    origins: list[tuple[int, int]]
+    seed: int
+
+    def scene(self, z: Tensor) -> Tensor:
+        """Decoder mean in the scene's frame and units."""
+        with decoding(z, self.settings.precision):
+            return self.frame.crop(self.prior.decode(z)).to(z.dtype) / self.scale
+
+    def objective(self, main: Family, hyper: Family, noise: tuple[Tensor, Tensor]) -> Tensor:
+        """Nats of each item, ``(B,)``, for one draw of the densities of main and hyper latents."""
+        z, h = main.draw(noise[0]), hyper.draw(noise[1])
+        x = self.scene(z)
+        with decoding(z, self.settings.precision):
+            rate = -self.prior.log_prob(z, h)
+        return SensorLikelihood.nats(x, self.pieces) + self.settings.weight * (rate - main.entropy() - hyper.entropy())
+
+
+class RunningFit:
+    """A fit under way; `VBLE.begin` makes one.
+
+    Adam in units of the width that each density is expected to have. `state` and `restore` interrupt and resume it: a resumed fit ends in
+    the same bytes as an uninterrupted one.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is fitted.
+    z, h : Tensor
+        Latents to start from.
+    width : Tensor
+        Expected full widths of uniform densities of the main latents, of the shape of ``z``.
+    """
+
+    def __init__(self, problem: Problem, z: Tensor, h: Tensor, width: Tensor) -> None:
+        s, prior = problem.settings, problem.prior
+        self.problem, self.iteration = problem, 0
+        self.history: list[Tensor] = []
+        ratio = prior.hyper_stride // prior.stride
+        self._keys = (
+            position_key(z.shape, problem.origins, problem.seed, "z", z.device),
+            position_key(h.shape, [(r // ratio, c // ratio) for r, c in problem.origins], problem.seed, "h", h.device),
+        )
+        self._parameters = [z.clone().requires_grad_(), h.clone().requires_grad_()]
+        kind = self._kind = self._family()
+        if kind is not Dirac:
+            unit = 1 / math.sqrt(12) if kind is Gaussian else 1.0
+            self._parameters += [(unit * w).log().requires_grad_() for w in (width, torch.ones_like(h))]
+        self._units = [width, *(torch.ones(()).to(p) for p in self._parameters[1:])]
+        decays = (_MOMENTUM, min(0.999, 1 - 1 / (s.iterations + 1)))  # slopes are averaged over as many steps as there are
+        self._optimizer = torch.optim.Adam([torch.zeros_like(p) for p in self._parameters], lr=s.learning_rate, betas=decays, eps=_DAMPING)
+        rows, columns = (n * prior.stride for n in z.shape[-2:])
+        frame = problem.frame
+        self._pixels = (rows - frame.top - frame.bottom) * (columns - frame.left - frame.right)
+
+    def _family(self) -> type[Family]:
+        settings, prior = self.problem.settings, self.problem.prior
+        if settings.method == "map":
+            return Dirac
+        name = prior.density if settings.family == "auto" else settings.family
+        return Gaussian if name == "gaussian" else Uniform
+
+    def densities(self) -> tuple[Family, Family]:
+        """Densities of main and hyper latents as they are now."""
+        z, h, *log_widths = self._parameters
+        if self._kind is Dirac:
+            return Dirac(z), Dirac(h)
+        return self._kind(z, log_widths[0]), self._kind(h, log_widths[1])  # type: ignore[call-arg]
+
+    @property
+    def done(self) -> bool:
+        """Whether all iterations have been made."""
+        return self.iteration >= self.problem.settings.iterations
+
+    @torch.enable_grad()
+    def advance(self, steps: int | None = None, progress: Callable[[int], None] | None = None) -> None:
+        """Make some iterations, at most those that are left; by default all of them.
+
+        Parameters
+        ----------
+        steps : int, optional
+            How many.
+        progress : callable, optional
+            Called with the number of finished iterations.
+        """
+        s = self.problem.settings
+        left = s.iterations - self.iteration
+        for _ in range(left if steps is None else min(steps, left)):
+            k = self.iteration
+            self._optimizer.param_groups[0]["lr"] = s.learning_rate * (0.5 * (1 + math.cos(math.pi * k / s.iterations)) + 0.02)
+            # What two mirrored draws add to the gradient cancels in its running mean, to first order.
+            noise = tuple(antithetic(key, k, p.dtype) for key, p in zip(self._keys, self._parameters[:2], strict=True))
+            loss = self.problem.objective(*self.densities(), noise)  # type: ignore[arg-type]
+            gradients = torch.autograd.grad(loss.sum(), self._parameters, materialize_grads=True)
+            self._step(gradients)
+            self.history.append(loss.detach() / self._pixels)
+            self.iteration = k + 1
+            if progress is not None:
+                progress(self.iteration)
+
+    @torch.no_grad()
+    def _step(self, gradients: tuple[Tensor, ...]) -> None:
+        """One step of Adam, whose own parameters hold the last step in units."""
+        steps: list[Tensor] = self._optimizer.param_groups[0]["params"]
+        for step, gradient, unit in zip(steps, gradients, self._units, strict=True):
+            step.zero_()
+            step.grad = gradient * unit
+        self._optimizer.step()
+        for parameter, step, unit in zip(self._parameters, steps, self._units, strict=True):
+            parameter.addcmul_(step, unit)
+        for log_width in self._parameters[2:]:  # not clamped where it is used: the gradient would not lead back
+            log_width.clamp_(*LOG_WIDTH_RANGE)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that changes during the fit, by name; to be given to `restore`."""
+        found = {f"parameter.{k}": p.detach().clone() for k, p in enumerate(self._parameters)}
+        for k, entry in self._optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{k}.{name}": torch.as_tensor(value).clone() for name, value in entry.items()}
+        if self.history:
+            found["objective"] = torch.stack(self.history)
+        return found
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go back, or on, to a state of a fit of the same problem.
+
+        Raises
+        ------
+        ValueError
+            When the state is that of a fit of other latents or of another family.
+        """
+        given = [v for k, v in sorted(state.items()) if k.startswith("parameter.")]
+        if [v.shape for v in given] != [p.shape for p in self._parameters]:
+            raise ValueError("the state belongs to a fit of other latents or of another family")
+        for parameter, value in zip(self._parameters, given, strict=True):
+            parameter.copy_(value)
+        inner: dict[int, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            if key.startswith("optimizer."):
+                _, index, name = key.split(".")
+                inner.setdefault(int(index), {})[name] = value.clone()
+        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": inner})
+        self.history = list(state["objective"]) if "objective" in state else []
+        self.iteration = len(self.history)
+
+    @torch.no_grad()
+    def posterior(self) -> LatentPosterior:
+        """The posterior as it is now."""
+        p, s = self.problem, self.problem.settings
+        family = self._kind(*(v.detach().clone() for v in self._parameters[:: 2 if self._kind is not Dirac else 9]))
+        known = None if s.method == "vble" else information(p.scene(family.centre), p.pieces)
+        objective = torch.stack(self.history) if self.history else torch.zeros(0, len(p.scale))
+        calibration = p.prior.calibration if s.calibrated else Calibration()
+        return LatentPosterior(
+            p.prior, family, p.scale, known, s.weight, p.frame, p.origins, p.seed, objective, s.precision, calibration.factors(p.scale)
+        )
