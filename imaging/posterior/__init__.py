@@ -7,6 +7,7 @@ from imaging.posterior.gaussian import sensor_deviation
 from imaging.posterior.likelihood import SensorLikelihood
 from imaging.posterior.mixture import PosteriorMixture
 from imaging.posterior.settings import METHODS, FitSettings, lattice_room, rate_scale
+from imaging.posterior.storage import load_posterior, save_posterior
 from imaging.posterior.vble import VBLE
 from imaging.posterior.wiener import wiener_estimate
 
@@ -19,7 +20,9 @@ __all__ = [
     "PosteriorMixture",
     "SensorLikelihood",
     "lattice_room",
+    "load_posterior",
     "rate_scale",
+    "save_posterior",
     "sensor_deviation",
     "wiener_estimate",
 ]

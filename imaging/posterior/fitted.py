@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from imaging.posterior.draws import antithetic, normal, position_key
 from imaging.posterior.families import Dirac, Family
@@ -57,9 +59,40 @@ class Frame(NamedTuple):
     bottom: int
     right: int
 
-    def crop(self, x: Tensor) -> Tensor:
-        """The scene's part of a canvas ``(B, C, H, W)``."""
-        return x[..., self.top : x.shape[-2] - self.bottom, self.left : x.shape[-1] - self.right]
+    def crop(self, x: Tensor, block: int = 1) -> Tensor:
+        """The scene's part of a canvas ``(B, C, H, W)``, or of one whose pixels are means over blocks that fit into the frame."""
+        rows, columns = block * x.shape[-2] - self.bottom, block * x.shape[-1] - self.right
+        return x[..., self.top // block : rows // block, self.left // block : columns // block]
+
+    def fits(self, block: int) -> bool:
+        """Whether a block of the canvas begins where the scene does."""
+        return self.top % block == 0 and self.left % block == 0
+
+
+def _blocks(x: Tensor, block: int) -> Tensor:
+    """Means over blocks of pixels; rows and columns that fill no block are left out."""
+    return x if block == 1 else F.avg_pool2d(x, block)
+
+
+def sample_quantiles(samples: Tensor, levels: Sequence[float]) -> Tensor:
+    """Quantiles over the first dimension, ``(len(levels), ...)``, interpolated between order statistics.
+
+    Raises
+    ------
+    ValueError
+        For a level outside [0, 1].
+    """
+    wrong = [v for v in levels if not 0 <= v <= 1]
+    if wrong:
+        raise ValueError(f"quantile level {wrong[0]}; accepted are numbers from 0 to 1")
+    ordered = samples.sort(0).values  # torch.quantile refuses more than 16 million values
+    found = []
+    for level in levels:
+        place = level * (len(ordered) - 1)
+        low = min(int(place), len(ordered) - 2) if len(ordered) > 1 else 0
+        high = min(low + 1, len(ordered) - 1)
+        found.append(torch.lerp(ordered[low], ordered[high], place - low))
+    return torch.stack(found)
 
 
 @dataclass(frozen=True)
@@ -133,7 +166,7 @@ class LatentPosterior:
         return torch.sqrt(self.weight / (self.weight + decoder_variance * self.information))
 
     @torch.no_grad()
-    def moments(self, samples: int = 32) -> Moments:
+    def moments(self, samples: int = 32, block: int = 1) -> Moments:
         """Mean and standard deviation from antithetic latent samples; the image-space variance is added in closed form.
 
         Var[x] = Var_z[g(z)] + E_z[b^2 sigma_theta(z)^2], which needs far fewer samples than drawing x. Where the decoder has a linear
@@ -143,34 +176,59 @@ class LatentPosterior:
         ----------
         samples : int
             Rounded up to whole pairs; a point needs one pair only, whatever is asked for.
+        block : int
+            Side of blocks of pixels, from the scene's first one on, whose means are asked for instead: errors of neighbours hang together,
+            so that the deviation of a mean is not that of a pixel divided by ``block``. Rows and columns that fill no block are left out.
         """
         pairs = 1 if isinstance(self.family, Dirac) else -(-samples // 2)
         total, linear, image = _Pairs(), _Pairs(), torch.zeros(())
+        exact = self._linear_variance(block)
         for k in range(pairs):
             draws = [self._latent_draw(2 * k + i) for i in range(2)]
             decoded = [self._decode(z) for z in draws]
-            total.add(decoded[0][0], decoded[1][0])
+            total.add(*(_blocks(mean, block) for mean, _ in decoded))
             for _, variance in decoded:
                 if variance is not None:
-                    image = image + (self.image_factor(variance).square() * variance).float() / (2 * pairs)
-            parts = [self.prior.linear(z - self.family.centre) for z in draws]
-            if parts[0] is not None and parts[1] is not None:
-                linear.add(self.frame.crop(parts[0]) / self.rate_scale, self.frame.crop(parts[1]) / self.rate_scale)
+                    part = _blocks((self.image_factor(variance).square() * variance).float(), block)
+                    image = image + part / (2 * pairs * block**2)
+            if exact is not None:
+                parts = [self.prior.linear(z - self.family.centre) for z in draws]
+                linear.add(*(_blocks(self.frame.crop(p) / self.rate_scale, block) for p in parts if p is not None))
         spread = total.variance()
-        exact = self.prior.linear_variance(self.family.variance())
         if exact is not None:
-            exact = (self.frame.crop(exact) / self.rate_scale.square()).float()
             spread = torch.maximum(exact + spread - linear.variance(), 0.25 * exact)
         latent_factor, image_factor = self.calibration
         return Moments(total.mean, (latent_factor * spread + image_factor * image).sqrt().float())
+
+    def _linear_variance(self, block: int) -> Tensor | None:
+        """Exact variance of the decoder's linear part, or of its means over blocks; None where that is not known."""
+        if not self.frame.fits(block):
+            return None
+        exact = self.prior.linear_variance(self.family.variance(), block)
+        if exact is None:
+            return None
+        return (self.frame.crop(exact, block) / self.rate_scale.square()).float()
+
+    @torch.no_grad()
+    def quantiles(self, levels: Sequence[float], samples: int = 64) -> Tensor:
+        """Quantiles of each pixel's marginal, ``(len(levels), B, C, H, W)``, from samples: intervals that need not be symmetric.
+
+        Parameters
+        ----------
+        levels : sequence of float
+            In [0, 1].
+        samples : int
+            Behind them; the quantile of a level near 0 or 1 needs some multiple of its inverse.
+        """
+        return sample_quantiles(self.sample(samples), levels)
 
     def mean(self, samples: int = 32) -> Tensor:
         """Posterior mean ``(B, C, H, W)``."""
         return self.moments(samples).mean
 
-    def std(self, samples: int = 32) -> Tensor:
-        """Posterior standard deviation ``(B, C, H, W)``."""
-        return self.moments(samples).std
+    def std(self, samples: int = 32, block: int = 1) -> Tensor:
+        """Posterior standard deviation ``(B, C, H, W)``, or that of means over blocks of pixels, see `moments`."""
+        return self.moments(samples, block).std
 
     @torch.no_grad()
     def sample(self, n: int, first: int = 0) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from imaging.posterior.fitted import LatentPosterior, Moments
+from imaging.posterior.fitted import LatentPosterior, Moments, sample_quantiles
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,12 @@ class PosteriorMixture:
         """``(steps, B)`` objective during the fits, their mean, nats per scene pixel."""
         return torch.stack([p.objective for p in self.parts]).mean(0)
 
-    def moments(self, samples: int = 32) -> Moments:
-        """Mean and standard deviation of the mixture, from ``samples`` latent samples in all, at least one pair of each part."""
-        found = [p.moments(max(2, samples // len(self.parts))) for p in self.parts]
+    def moments(self, samples: int = 32, block: int = 1) -> Moments:
+        """Mean and standard deviation of the mixture, from ``samples`` latent samples in all, at least one pair of each part.
+
+        With a ``block``, of means over blocks of that many pixels along each side, see `LatentPosterior.moments`.
+        """
+        found = [p.moments(max(2, samples // len(self.parts)), block) for p in self.parts]
         mean = torch.stack([m.mean for m in found]).mean(0)
         variance = torch.stack([m.std.square() + (m.mean - mean).square() for m in found]).mean(0)
         return Moments(mean, variance.sqrt())
@@ -41,9 +45,13 @@ class PosteriorMixture:
         """Posterior mean ``(B, C, H, W)``."""
         return self.moments(samples).mean
 
-    def std(self, samples: int = 32) -> Tensor:
-        """Posterior standard deviation ``(B, C, H, W)``."""
-        return self.moments(samples).std
+    def std(self, samples: int = 32, block: int = 1) -> Tensor:
+        """Posterior standard deviation ``(B, C, H, W)``, or that of means over blocks of pixels."""
+        return self.moments(samples, block).std
+
+    def quantiles(self, levels: Sequence[float], samples: int = 64) -> Tensor:
+        """Quantiles of each pixel's marginal, ``(len(levels), B, C, H, W)``, from samples of all parts."""
+        return sample_quantiles(self.sample(samples), levels)
 
     def sample(self, n: int, first: int = 0) -> Tensor:
         """Posterior samples, ``(n, B, C, H, W)``, the parts in turn."""

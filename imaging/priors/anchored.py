@@ -78,10 +78,14 @@ class AnchoredPrior(LatentPrior, ABC):
         with torch.autocast(coefficients.device.type, enabled=False):
             return F.pixel_shuffle(self.synthesis(coefficients), BLOCK)
 
-    def _synthesised_variance(self, variance: Tensor) -> Tensor:
-        """Variance of `_synthesise` for independent coefficients."""
-        weight = self.synthesis.weight.to(variance.dtype).square()
-        return F.pixel_shuffle(F.conv2d(variance, weight, padding=1), BLOCK)
+    def _synthesised_variance(self, variance: Tensor, block: int) -> Tensor | None:
+        """Variance of `_synthesise`, or of its means over blocks, for independent coefficients; None for a block that divides no 8."""
+        if BLOCK % block:
+            return None
+        rows = BLOCK // block
+        weight = self.synthesis.weight.to(variance.dtype).reshape(self.channels, rows, block, rows, block, self.latents, 3, 3)
+        weight = weight.mean((2, 4)).reshape(self.channels * rows**2, self.latents, 3, 3)
+        return F.pixel_shuffle(F.conv2d(variance, weight.square(), padding=1), rows)
 
     @torch.no_grad()
     def _mix_bands(self, x: Tensor) -> None:

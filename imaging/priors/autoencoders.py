@@ -152,9 +152,10 @@ class LappedAutoencoder(AnchoredPrior):
         """Inverse lapped transform of the latents alone, float32 even under autocast."""
         return self._synthesise(z) / self.gain
 
-    def linear_variance(self, variance: Tensor) -> Tensor:
-        """Variance of `linear` for independent latents."""
-        return self._synthesised_variance(variance) / self.gain**2
+    def linear_variance(self, variance: Tensor, block: int = 1) -> Tensor | None:
+        """Variance of `linear`, or of its means over blocks, for independent latents."""
+        found = self._synthesised_variance(variance, block)
+        return None if found is None else found / self.gain**2
 
     def decode_std(self, z: Tensor) -> Tensor:
         """Standard deviation of p(x | z), at least 2e-4."""

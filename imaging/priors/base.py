@@ -158,8 +158,12 @@ class LatentPrior(nn.Module, ABC):
         """Linear part of `decode`, ``(B, C, H, W)``; None for a decoder without one."""
         return None
 
-    def linear_variance(self, variance: Tensor) -> Tensor | None:
-        """Variance of the linear part of each pixel for independent latents of the given variances, in closed form."""
+    def linear_variance(self, variance: Tensor, block: int = 1) -> Tensor | None:
+        """Variance of the linear part of each pixel for independent latents of the given variances, in closed form.
+
+        With a ``block``, of means over blocks of that many pixels along each side, ``(B, C, H / block, W / block)``; None where that is
+        not known.
+        """
         return None
 
     @torch.no_grad()

@@ -98,9 +98,9 @@ class VariationalAutoencoder(AnchoredPrior):
         """Linear part of `decode`."""
         return self._synthesise(z * self.z_scale)
 
-    def linear_variance(self, variance: Tensor) -> Tensor:
-        """Variance of `linear` for independent latents."""
-        return self._synthesised_variance(variance * self.z_scale.square())
+    def linear_variance(self, variance: Tensor, block: int = 1) -> Tensor | None:
+        """Variance of `linear`, or of its means over blocks, for independent latents."""
+        return self._synthesised_variance(variance * self.z_scale.square(), block)
 
     def log_prob(self, z: Tensor, h: Tensor) -> Tensor:
         """``log p(z)`` of each item, nats."""

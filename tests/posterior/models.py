@@ -50,8 +50,10 @@ class LinearPrior(LatentPrior):
         """All of it."""
         return self.decode(z) if self.known else None
 
-    def linear_variance(self, variance: Tensor) -> Tensor | None:
-        """Squared weights."""
+    def linear_variance(self, variance: Tensor, block: int = 1) -> Tensor | None:
+        """Squared weights; of pixels only."""
+        if block > 1:
+            return None
         return F.pixel_shuffle(F.conv2d(variance, self.weight.to(variance.dtype).square(), padding=1), 2) if self.known else None
 
 
