@@ -4,8 +4,8 @@
 
 The plain scheme is Adam with a learning rate of 0.1 quantisation steps, one fresh draw an iteration, no schedule, started from the
 measurement, 1000 iterations. Each rung of the ladder adds one thing to the one before; a scheme with a schedule is run anew for each number
-of iterations. PSNR is that of the posterior mean, from 8 latent samples whose time is not counted. Scenes: naip_rgbn_60cm/val tiles 6 to 9, panchromatic means,
-for the three sensors of scripts/benchmark_restoration.py; none is used there, nor for calibration. One lattice unless said otherwise.
+of iterations. PSNR is that of the posterior mean, from 8 latent samples whose time is not counted. One lattice unless said otherwise.
+Scenes: naip_rgbn_60cm/val tiles 6 to 9, panchromatic means, for the three sensors of scripts/benchmark_restoration.py; none is used there.
 Finished runs are kept in --work, so that the script can be resumed. The picture needs matplotlib.
 """
 
