@@ -27,7 +27,7 @@ from torch import Tensor
 
 from imaging.posterior import VBLE, FitSettings, Moments, PosteriorMixture
 from imaging.priors import DEFAULT_PRIOR, load_prior
-from imaging.priors.base import Calibration
+from imaging.priors.calibration import Calibration
 from imaging.priors.data import read_image
 from imaging.sensors import sensor_physics
 

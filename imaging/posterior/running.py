@@ -16,7 +16,8 @@ from imaging.posterior.likelihood import SensorLikelihood
 from imaging.posterior.measurement import Part, information
 from imaging.posterior.precision import decoding
 from imaging.posterior.settings import FitSettings
-from imaging.priors.base import Calibration, LatentPrior
+from imaging.priors.base import LatentPrior
+from imaging.priors.calibration import Calibration
 
 _DAMPING = 0.1
 """Adam's epsilon, nats per expected width: slopes far below it are noise, and a full step along them only amplifies rounding."""

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from imaging.priors.calibration import Calibration, Guarantee
+
 
 class Latents(NamedTuple):
     """Main and hyper latent variables of a batch of images.
@@ -23,28 +25,6 @@ class Latents(NamedTuple):
 
     z: Tensor
     h: Tensor
-
-
-class Calibration(NamedTuple):
-    """Factors on the variance of a posterior, measured on validation scenes; (1, 1, 0) is the variational posterior itself.
-
-    Attributes
-    ----------
-    latent : float
-        On the variance of the latent part, at rate scale 1.
-    image : float
-        On the variance of the image-space part.
-    exponent : float
-        The latent factor goes with this power of the rate scale.
-    """
-
-    latent: float = 1.0
-    image: float = 1.0
-    exponent: float = 0.0
-
-    def factors(self, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Factors on the latent and on the image-space variance at each rate scale, of its shape."""
-        return self.latent * scale**self.exponent, torch.full_like(scale, self.image)
 
 
 class LatentPrior(nn.Module, ABC):
@@ -77,6 +57,8 @@ class LatentPrior(nn.Module, ABC):
     """Group of each main latent channel, in the order in which `conditional` sees them; None without a context model."""
     calibration: Calibration = Calibration()
     """Factors on the posterior variance."""
+    guarantee: Guarantee | None = None
+    """Half-widths of intervals with a finite-sample guarantee, measured after that calibration."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> Latents:

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from imaging.errors import InputError, did_you_mean
 from imaging.priors import compressai_zoo
-from imaging.priors.base import Calibration, LatentPrior
+from imaging.priors.base import LatentPrior
+from imaging.priors.calibration import read_calibration, read_guarantee
 from imaging.priors.families import FAMILIES, make_prior
 
 if sys.version_info >= (3, 11):
@@ -108,18 +109,6 @@ def find_prior(name: str, *, download: bool = False) -> PriorInfo:
     return known[name]
 
 
-def _calibration(folder: Path, recipe: dict[str, Any]) -> Calibration:
-    """Variance factors from the recipe's ``[calibration]`` table, those that change nothing without one."""
-    table = recipe.get("calibration", {})
-    found = []
-    for key, neutral, least, limit in (("latent_variance", 1.0, 0, 100), ("image_variance", 1.0, 0, 100), ("latent_exponent", 0.0, -3, 3)):
-        value = table.get(key, neutral) if isinstance(table, dict) else table
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < limit:
-            raise InputError(f"{folder}/recipe.toml: [calibration] has {value!r}; accepted are numbers from {least} below {limit}")
-        found.append(float(value))
-    return Calibration(*found)
-
-
 def _from_compressai(name: str, download: bool) -> LatentPrior:
     from imaging.priors.importing import convert, read_checkpoint
 
@@ -167,7 +156,7 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *,
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise InputError(f"{info.folder}/recipe.toml: no model can be built from [model] ({error})") from error
     fill(model, state, str(path))
-    model.calibration = _calibration(info.folder, recipe)
+    model.calibration, model.guarantee = read_calibration(recipe, info.folder), read_guarantee(recipe, info.folder)
     return ready(model, device)
 
 

@@ -10,8 +10,7 @@ import torch
 from imaging.errors import InputError
 from imaging.posterior import VBLE, FitSettings
 from imaging.priors.autoencoders import LappedAutoencoder
-from imaging.priors.base import Calibration
-from imaging.priors.zoo import _calibration
+from imaging.priors.calibration import Calibration, read_calibration, read_guarantee
 from imaging.sensors import load_profile, sensor_physics
 
 
@@ -68,5 +67,10 @@ def test_each_item_of_a_fit_is_calibrated_at_its_own_rate(posterior) -> None:
 @pytest.mark.parametrize("value", [-0.1, 100, "x", True])
 def test_bad_factors_are_refused(tmp_path, value) -> None:
     with pytest.raises(InputError, match="calibration"):
-        _calibration(tmp_path, {"calibration": {"latent_variance": value}})
-    assert _calibration(tmp_path, {}) == (1.0, 1.0, 0.0)
+        read_calibration({"calibration": {"latent_variance": value}}, tmp_path)
+    with pytest.raises(InputError, match="conformal"):
+        read_guarantee({"conformal": {"scenes": 20, "level_90": "x" if value == 100 else value}}, tmp_path)
+    assert read_calibration({}, tmp_path) == (1.0, 1.0, 0.0)
+    assert read_guarantee({}, tmp_path) is None
+    found = read_guarantee({"conformal": {"scenes": 20, "level_90": 1.9, "level_99_5": 4}}, tmp_path)
+    assert found == (20, {0.9: 1.9, 0.995: 4.0})
