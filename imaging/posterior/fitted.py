@@ -122,8 +122,8 @@ class LatentPosterior:
     precision : str
         See `FitSettings`.
     calibration : tuple of Tensor or float
-        Factors on the variance of the latent and of the image-space part, each a number or ``(B, 1, 1, 1)``; (1, 1) is the variational
-        posterior itself.
+        Factors on the variance of the latents, a number or broadcastable to ``(B, M, 1, 1)``, and on that of the image-space part, a number
+        or ``(B, 1, 1, 1)``; (1, 1) is the variational posterior itself.
     """
 
     prior: LatentPrior
@@ -142,7 +142,8 @@ class LatentPosterior:
         """Latents of sample ``index``; an odd sample mirrors the even one before it (antithetic)."""
         centre = self.family.centre
         key = position_key(centre.shape, self.origins, self.seed, "z", centre.device)
-        return self.family.draw(antithetic(key, _FIRST_SAMPLE + index, centre.dtype))
+        drawn = self.family.draw(antithetic(key, _FIRST_SAMPLE + index, centre.dtype))
+        return centre + self.calibration[0] ** 0.5 * (drawn - centre)
 
     def _decode(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
         """Decoder mean in scene units and, for the image-space part, its variance."""
@@ -197,14 +198,13 @@ class LatentPosterior:
         spread = total.variance()
         if exact is not None:
             spread = torch.maximum(exact + spread - linear.variance(), 0.25 * exact)
-        latent_factor, image_factor = self.calibration
-        return Moments(total.mean, (latent_factor * spread + image_factor * image).sqrt().float())
+        return Moments(total.mean, (spread + self.calibration[1] * image).sqrt().float())
 
     def _linear_variance(self, block: int) -> Tensor | None:
         """Exact variance of the decoder's linear part, or of its means over blocks; None where that is not known."""
         if not self.frame.fits(block):
             return None
-        exact = self.prior.linear_variance(self.family.variance(), block)
+        exact = self.prior.linear_variance(self.calibration[0] * self.family.variance(), block)
         if exact is None:
             return None
         return (self.frame.crop(exact, block) / self.rate_scale.square()).float()
@@ -235,8 +235,7 @@ class LatentPosterior:
         """Posterior samples, ``(n, B, C, H, W)``; sample ``first + k`` is always the same for the same seed and position."""
         drawn = []
         for k in range(first, first + n):
-            centre = self.family.centre
-            x, variance = self._decode(centre + self.calibration[0] ** 0.5 * (self._latent_draw(2 * k) - centre))
+            x, variance = self._decode(self._latent_draw(2 * k))
             if variance is not None:
                 variance, factor = self.calibration[1] * variance, self.image_factor(variance)
                 row = [(r * self.prior.stride + self.frame.top, c * self.prior.stride + self.frame.left) for r, c in self.origins]

@@ -202,6 +202,5 @@ class RunningFit:
         known = None if s.method == "vble" else information(p.scene(family.centre), p.pieces)
         objective = torch.stack(self.history) if self.history else torch.zeros(0, len(p.scale))
         calibration = p.prior.calibration if s.calibrated else Calibration()
-        return LatentPosterior(
-            p.prior, family, p.scale, known, s.weight, p.frame, p.origins, p.seed, objective, s.precision, calibration.factors(p.scale)
-        )
+        factors = calibration.factors(p.scale, p.prior.squared_frequency())
+        return LatentPosterior(p.prior, family, p.scale, known, s.weight, p.frame, p.origins, p.seed, objective, s.precision, factors)

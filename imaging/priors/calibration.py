@@ -13,25 +13,46 @@ from imaging.errors import InputError
 
 
 class Calibration(NamedTuple):
-    """Factors on the variance of a posterior, measured on validation scenes; (1, 1, 0) is the variational posterior itself.
+    """Factors on the variance of a posterior, measured on validation scenes; the default is the variational posterior itself.
+
+    Independent densities of the latents are right neither about single pixels nor about means over many of them: the factor on a latent's
+    variance depends on its spatial frequency, geometrically between two values.
 
     Attributes
     ----------
-    latent : float
-        On the variance of the latent part, at rate scale 1.
+    latent, latent_high : float
+        On the variance of the latents of frequency zero and of Nyquist, at rate scale 1. Latents without a frequency get the mean of their
+        logarithms.
     image : float
         On the variance of the image-space part.
     exponent : float
-        The latent factor goes with this power of the rate scale.
+        The latents' factors go with this power of the rate scale.
     """
 
     latent: float = 1.0
+    latent_high: float = 1.0
     image: float = 1.0
     exponent: float = 0.0
 
-    def factors(self, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Factors on the latent and on the image-space variance at each rate scale, of its shape."""
-        return self.latent * scale**self.exponent, torch.full_like(scale, self.image)
+    def factors(self, scale: Tensor, squared_frequency: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Factors on the variances of latents and of the image-space part.
+
+        Parameters
+        ----------
+        scale : Tensor
+            ``(B, 1, 1, 1)`` rate scale.
+        squared_frequency : Tensor, optional
+            ``(M,)`` of each latent over that of Nyquist, see `LatentPrior.squared_frequency`.
+
+        Returns
+        -------
+        latent, image : Tensor
+            ``(B, M, 1, 1)``, or of the shape of ``scale`` without frequencies, and of the shape of ``scale``.
+        """
+        place = torch.full((1,), 0.5) if squared_frequency is None else squared_frequency.sqrt().clamp(max=1)
+        by_frequency = self.latent ** (1 - place) * self.latent_high**place
+        latent = by_frequency.to(scale)[None, :, None, None] * scale**self.exponent
+        return latent, torch.full_like(scale, self.image)
 
 
 class Guarantee(NamedTuple):
@@ -69,8 +90,9 @@ def read_calibration(recipe: dict[str, Any], folder: Path) -> Calibration:
         For what is no factor.
     """
     table = recipe.get("calibration", {})
-    keys = (("latent_variance", 1.0, 0, 100), ("image_variance", 1.0, 0, 100), ("latent_exponent", 0.0, -3, 3))
-    return Calibration(*(_number(table, *k, folder, "calibration") for k in keys))
+    low = _number(table, "latent_variance", 1.0, 0, 100, folder, "calibration")
+    keys = (("latent_variance_high", low, 0, 100), ("image_variance", 1.0, 0, 100), ("latent_exponent", 0.0, -3, 3))
+    return Calibration(low, *(_number(table, *k, folder, "calibration") for k in keys))
 
 
 def read_guarantee(recipe: dict[str, Any], folder: Path) -> Guarantee | None:
