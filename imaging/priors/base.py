@@ -55,6 +55,8 @@ class LatentPrior(nn.Module, ABC):
     """Of the encoder's posterior: "uniform", of unit width, or "gaussian"."""
     causal_groups: list[int] | None = None
     """Group of each main latent channel, in the order in which `conditional` sees them; None without a context model."""
+    bands: tuple[str, ...] = ()
+    """Common names of the channels, in their order; empty for a prior of one band, whatever it is, or of unnamed ones."""
     calibration: Calibration = Calibration()
     """Factors on the posterior variance."""
     guarantee: Guarantee | None = None

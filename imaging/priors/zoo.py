@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -31,13 +32,14 @@ _CONSTANTS = ("_offset", "_quantized_cdf", "_cdf_length", ".scale_table", ".scal
 
 @dataclass(frozen=True)
 class PriorInfo:
-    """What a released prior says of itself: name, one line, image channels, digest of its weights, folder."""
+    """What a released prior says of itself: name, one line, image channels, digest of its weights, folder, common names of its bands."""
 
     name: str
     title: str
     channels: int
     digest: str
     folder: Path
+    bands: tuple[str, ...] = ()
 
 
 def zoo_folder() -> Path:
@@ -75,12 +77,21 @@ def prior_info(folder: Path) -> PriorInfo:
     model = recipe.get("model")
     if not isinstance(recipe.get("name"), str) or not isinstance(model, dict) or not isinstance(model.get("channels"), int):
         raise InputError(f"{folder}/recipe.toml lacks a name or the number of channels in [model]")
-    return PriorInfo(recipe["name"], str(recipe.get("title", "")), model["channels"], str(release["sha256"]), folder)
+    bands = recipe.get("bands", [])
+    if not isinstance(bands, list) or not all(isinstance(b, str) for b in bands) or len(bands) not in {0, model["channels"]}:
+        raise InputError(f"{folder}/recipe.toml: bands is {bands!r}; accepted are as many common names as the model has channels")
+    return PriorInfo(recipe["name"], str(recipe.get("title", "")), model["channels"], str(release["sha256"]), folder, tuple(bands))
 
 
 def list_priors() -> list[PriorInfo]:
     """All released priors of the zoo, by name."""
     return [prior_info(p.parent) for p in sorted(zoo_folder().glob("*/recipe.toml")) if (p.parent / "weights.safetensors").exists()]
+
+
+def choose_prior(bands: Sequence[str | None]) -> str:
+    """Name of the released prior for bands of these common names: one of just them together, otherwise the default for each."""
+    wanted = sorted(b or "" for b in bands)
+    return next((p.name for p in list_priors() if p.bands and sorted(p.bands) == wanted), DEFAULT_PRIOR)
 
 
 def find_prior(name: str, *, download: bool = False) -> PriorInfo:
@@ -156,6 +167,7 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *,
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise InputError(f"{info.folder}/recipe.toml: no model can be built from [model] ({error})") from error
     fill(model, state, str(path))
+    model.bands = info.bands
     model.calibration, model.guarantee = read_calibration(recipe, info.folder), read_guarantee(recipe, info.folder)
     return ready(model, device)
 

@@ -64,7 +64,7 @@ def restore(
     values = np.where(valid, values, 0).astype(np.float32)
     sample = [(values, valid)]
     bands = scene_bands(profile, (None,) * len(values), sample, options.noise)
-    prior = load_prior(options.prior, options.torch_device(), download=options.download)
+    prior = load_prior(options.prior_for(bands), options.torch_device(), download=options.download)
     margin = window_margin(bands, prior)
     right, bottom = (-(n + 2 * margin + lattice_room(prior)) % prior.hyper_stride for n in (values.shape[2], values.shape[1]))
     extend = ((0, 0), (0, bottom), (0, right))

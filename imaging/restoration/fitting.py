@@ -36,6 +36,8 @@ class Fitter:
         Of these bands.
     indices : list of int
         The bands, among those to be restored.
+    order : list of int
+        Place among `indices` of each channel of the prior; physics and radiometry are in the prior's order.
     scale, level : float
         Rate scale and mean signal, the same for the whole scene.
     seed : int
@@ -46,6 +48,7 @@ class Fitter:
     physics: SensorPhysics
     radiometry: Radiometry
     indices: list[int]
+    order: list[int]
     scale: float
     level: float
     seed: int
@@ -72,6 +75,7 @@ class Fitter:
             ``restored``, ``std``, ``sample_000``, ...; each ``(B, C, h + 2 margin, w + 2 margin)``.
         """
         device = next(self.method.prior.parameters()).device
+        values, valid = values[:, self.order], valid[:, self.order]
         filled = np.stack([_fill(v, m) for v, m in zip(values, valid, strict=True)])
         y = torch.from_numpy(self.radiometry.to_image(filled)).to(device)
         mask = torch.from_numpy(valid.astype(np.float32)).to(device)
@@ -86,7 +90,7 @@ class Fitter:
         }
         for k in range(samples):
             result[f"sample_{k:03d}"] = self.radiometry.to_stored(posterior.sample(1, first=k)[0].cpu().numpy())
-        return result
+        return {name: array[:, np.argsort(self.order)] for name, array in result.items()}
 
 
 def _fill(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
@@ -124,6 +128,14 @@ def scene_bands(profile: SensorProfile, descriptions: tuple[str | None, ...], sa
     return tuple(_estimated(b, sample, i) if noise == "estimate" or b.noise is None else b for i, b in enumerate(matched))
 
 
+def channel_order(bands: tuple[Band, ...], prior: LatentPrior) -> list[int]:
+    """Place of each channel of a prior among bands that are fitted together: by common names where both know them, else as they are."""
+    names = [b.common_name for b in bands]
+    if sorted(prior.bands) != sorted(n or "" for n in names):
+        return list(range(len(bands)))
+    return [names.index(n) for n in prior.bands]
+
+
 def make_fitters(
     bands: tuple[Band, ...], full_scale: float, sample: Sample, prior: LatentPrior, settings: FitSettings, seed: int
 ) -> list[Fitter]:
@@ -152,15 +164,16 @@ def make_fitters(
     found = [statistics(sample, i) or Statistics(full_scale / 4, full_scale, full_scale) for i in range(len(bands))]
     fitters = []
     for group in groups:
-        chosen = tuple(bands[i] for i in group)
+        order = channel_order(tuple(bands[i] for i in group), prior)
+        chosen = tuple(bands[group[k]] for k in order)
         offset = np.array([b.noise.offset if b.noise else 0.0 for b in chosen])
-        level = float(np.mean([(found[i].mean - o) / full_scale for i, o in zip(group, offset, strict=True)]))
-        high = float(np.max([(found[i].high - o) / full_scale for i, o in zip(group, offset, strict=True)]))
+        level = float(np.mean([(found[i].mean - o) / full_scale for i, o in zip([group[k] for k in order], offset, strict=True)]))
+        high = float(np.max([(found[i].high - o) / full_scale for i, o in zip([group[k] for k in order], offset, strict=True)]))
         level = max(level, 1e-3)
         physics = sensor_physics(chosen, full_scale, margin).to(device)
         if settings.rate_scale is None:
             scale = rate_scale(prior, sensor_deviation(physics, level, len(group)), high, settings.rate_ratio)
         else:
             scale = settings.rate_scale
-        fitters.append(Fitter(method, physics, Radiometry(offset, full_scale), group, scale, level, seed * 1009 + group[0]))
+        fitters.append(Fitter(method, physics, Radiometry(offset, full_scale), group, order, scale, level, seed * 1009 + group[0]))
     return fitters

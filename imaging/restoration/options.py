@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import torch
 
 from imaging.errors import InputError, did_you_mean
 from imaging.posterior import METHODS, FitSettings
-from imaging.priors import DEFAULT_PRIOR
+from imaging.priors import choose_prior
 from imaging.raster import check_halo, check_side
+from imaging.sensors import Band
 
+AUTO = "auto"
 DEFAULT_ITERATIONS = FitSettings().iterations
 
 
@@ -25,7 +28,8 @@ class RestoreOptions:
     method : {"vble-xz", "vble", "map"}
         Posterior in latent and image space, in latent space only, or a point estimate with the image-space spread.
     prior : str
-        Zoo name, model folder, or a model of compressai's zoo such as ``compressai:mbt2018-mean-8``.
+        Zoo name, model folder, or a model of compressai's zoo such as ``compressai:mbt2018-mean-8``. ``"auto"`` takes the zoo's joint prior
+        for the scene's bands where it has one (the sensor profile tells their common names), otherwise the default, band by band.
     download : bool
         Whether a model of compressai's zoo may be fetched.
     scale : int
@@ -59,7 +63,7 @@ class RestoreOptions:
     """
 
     method: str = "vble-xz"
-    prior: str = DEFAULT_PRIOR
+    prior: str = AUTO
     download: bool = False
     scale: int = 1
     bands: tuple[int, ...] | None = None
@@ -94,6 +98,10 @@ class RestoreOptions:
             raise InputError(f"the batch is {self.batch}; accepted are integers from 1")
         if isinstance(self.noise, str) and self.noise not in {"profile", "estimate"}:
             raise InputError(f"noise is {self.noise!r}; accepted are profile, estimate or two numbers SIGMA0,GAIN")
+
+    def prior_for(self, bands: Sequence[Band]) -> str:
+        """Name of the prior for the bands of a scene."""
+        return choose_prior([b.common_name for b in bands]) if self.prior == AUTO else self.prior
 
     def torch_device(self) -> torch.device:
         """The device to compute on.

@@ -17,7 +17,7 @@ from imaging.priors.zoo import find_prior
 from imaging.raster import Scene, TilePlan
 from imaging.raster.tiles import STEP
 from imaging.restoration.fitting import Fitter, make_fitters, scene_bands, window_margin
-from imaging.restoration.options import RestoreOptions, ScenePaths
+from imaging.restoration.options import AUTO, RestoreOptions, ScenePaths
 from imaging.restoration.radiometry import stored_range
 from imaging.sensors import Band, SensorProfile, load_profile
 
@@ -85,7 +85,8 @@ def prepare(paths: ScenePaths, sensor: str | SensorProfile, options: RestoreOpti
     """
     profile = sensor_profile(sensor, options)
     device = options.torch_device()
-    info = find_prior(options.prior, download=options.download)
+    if options.prior != AUTO:
+        find_prior(options.prior, download=options.download)
     paths.check(options.samples)
     scene = Scene(paths.input, options.bands)
     try:
@@ -96,7 +97,8 @@ def prepare(paths: ScenePaths, sensor: str | SensorProfile, options: RestoreOpti
         profile, full_scale, remarks = stored_range(profile, scene.dtype, largest, options.noise)
         bands = scene_bands(profile, scene.descriptions, sample, options.noise)
         notes += remarks + [_noise_note(b) for b in bands if b.noise and b.noise.source.startswith("estimated")]
-        prior = load_prior(options.prior, device, download=options.download)
+        name = options.prior_for(bands)
+        info, prior = find_prior(name, download=options.download), load_prior(name, device, download=options.download)
         plan = TilePlan(
             scene.height, scene.width, options.tile, window_margin(bands, prior), lattice_room(prior), options.halo,
             max(STEP, prior.hyper_stride),

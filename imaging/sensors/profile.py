@@ -68,13 +68,30 @@ class Noise:
 
 @dataclass(frozen=True)
 class Band:
-    """One band of a sensor; ``noise`` is None where it has to be estimated from the scene. ``gsd`` is in metres."""
+    """One band of a sensor.
+
+    Attributes
+    ----------
+    name : str
+        As the sensor's manual has it.
+    gsd : float
+        Ground sample distance, metres.
+    mtf : Mtf
+        Sharpness.
+    noise : Noise or None
+        None where it has to be estimated from the scene.
+    source : str
+        Where the general numbers come from.
+    common_name : str or None
+        Of the STAC catalogue's list: ``red``, ``green``, ``blue``, ``nir``, ``pan`` and so on; what a joint prior of several bands goes by.
+    """
 
     name: str
     gsd: float
     mtf: Mtf
     noise: Noise | None
     source: str = "assumed"
+    common_name: str | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ else:
     import tomli as tomllib
 
 _TOP = {"name", "title", "state", "bits", "bands", "source"}
-_BAND = {"name", "gsd", "mtf", "noise", "source"}
+_BAND = {"name", "common_name", "gsd", "mtf", "noise", "source"}
 _MTF = {"shape", "nyquist", "target", "psf", "source"}
 _NOISE = {"sigma0", "gain", "offset", "source"}
 _HUGE = 1e9
@@ -129,7 +129,8 @@ class _Reader:
         gsd = self.number(checked, "gsd", where, 1e-6, "a number of metres above 0")
         noise = self.noise(checked["noise"], where + "noise.") if "noise" in checked else None
         mtf = self.mtf(checked["mtf"], where + "mtf.")
-        return Band(self.text(checked, "name", where), gsd, mtf, noise, self.text(checked, "source", where))
+        common = self.text(checked, "common_name", where).lower() if "common_name" in checked else None
+        return Band(self.text(checked, "name", where), gsd, mtf, noise, self.text(checked, "source", where), common)
 
 
 def builtin_sensors() -> list[str]:

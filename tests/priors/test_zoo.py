@@ -67,6 +67,23 @@ def test_release_and_load_are_inverse_up_to_half_precision(tmp_path: Path) -> No
     assert released == {"sha256": digest, "parameters": sum(p.numel() for p in model.parameters()), "steps": 12_345_678, "device": "cpu"}
 
 
+def test_a_joint_prior_is_chosen_for_just_its_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, bands in (("duo", ["red", "nir"]), ("trio", ["red", "green", "blue"])):
+        model = tiny(len(bands))
+        settings = "".join(f"{k} = {v}\n" for k, v in model.settings.items())
+        save_prior(model, tmp_path / name, f'name = "{name}"\nfamily = "lapped"\nbands = {bands}\n\n[model]\n{settings}')
+    monkeypatch.setattr(zoo, "zoo_folder", lambda: tmp_path)
+    assert zoo.choose_prior(["nir", "red"]) == "duo"
+    assert zoo.choose_prior(["blue", "green", "red"]) == "trio"
+    assert zoo.choose_prior(["blue", "green", "red", "nir"]) == zoo.DEFAULT_PRIOR
+    assert zoo.choose_prior([None, None]) == zoo.DEFAULT_PRIOR
+    assert zoo.choose_prior(["pan"]) == zoo.DEFAULT_PRIOR
+    assert load_prior("trio").bands == ("red", "green", "blue")
+    edit(tmp_path / "duo", "['red', 'nir']", "['red']")
+    with pytest.raises(InputError, match=r"bands is \['red'\]; accepted are as many common names"):
+        prior_info(tmp_path / "duo")
+
+
 def test_second_release_replaces_the_first(folder: Path) -> None:
     recipe = (folder / "recipe.toml").read_text(encoding="utf-8")
     digest = save_prior(tiny(seed=9), folder, recipe.replace("context_blocks = 0", "context_blocks = 1"))

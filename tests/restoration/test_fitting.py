@@ -63,6 +63,26 @@ def test_a_prior_of_as_many_channels_fits_them_together(joint_prior: LatentPrior
     assert np.corrcoef(found["restored"][inner].ravel(), values[0, :, :32, :32].ravel())[0, 1] > 0.8
 
 
+def test_bands_meet_a_joint_prior_in_its_own_order(joint_prior: LatentPrior, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joint_prior, "bands", ("red", "nir"))
+    noise = (Noise(6.0, 0.05), Noise(9.0, 0.02, 30.0))
+    red, nir = (Band(n, 1.0, Mtf("gaussian", (m, m)), e, common_name=n) for n, m, e in zip(("red", "nir"), (0.2, 0.3), noise, strict=True))
+    values, valid, _ = window(joint_prior, 2)
+    sample = sampled(2)
+    flipped = [(v[::-1].copy(), m[::-1].copy()) for v, m in sample]
+    settings = FitSettings(iterations=2, samples=2)
+    (straight,) = make_fitters((red, nir), 4095.0, sample, joint_prior, settings, 0)
+    (turned,) = make_fitters((nir, red), 4095.0, flipped, joint_prior, settings, 0)
+    assert (straight.order, turned.order) == ([0, 1], [1, 0])
+    first = straight(values, valid, [(0, 0)], 1, None)
+    second = turned(values[:, ::-1], valid[:, ::-1], [(0, 0)], 1, None)
+    assert set(first) == {"restored", "std", "sample_000"}
+    for name, array in first.items():
+        np.testing.assert_allclose(second[name][:, ::-1], array, rtol=1e-6)
+    unnamed = make_fitters(bands(2), 4095.0, sample, joint_prior, settings, 0)[0]
+    assert unnamed.order == [0, 1]
+
+
 def test_a_prior_of_another_number_of_channels_is_refused(joint_prior: LatentPrior) -> None:
     with pytest.raises(InputError, match="the prior has 2 channels, the scene 3 bands; choose with --bands or another --prior"):
         make_fitters(bands(3), 4095.0, sampled(3), joint_prior, FitSettings(), 0)

@@ -248,3 +248,9 @@ def test_override_of_the_mtf_out_of_range(value: float) -> None:
 def test_override_of_the_noise_out_of_range(value: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="not negative and not both zero"):
         load_profile("pleiades").with_overrides(noise=value)
+
+
+def test_common_names_tell_what_the_sensor_calls_otherwise(tmp_path: Path) -> None:
+    assert [b.common_name for b in load_profile("pleiades").bands] == ["pan", "blue", "green", "red", "nir"]
+    assert [b.common_name for b in load_profile("naip").bands] == ["red", "green", "blue", "nir"]
+    assert load_profile("generic").bands[0].common_name is None
