@@ -123,7 +123,7 @@ class LappedAutoencoder(AnchoredPrior):
     def conditional(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and scale of p(z | h, causal z)."""
         c = self.channels
-        low = z[:, :c].float()
+        low = z[:, :c].to(torch.promote_types(z.dtype, torch.float32))
         left = torch.cat([self.z_mean[:, :c].expand(len(z), -1, low.shape[2], 1), low[..., :-1]], 3)
         above = torch.cat([left[:, :, :1], low[:, :, :-1]], 2)
         left = torch.cat([torch.cat([left[:, :, :1, :1], above[:, :, 1:, :1]], 2), left[..., 1:]], 3)
