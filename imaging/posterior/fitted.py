@@ -148,10 +148,10 @@ class LatentPosterior:
     def _decode(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
         """Decoder mean in scene units and, for the image-space part, its variance."""
         with decoding(z, self.precision):
-            mean = self.frame.crop(self.prior.decode(z)) / self.rate_scale
             if self.information is None:
-                return mean, None
-            return mean, (self.frame.crop(self.prior.decode_std(z)) / self.rate_scale).square()
+                return self.frame.crop(self.prior.decode(z)) / self.rate_scale, None
+            mean, std = (self.frame.crop(x) / self.rate_scale for x in self.prior.decode_with_std(z))
+            return mean, std.square()
 
     def image_factor(self, decoder_variance: Tensor) -> Tensor:
         r"""Optimal factor of the decoder's standard deviation given the measurement.
@@ -234,12 +234,13 @@ class LatentPosterior:
     def sample(self, n: int, first: int = 0) -> Tensor:
         """Posterior samples, ``(n, B, C, H, W)``; sample ``first + k`` is always the same for the same seed and position."""
         drawn = []
+        row = [(r * self.prior.stride + self.frame.top, c * self.prior.stride + self.frame.left) for r, c in self.origins]
+        keys: Tensor | None = None
         for k in range(first, first + n):
             x, variance = self._decode(self._latent_draw(2 * k))
             if variance is not None:
                 variance, factor = self.calibration[1] * variance, self.image_factor(variance)
-                row = [(r * self.prior.stride + self.frame.top, c * self.prior.stride + self.frame.left) for r, c in self.origins]
-                noise = normal(position_key(x.shape, row, self.seed, "x", x.device), k)
-                x = x + factor * variance.sqrt() * noise
+                keys = position_key(x.shape, row, self.seed, "x", x.device) if keys is None else keys
+                x = x + factor * variance.sqrt() * normal(keys, k)
             drawn.append(x.float())
         return torch.stack(drawn)

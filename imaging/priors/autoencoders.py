@@ -145,7 +145,10 @@ class LappedAutoencoder(AnchoredPrior):
 
     def decode(self, z: Tensor) -> Tensor:
         """Mean of p(x | z); float32 in the linear part even under autocast."""
-        image: Tensor = (self._synthesise(z) + 2 * self.decoder(self._relative(z))) / self.gain
+        return self._image(z, self._relative(z))
+
+    def _image(self, z: Tensor, relative: Tensor) -> Tensor:
+        image: Tensor = (self._synthesise(z) + 2 * self.decoder(relative)) / self.gain
         return image
 
     def linear(self, z: Tensor) -> Tensor:
@@ -159,8 +162,15 @@ class LappedAutoencoder(AnchoredPrior):
 
     def decode_std(self, z: Tensor) -> Tensor:
         """Standard deviation of p(x | z), at least 2e-4."""
-        raw = self.std_decoder(self._relative(z))
-        return torch.sigmoid(raw.to(z.dtype)) + 2e-4
+        return self._deviation(z, self._relative(z))
+
+    def _deviation(self, z: Tensor, relative: Tensor) -> Tensor:
+        return torch.sigmoid(self.std_decoder(relative).to(z.dtype)) + 2e-4
+
+    def decode_with_std(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """`decode` and `decode_std` at once."""
+        relative = self._relative(z)
+        return self._image(z, relative), self._deviation(z, relative)
 
     def log_prob(self, z: Tensor, h: Tensor) -> Tensor:
         """``log p(z | h) + log p(h)`` of each item, nats."""

@@ -74,6 +74,10 @@ class LatentPrior(nn.Module, ABC):
     def decode_std(self, z: Tensor) -> Tensor:
         """Standard deviation of p(x | z), ``(B, C, H, W)``, positive."""
 
+    def decode_with_std(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """`decode` and `decode_std` at once, for less than both where they share work."""
+        return self.decode(z), self.decode_std(z)
+
     @abstractmethod
     def log_prob(self, z: Tensor, h: Tensor) -> Tensor:
         """``log p(z | h) + log p(h)`` of each item, ``(B,)``, nats; both densities are convolved with a unit uniform."""
