@@ -72,11 +72,28 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum((1, 2, 3), keepdim=True)
 
 
+def _contrast(residual: Tensor, gain: Tensor, spectrum: Tensor) -> Tensor:
+    """Power of each item's scene relative to the typical one, ``(B, 1, 1, 1)``, from what the measurement adds to a flat scene.
+
+    The power of ``A^T V^-1 (y - A m)`` is ``G + c G^2 P`` in a circulant model; a regression on ``G P`` with the weights of its own scatter.
+    """
+    power = torch.fft.rfft2(residual).abs().square() / (residual.shape[-2] * residual.shape[-1])
+    signal = gain * spectrum
+    excess = power / gain.clamp(min=1e-6 * float(gain.max())) - 1
+    contrast = torch.ones_like(residual[:, :1, :1, :1])
+    for _ in range(4):
+        weight = (gain > 0) / (1 + contrast * signal).square()
+        weight = torch.where(spectrum < spectrum.amax((2, 3), keepdim=True), weight, 0.0)  # the mean is known
+        total = (weight * signal.square()).sum((1, 2, 3), keepdim=True).clamp(min=1e-30)
+        contrast = ((weight * signal * excess).sum((1, 2, 3), keepdim=True) / total).clamp(1 / 64, 64)
+    return contrast
+
+
 @torch.no_grad()
 def gaussian_estimate(pieces: list[Part], level: Tensor, shape: torch.Size) -> Tensor:
-    """Mean of the scene given its measurements, were it Gaussian with the typical power spectrum of scenes; ``(B, C, H, W)``.
+    """Mean of the scene given its measurements, were it Gaussian with the typical power spectrum, its contrast fitted; ``(B, C, H, W)``.
 
-    Solves ``(A^T V^-1 A + P^-1) x = A^T V^-1 (y - A m)`` with ``P`` circulant, `scene_spectrum`, and ``m`` the mean signal, by conjugate
+    Solves ``(A^T V^-1 A + P^-1) x = A^T V^-1 (y - A m)`` with ``P`` circulant, a multiple of `scene_spectrum`, and ``m`` the mean signal, by conjugate
     gradients; the preconditioner is the circulant operator nearest to ``A^T V^-1 A``, found by probing.
 
     Parameters
@@ -95,8 +112,10 @@ def gaussian_estimate(pieces: list[Part], level: Tensor, shape: torch.Size) -> T
         variances.append(noise_variance(physics, signal))
         weighted = (y - signal) / variances[-1]
         residual = residual + physics.A_adjoint(weighted if mask is None else weighted * mask)
-    precision = 1 / scene_spectrum(_radius(flat), level.reshape(-1, 1, 1, 1).to(flat))
-    preconditioner = 1 / (_transfer(flat, pieces, variances) + precision)
+    gain = _transfer(flat, pieces, variances)
+    spectrum = scene_spectrum(_radius(flat), level.reshape(-1, 1, 1, 1).to(flat))
+    precision = 1 / (spectrum * _contrast(residual, gain, spectrum))
+    preconditioner = 1 / (gain + precision)
     x = torch.zeros_like(flat)
     direction = step = _filtered(residual, preconditioner)
     product = _dot(residual, step)
