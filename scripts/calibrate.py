@@ -35,7 +35,7 @@ from imaging.sensors import sensor_physics
 
 LEVELS = {0.90: 1.644854, 0.95: 1.959964}
 LEAST_IMAGE_PART = 0.05
-BLOCK = 4
+BLOCK, SAMPLES = 4, 16
 EDGES, CENTRES = (0.2, 0.4, 0.6, 0.8), (0.1, 0.3, 0.5, 0.7, 0.95)
 """Groups of latent frequencies, over that of Nyquist."""
 FRAME = "drone_linear12/train/garfield_x4_IMG_161122_164200_0093_RGB.tif"
@@ -103,7 +103,7 @@ def variances(t: Trial, model: VBLE, mixture: PosteriorMixture, block: int) -> V
         inside = x[..., first:rows, first:columns].numpy().astype(float)
         return inside.reshape(-1, *inside.shape[-2:])
 
-    parts_, samples = mixture.parts, model.settings.samples // len(mixture.parts)
+    parts_, samples = mixture.parts, max(2, SAMPLES // len(mixture.parts))
     found = [p.moments(samples, block) for p in parts_]
     latent = [replace(p, calibration=(1.0, 0.0)).moments(samples, block).std.square() for p in parts_]
     mean = torch.stack([m.mean for m in found]).mean(0)
@@ -183,11 +183,20 @@ def best_factors(found: dict[str, dict[str, Parts]]) -> Calibration:
     return Calibration(*(round(f, 3) for f in calibration(found_.x)))
 
 
+def recipe_lines(factors: Calibration) -> str:
+    """The recipe's table."""
+    return (
+        f"\n[calibration]    # factors on the posterior variance, by scripts/calibrate.py\nlatent_variance = {factors.latent}\n"
+        f"latent_variance_high = {factors.latent_high}\nlatent_exponent = {factors.exponent}\nimage_variance = {factors.image}"
+    )
+
+
 def main() -> None:
     """Parse, fit, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--prior", default=DEFAULT_PRIOR)
+    parser.add_argument("--factors-only", action="store_true", help="without the guaranteed half-widths, which take four times as long")
     arguments = parser.parse_args()
     model = VBLE(load_prior(arguments.prior), FitSettings(calibrated=False))
     bands = model.prior.channels
@@ -206,9 +215,11 @@ def main() -> None:
         for name, f in found.items():
             scale = np.mean([p.scale for p in f.values()])
             print(f"{name}, rate scale {scale:.2f}, factors {tuple(factors)}: {line(f, factors)}", flush=True)
+    if arguments.factors_only:
+        print(recipe_lines(best))
+        return
     others = fitted(scenes(arguments.data, bands, ((6, 20), (32, 40)), ((210, 800), (570, 200))), 200)
-    print(f"\n[calibration]\nlatent_variance = {best.latent}\nlatent_variance_high = {best.latent_high}")
-    print(f"latent_exponent = {best.exponent}\nimage_variance = {best.image}")
+    print(recipe_lines(best))
     count = len(next(iter(others.values())))
     print(f"\n[conformal]    # half-widths in standard deviations, by conformal risk control on {count} other scenes\nscenes = {count}")
     for level in LEVELS:

@@ -142,11 +142,27 @@ class LatentPosterior:
         """Latents of sample ``index``; an odd sample mirrors the even one before it (antithetic)."""
         centre = self.family.centre
         key = position_key(centre.shape, self.origins, self.seed, "z", centre.device)
-        drawn = self.family.draw(antithetic(key, _FIRST_SAMPLE + index, centre.dtype))
-        return centre + self.calibration[0] ** 0.5 * (drawn - centre)
+        return self.family.draw(antithetic(key, _FIRST_SAMPLE + index, centre.dtype))
+
+    def _calibrate(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Latents to decode, and what to add to the image so that it deviates as much from the mean as the calibration says.
+
+        The decoder's linear part takes the difference, so that the calibration changes no mean; latents themselves move closer to the
+        centre, or away from it, only for a decoder without one.
+        """
+        away = z - self.family.centre
+        added = self.prior.linear((self.calibration[0] ** 0.5 - 1) * away)
+        if added is None:
+            return self.family.centre + self.calibration[0] ** 0.5 * away, None
+        return z, self.frame.crop(added) / self.rate_scale
 
     def _decode(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Decoder mean in scene units and, for the image-space part, its variance."""
+        """Calibrated image in scene units of a draw of the latents and, for the image-space part, its variance."""
+        z, added = self._calibrate(z)
+        mean, variance = self._decoded(z)
+        return mean if added is None else mean + added, variance
+
+    def _decoded(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
         with decoding(z, self.precision):
             if self.information is None:
                 return self.frame.crop(self.prior.decode(z)) / self.rate_scale, None
@@ -193,7 +209,7 @@ class LatentPosterior:
                     part = _blocks((self.image_factor(variance).square() * variance).float(), block)
                     image = image + part / (2 * pairs * block**2)
             if exact is not None:
-                parts = [self.prior.linear(z - self.family.centre) for z in draws]
+                parts = [self.prior.linear(self.calibration[0] ** 0.5 * (z - self.family.centre)) for z in draws]
                 linear.add(*(_blocks(self.frame.crop(p) / self.rate_scale, block) for p in parts if p is not None))
         spread = total.variance()
         if exact is not None:

@@ -33,6 +33,12 @@ def test_moments_scale_part_by_part(posterior) -> None:
     assert bool((image > 0).all())
 
 
+def test_the_calibration_changes_no_mean(posterior) -> None:
+    means = [replace(posterior, calibration=c).mean(8) for c in ((1.0, 1.0), (0.3, 0.1), (2.0, 0.0))]
+    for other in means[1:]:
+        torch.testing.assert_close(other, means[0], rtol=0, atol=1e-6)
+
+
 def test_samples_have_the_calibrated_variance(posterior) -> None:
     calibrated = replace(posterior, calibration=(0.5, 0.2))
     variance = calibrated.sample(200).var(0)
