@@ -11,7 +11,6 @@ Finished runs are kept in --work, so that the script can be resumed. The picture
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
@@ -21,16 +20,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmark_restoration import FULL, MARGIN, SENSORS, Trial, sensor, tiles, trial
+from benchmark_restoration import FULL, SENSORS, Trial, benchmark_parser, sensor, tiles, trial
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.metrics import psnr
 from imaging.posterior import VBLE, FitSettings
 from imaging.posterior.draws import antithetic, position_key, uniform
 from imaging.posterior.families import LOG_WIDTH_RANGE, Family, Uniform
 from imaging.posterior.running import Problem
-from imaging.priors import DEFAULT_PRIOR, load_prior
+from imaging.priors import load_prior
 from imaging.sensors import sensor_physics
 
 PLAIN = 1000
@@ -38,12 +36,6 @@ RECORDED = (10, 20, 40, 80, 160, 320, 640, PLAIN)
 BUDGETS = (10, 16, 24, 40, 80)
 SAMPLES = 8
 RUNGS = ("plain", "Wiener start", "cosine schedule", "mirrored draws", "expected widths", "steps in expected widths", "two lattices")
-
-
-def scored(t: Trial, margin: int, x: Tensor) -> float:
-    """PSNR of a scene with margins."""
-    inside = x[..., margin : margin + t.y.shape[-2], margin : margin + t.y.shape[-1]]
-    return psnr(t.inner(inside), t.inner(t.truth[..., MARGIN:-MARGIN, MARGIN:-MARGIN]), 1.0)
 
 
 @torch.no_grad()
@@ -89,7 +81,7 @@ def ladder(t: Trial, model: VBLE, rung: str) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
 
     def put(calls: int, x: Tensor, objective: float, seconds: float) -> None:
-        found[str(calls)] = {"psnr": scored(t, margin, x), "objective": objective / pixels, "seconds": seconds}
+        found[str(calls)] = {"psnr": t.quality(x, margin), "objective": objective / pixels, "seconds": seconds}
 
     if rung in RUNGS[-2:]:
         for budget in BUDGETS:
@@ -174,12 +166,9 @@ def draw(done: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Parse, run what is missing, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--prior", default=DEFAULT_PRIOR)
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--tiles", type=int, default=4)
     parser.add_argument("--work", type=Path, required=True, help="JSON file of finished runs")
-    parser.add_argument("--output", type=Path)
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     model = VBLE(load_prior(arguments.prior), FitSettings())

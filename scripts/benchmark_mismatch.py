@@ -10,18 +10,16 @@ drone frames of a held-out source in linear light. Otherwise scenes are those of
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark_restoration import FULL, MARGIN, SENSORS, frames, sensor, tiles, trial
+from benchmark_restoration import FULL, MARGIN, SENSORS, benchmark_parser, frames, sensor, tiles, trial
 
 import imaging
 from imaging.metrics import block_mean, coverage, crps, interval_width, psnr
 from imaging.posterior import VBLE, FitSettings
-from imaging.priors import DEFAULT_PRIOR, load_prior
+from imaging.priors import load_prior
 from imaging.priors.data import read_image
 from imaging.sensors import Noise, SensorProfile, sensor_physics
 
@@ -65,11 +63,7 @@ def _aligned(truth: torch.Tensor, margin: int) -> torch.Tensor:
 
 def main() -> None:
     """Parse, run, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--prior", default=DEFAULT_PRIOR)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
+    arguments = benchmark_parser(__doc__).parse_args()
     model = VBLE(load_prior(arguments.prior), FitSettings())
     assumed = sensor(NYQUIST, SNR)
     own = tiles(arguments.data, "val", 20, 26)

@@ -11,16 +11,12 @@ scene, which takes the truth. Scenes: naip_rgbn_60cm/val tiles 6 to 9, panchroma
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import torch
-from benchmark_restoration import FULL, MARGIN, SENSORS, Trial, sensor, tiles, trial
+from benchmark_restoration import FULL, SENSORS, Trial, benchmark_parser, sensor, tiles, trial
 
-from imaging.metrics import psnr
 from imaging.posterior import VBLE, FitSettings
-from imaging.priors import DEFAULT_PRIOR, load_prior
+from imaging.priors import load_prior
 from imaging.sensors import sensor_physics
 
 PROBLEMS = SENSORS | {
@@ -41,8 +37,7 @@ def fits(t: Trial, model: VBLE) -> tuple[np.ndarray, float]:
     for scale in default * STEPS:
         posterior = model.fit(t.y, physics, border=0, scale=float(scale))
         mean = posterior.mean(8)
-        inside = mean[..., margin : margin + t.y.shape[-2], margin : margin + t.y.shape[-1]]
-        quality = psnr(t.inner(inside), t.inner(t.truth[..., MARGIN:-MARGIN, MARGIN:-MARGIN]), 1.0)
+        quality = t.quality(mean, margin)
         signal = physics.A(mean)
         residual = float(((t.y - signal).square() / physics.noise_model.variance(signal)).mean())
         rows.append((float(scale), quality, float(posterior.objective[-4:].mean()), residual))
@@ -61,11 +56,7 @@ def chosen(rows: np.ndarray, noise: float) -> list[float]:
 
 def main() -> None:
     """Parse, run, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--prior", default=DEFAULT_PRIOR)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
+    arguments = benchmark_parser(__doc__).parse_args()
     torch.manual_seed(0)
     model = VBLE(load_prior(arguments.prior), FitSettings())
     lines = ["| problem | default scale | " + " | ".join(RULES) + " |", "|---" * (len(RULES) + 2) + "|"]

@@ -54,6 +54,11 @@ class Trial:
         inside = np.asarray(x)[..., SCORED:-SCORED, SCORED:-SCORED]
         return inside.reshape(-1, *inside.shape[-2:])
 
+    def quality(self, x: Tensor, margin: int) -> float:
+        """PSNR (dB) of a scene that has ``margin`` unmeasured pixels on each side."""
+        inside = x[..., margin : margin + self.y.shape[-2], margin : margin + self.y.shape[-1]]
+        return psnr(self.inner(inside), self.inner(_truth(self)), 1.0)
+
     def by_band(self) -> list[Trial]:
         """Each band as a trial of its own."""
         found = []
@@ -206,18 +211,24 @@ def table(results: dict[str, dict[str, dict[str, float]]], method: str) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Parse, run, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def benchmark_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that benchmarks of a prior share: where the data are, which prior, where the table goes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--prior", default=DEFAULT_PRIOR)
+    parser.add_argument("--output", type=Path)
+    return parser
+
+
+def main() -> None:
+    """Parse, run, print."""
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--bands", type=int, default=1, choices=[1, 3, 4])
     parser.add_argument("--method", default="vble-xz")
     parser.add_argument("--iterations", type=int)
     parser.add_argument("--scenes", type=int, default=12, help="how many of the 20 tiles")
     parser.add_argument("--work", type=Path, help="JSON file of finished scenes")
     parser.add_argument("--classical", type=Path, help="JSON file of an earlier run, for the methods without a prior")
-    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     changed = {} if arguments.iterations is None else {"iterations": arguments.iterations}
     options, bands = RestoreOptions(prior=arguments.prior, method=arguments.method, **changed), arguments.bands

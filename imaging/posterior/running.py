@@ -198,7 +198,7 @@ class RunningFit:
     def posterior(self) -> LatentPosterior:
         """The posterior as it is now."""
         p, s = self.problem, self.problem.settings
-        family = self._kind(*(v.detach().clone() for v in self._parameters[:: 2 if self._kind is not Dirac else 9]))
+        family = self._kind(*(v.detach().clone() for v in self._parameters[::2]))
         known = None if s.method == "vble" else information(p.scene(family.centre), p.pieces)
         objective = torch.stack(self.history) if self.history else torch.zeros(0, len(p.scale))
         calibration = p.prior.calibration if s.calibrated else Calibration()

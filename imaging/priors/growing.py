@@ -109,12 +109,9 @@ def grow(own: LappedAutoencoder, given: LappedAutoencoder) -> None:
     for k in (1, 2):
         _place_block(encoder[k], smaller[k])
     _place(encoder[3], smaller[3], latents)  # type: ignore[arg-type]
-    if joint:
-        _grow_refiner(own.decoder, given.decoder, latents, own.mixture[0])
-        _grow_refiner(own.std_decoder, given.std_decoder, latents, torch.ones(c))  # type: ignore[arg-type]
-    else:
-        _grow_refiner(own.decoder, given.decoder, latents, torch.ones(1))
-        _grow_refiner(own.std_decoder, given.std_decoder, latents, torch.ones(1))  # type: ignore[arg-type]
+    shares = own.mixture[0] if joint else torch.ones(1)
+    _grow_refiner(own.decoder, given.decoder, latents, shares)
+    _grow_refiner(own.std_decoder, given.std_decoder, latents, torch.ones_like(shares))  # type: ignore[arg-type]
     hidden = _hidden_positions(own, given)
     for k, layer in enumerate(given.hyper_encoder):
         if isinstance(layer, nn.Conv2d):
