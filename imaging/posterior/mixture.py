@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from imaging.posterior.fitted import LatentPosterior, Moments, sample_quantiles
+from imaging.posterior.fitted import LatentPosterior, Moments, pooled, sample_quantiles
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ class PosteriorMixture:
         """
         found = [p.moments(max(2, samples // len(self.parts)), block) for p in self.parts]
         mean = torch.stack([m.mean for m in found]).mean(0)
-        variance = torch.stack([m.std.square() + (m.mean - mean).square() for m in found]).mean(0)
-        return Moments(mean, variance.sqrt())
+        between = pooled(torch.stack([(m.mean - mean).square() for m in found]).mean(0))
+        within = torch.stack([m.std.square() for m in found]).mean(0)
+        return Moments(mean, (within + between).sqrt())
 
     def mean(self, samples: int = 32) -> Tensor:
         """Posterior mean ``(B, C, H, W)``."""

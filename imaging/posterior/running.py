@@ -16,6 +16,7 @@ from imaging.posterior.likelihood import SensorLikelihood
 from imaging.posterior.measurement import Part, information
 from imaging.posterior.precision import decoding
 from imaging.posterior.settings import FitSettings
+from imaging.posterior.sharpness import sharpness
 from imaging.priors.base import LatentPrior
 from imaging.priors.calibration import Calibration
 
@@ -53,10 +54,14 @@ class Problem:
     origins: list[tuple[int, int]]
     seed: int
 
+    def canvas(self, z: Tensor) -> Tensor:
+        """Decoder mean in the scene's units, margins included."""
+        with decoding(z, self.settings.precision):
+            return self.prior.decode(z).to(z.dtype) / self.scale
+
     def scene(self, z: Tensor) -> Tensor:
         """Decoder mean in the scene's frame and units."""
-        with decoding(z, self.settings.precision):
-            return self.frame.crop(self.prior.decode(z)).to(z.dtype) / self.scale
+        return self.frame.crop(self.canvas(z))
 
     def objective(self, main: Family, hyper: Family, noise: tuple[Tensor, Tensor]) -> Tensor:
         """Nats of each item, ``(B,)``, for one draw of the densities of main and hyper latents."""
@@ -199,8 +204,9 @@ class RunningFit:
         """The posterior as it is now."""
         p, s = self.problem, self.problem.settings
         family = self._kind(*(v.detach().clone() for v in self._parameters[::2]))
-        known = None if s.method == "vble" else information(p.scene(family.centre), p.pieces)
+        canvas = p.canvas(family.centre)
+        known = None if s.method == "vble" else information(p.frame.crop(canvas), p.pieces)
         objective = torch.stack(self.history) if self.history else torch.zeros(0, len(p.scale))
         calibration = p.prior.calibration if s.calibrated else Calibration()
-        factors = calibration.factors(p.scale, p.prior.squared_frequency())
+        factors = calibration.factors(p.scale, p.prior.squared_frequency(), sharpness(canvas, p.prior.stride))
         return LatentPosterior(p.prior, family, p.scale, known, s.weight, p.frame, p.origins, p.seed, objective, s.precision, factors)

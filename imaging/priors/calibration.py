@@ -16,7 +16,8 @@ class Calibration(NamedTuple):
     """Factors on the variance of a posterior, measured on validation scenes; the default is the variational posterior itself.
 
     Independent densities of the latents are right neither about single pixels nor about means over many of them: the factor on a latent's
-    variance depends on its spatial frequency, geometrically between two values.
+    variance depends on its spatial frequency, geometrically between two values. And a prior that has mostly seen smooth scenes promises too
+    much where a scene is sharp: the factor of high frequencies goes with a power of the restored scene's sharpness.
 
     Attributes
     ----------
@@ -27,14 +28,17 @@ class Calibration(NamedTuple):
         On the variance of the image-space part.
     exponent : float
         The latents' factors go with this power of the rate scale.
+    sharpness : float
+        The factor at Nyquist goes with this power of the scene's sharpness around the latent, see `imaging.posterior.sharpness`.
     """
 
     latent: float = 1.0
     latent_high: float = 1.0
     image: float = 1.0
     exponent: float = 0.0
+    sharpness: float = 0.0
 
-    def factors(self, scale: Tensor, squared_frequency: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def factors(self, scale: Tensor, squared_frequency: Tensor | None = None, sharpness: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Factors on the variances of latents and of the image-space part.
 
         Parameters
@@ -43,15 +47,19 @@ class Calibration(NamedTuple):
             ``(B, 1, 1, 1)`` rate scale.
         squared_frequency : Tensor, optional
             ``(M,)`` of each latent over that of Nyquist, see `LatentPrior.squared_frequency`.
+        sharpness : Tensor, optional
+            ``(B, 1, h, w)`` of the scene around the latents; without it the typical one, 1, is assumed.
 
         Returns
         -------
         latent, image : Tensor
-            ``(B, M, 1, 1)``, or of the shape of ``scale`` without frequencies, and of the shape of ``scale``.
+            ``(B, M, h, w)``, with sizes of 1 for what was not given, and of the shape of ``scale``.
         """
         place = torch.full((1,), 0.5) if squared_frequency is None else squared_frequency.sqrt().clamp(max=1)
-        by_frequency = self.latent ** (1 - place) * self.latent_high**place
-        latent = by_frequency.to(scale)[None, :, None, None] * scale**self.exponent
+        place = place.to(scale)[None, :, None, None]
+        latent = self.latent ** (1 - place) * self.latent_high**place * scale**self.exponent
+        if sharpness is not None and self.sharpness:
+            latent = latent * sharpness ** (self.sharpness * place)
         return latent, torch.full_like(scale, self.image)
 
 
@@ -91,7 +99,12 @@ def read_calibration(recipe: dict[str, Any], folder: Path) -> Calibration:
     """
     table = recipe.get("calibration", {})
     low = _number(table, "latent_variance", 1.0, 0, 100, folder, "calibration")
-    keys = (("latent_variance_high", low, 0, 100), ("image_variance", 1.0, 0, 100), ("latent_exponent", 0.0, -3, 3))
+    keys = (
+        ("latent_variance_high", low, 0, 100),
+        ("image_variance", 1.0, 0, 100),
+        ("latent_exponent", 0.0, -3, 3),
+        ("sharpness_exponent", 0.0, -3, 3),
+    )
     return Calibration(low, *(_number(table, *k, folder, "calibration") for k in keys))
 
 

@@ -57,6 +57,12 @@ class LinearPrior(LatentPrior):
         return F.pixel_shuffle(F.conv2d(variance, self.weight.to(variance.dtype).square(), padding=1), 2) if self.known else None
 
 
+def binomial(x: Tensor) -> Tensor:
+    """Weighted means over 5 x 5 pixels of ``(1, 1, H, W)``, as of a sampled variance."""
+    row = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=x.dtype)
+    return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), torch.outer(row, row)[None, None] / 256)
+
+
 @dataclass(frozen=True)
 class Problem:
     """A measurement of a scene drawn from the prior, with constant noise, and its exact posterior."""

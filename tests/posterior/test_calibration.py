@@ -85,8 +85,8 @@ def test_bad_factors_are_refused(tmp_path, value) -> None:
         read_calibration({"calibration": {"latent_variance": value}}, tmp_path)
     with pytest.raises(InputError, match="conformal"):
         read_guarantee({"conformal": {"scenes": 20, "level_90": "x" if value == 100 else value}}, tmp_path)
-    assert read_calibration({}, tmp_path) == (1.0, 1.0, 1.0, 0.0)
-    assert read_calibration({"calibration": {"latent_variance": 0.8}}, tmp_path) == (0.8, 0.8, 1.0, 0.0)
+    assert read_calibration({}, tmp_path) == (1.0, 1.0, 1.0, 0.0, 0.0)
+    assert read_calibration({"calibration": {"latent_variance": 0.8}}, tmp_path) == (0.8, 0.8, 1.0, 0.0, 0.0)
     assert read_guarantee({}, tmp_path) is None
     found = read_guarantee({"conformal": {"scenes": 20, "level_90": 1.9, "level_99_5": 4}}, tmp_path)
     assert found == (20, {0.9: 1.9, 0.995: 4.0})
