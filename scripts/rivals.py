@@ -78,12 +78,12 @@ def proximal(denoiser: nn.Module, given: Given, weight: float, iterations: int =
 
 def total_variation(given: Given, weight: float) -> Found:
     """TV, deepinv."""
-    return proximal(TVDenoiser(n_it_max=20), given, weight)
+    return proximal(TVDenoiser(n_it_max=10), given, weight)
 
 
 def generalised_variation(given: Given, weight: float) -> Found:
     """Second-order TGV, deepinv."""
-    return proximal(TGVDenoiser(n_it_max=20), given, weight)
+    return proximal(TGVDenoiser(n_it_max=10), given, weight)
 
 
 class FFDNet(Denoiser):  # type: ignore[misc]
@@ -174,8 +174,8 @@ def langevin(given: Given, weight: float) -> Found:
 
 Method = Callable[[Given, float], Found]
 METHODS: dict[str, tuple[Method, tuple[float, ...]]] = {
-    "TV": (total_variation, (1.0, 2.0, 3.0, 4.5, 7.0, 11.0)),
-    "TGV": (generalised_variation, (10.0, 20.0, 30.0, 45.0, 70.0, 110.0)),
+    "TV": (total_variation, (0.3, 0.6, 1.2, 2.5, 5.0)),
+    "TGV": (generalised_variation, (3.0, 6.0, 12.0, 25.0, 50.0)),
     "BM3D of Wiener": (bm3d, (0.5, 1.0, 1.5)),
     "PnP (DPIR, FFDNet)": (lambda g, w: dpir(FFDNet(), g, w), (0.7, 1.0, 1.4)),
     "PnP (DPIR, own denoiser)": (lambda g, w: dpir(SmallDenoiser(), g, w), (0.7, 1.0, 1.4)),
