@@ -66,7 +66,7 @@ _OPTIONS = [
     click.option("--method", default="vble-xz", show_default=True, metavar="vble-xz|vble|map", help="Posterior or point estimate."),
     click.option("--prior", metavar="NAME|DIR", help="What scenes look like; see --list-priors. Default: by the bands."),
     click.option("--download", is_flag=True, help="Allow to fetch a prior of compressai's zoo, compressai:NAME-QUALITY."),
-    click.option("--scale", type=int, default=1, show_default=True, help="Magnification; only 1 is available yet."),
+    click.option("--scale", type=int, default=1, show_default=True, help="2: also halve the ground sample distance."),
     click.option("--bands", type=_Bands(), help="Bands to restore, such as 1,2; all by default."),
     click.option("--samples", type=int, default=0, help="Posterior samples to save; needs --save-samples."),
     click.option("--save-samples", type=_PATH, metavar="DIR", help="Existing folder for the samples."),
