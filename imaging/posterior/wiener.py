@@ -156,7 +156,7 @@ def wiener_estimate(y: Tensor, physics: SensorPhysics, level: float | Tensor) ->
 
 def _filtered(y: Tensor, kernel: Tensor, factor: int) -> Tensor:
     """Convolution of ``y`` with zeros between its pixels, where ``y`` is known all around; one filter for each phase."""
-    batch, channels, height, width = y.shape
+    batch, channels = y.shape[:2]
     taps = F.pad(kernel, (0, factor - 1, 0, factor - 1))
     phases = [taps[..., p::factor, q::factor] for p in range(factor) for q in range(factor)]
     weight = torch.stack(phases, 2).flip((-2, -1)).expand(batch, channels, -1, -1, -1).flatten(0, 2)[:, None]

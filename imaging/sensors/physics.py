@@ -35,9 +35,9 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
 
     Notes
     -----
-    ``A`` maps ``(B, C, factor H + 2 margin, factor W + 2 margin)`` to ``(B, C, H, W)``. It is a product in the Fourier domain whose wrap-around falls
-    into the margin; deepinv's own valid convolution gives the same values more slowly on a CPU: value and gradient at 544 x 544 take
-    0.12 s against 0.007 s on two cores.
+    ``A`` maps ``(B, C, factor H + 2 margin, factor W + 2 margin)`` to ``(B, C, H, W)``. It is a product in the Fourier domain whose
+    wrap-around falls into the margin; deepinv's own valid convolution gives the same values more slowly on a CPU: value and gradient at
+    544 x 544 take 0.12 s against 0.007 s on two cores.
     """
 
     psf: Tensor

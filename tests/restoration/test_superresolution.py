@@ -99,7 +99,8 @@ def test_coefficients_count_from_the_centre_of_the_first_pixel(tmp_path: Path, t
         # The centre of stored pixel p lies at 2 p + 1/2 on the finer grid.
         assert (rpcs.line_off, rpcs.samp_off) == (2 * 30.0 + 0.5, 2 * 32.0 + 0.5)
         assert (rpcs.line_scale, rpcs.samp_scale) == (63.0, 64.0)
-        assert (rpcs.line_num_coeff, rpcs.lat_off, rpcs.err_bias) == (RATIONAL.line_num_coeff, 43.5, 1.0)
+        assert (rpcs.lat_off, rpcs.err_bias) == (43.5, 1.0)
+        assert rpcs.line_num_coeff == pytest.approx(RATIONAL.line_num_coeff)
 
 
 def test_control_points_count_from_the_corner(tmp_path: Path, tiny_prior: Path) -> None:
