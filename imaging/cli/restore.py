@@ -66,7 +66,7 @@ _OPTIONS = [
     click.option("--method", default="vble-xz", show_default=True, metavar="vble-xz|vble|map", help="Posterior or point estimate."),
     click.option("--prior", metavar="NAME|DIR", help="What scenes look like; see --list-priors. Default: by the bands."),
     click.option("--download", is_flag=True, help="Allow to fetch a prior of compressai's zoo, compressai:NAME-QUALITY."),
-    click.option("--scale", type=int, default=1, show_default=True, help="Magnification; only 1 is available yet."),
+    click.option("--scale", type=int, default=1, show_default=True, help="2: also halve the ground sample distance."),
     click.option("--bands", type=_Bands(), help="Bands to restore, such as 1,2; all by default."),
     click.option("--samples", type=int, default=0, help="Posterior samples to save; needs --save-samples."),
     click.option("--save-samples", type=_PATH, metavar="DIR", help="Existing folder for the samples."),
@@ -154,14 +154,22 @@ def _summary(result: SceneResult) -> str:
 
 
 def run(source: Path, output: Path | None, **values: Any) -> None:
-    """One restoration, with messages on standard error and results on standard output."""
+    """One restoration or those of an archive, with messages on standard error and results on standard output."""
+    from imaging.archive.manifest import is_archive
+    from imaging.cli.archive import run_archive
     from imaging.restoration import plan_scene, restore_scene
 
-    if values["sensor"] is None:
-        raise InputError("a sensor is needed: --sensor NAME or --sensor FILE.toml; --list-sensors shows the names")
     options, paths = _options(values), _paths(source, output, values)
     if values["verbose"]:
         click.echo(f"{options}\n{paths}", err=True)
+    if is_archive(source):
+        run_archive(source, output, options, paths, values)
+        return
+    for name in ("workers", "shard", "scheduler", "log"):
+        if values.get(name) is not None:
+            raise InputError(f"--{name} is for several scenes; {source} is one")
+    if values["sensor"] is None:
+        raise InputError("a sensor is needed: --sensor NAME or --sensor FILE.toml; --list-sensors shows the names")
     if values["dry_run"]:
         plan = plan_scene(paths, values["sensor"], options)
         click.echo(json.dumps(plan) if values["as_json"] else "\n".join(f"{k:18s} {v}" for k, v in plan.items()))
@@ -266,9 +274,16 @@ def _instead(action: Callable[..., None]) -> Callable[[click.Context, click.Para
 
 
 @click.command(context_settings={"max_content_width": 110})
-@click.option("--input", "source", type=_PATH, required=True, help="Scene to restore, any raster GDAL reads.")
-@click.option("--output", type=_PATH, help="Restored scene; default <stem>_restored.tif beside the input.")
+@click.option(
+    "--input", "source", type=_PATH, required=True, metavar="SCENE|FOLDER|PATTERN|TABLE.csv",
+    help="Scene to restore, any raster GDAL reads; or several: a folder, a quoted pattern, a table.",
+)  # fmt: skip
+@click.option("--output", type=_PATH, help="Restored scene; default <stem>_restored.tif beside the input. For several a folder.")
 @_with_options
+@click.option("--workers", type=int, help="Of several scenes: processes to restore them in.  [default: one for each GPU, else 1]")
+@click.option("--shard", metavar="i/n", help="Of several scenes: every n-th from the i-th on, for job arrays.")
+@click.option("--scheduler", metavar="ADDRESS", help="Of several scenes: use the workers of this Dask cluster.")
+@click.option("--log", type=_PATH, help="Of several scenes: a line of JSON for each.  [default: archive.jsonl in the output folder]")
 @click.option(
     "--list-sensors", is_flag=True, is_eager=True, expose_value=False, callback=_instead(_sensors), help="Show the sensor profiles."
 )
@@ -283,7 +298,7 @@ def main(source: Path, output: Path | None, **values: Any) -> None:
     """Restore an optical satellite scene: denoise and deblur it, with a standard deviation for every pixel.
 
     Writes <stem>_restored.tif and <stem>_std.tif beside the input, georeference and data type kept. Exit code 0 when done, 2 for
-    input that cannot be used (nothing is written then), 1 when something failed while working.
+    input that cannot be used (nothing is written then), 1 when something failed while working, 3 when some of several scenes failed.
     """
     guarded(run, source, output, **values)
 

@@ -48,7 +48,7 @@ def expected_deviation(pieces: list[Part], level: Tensor, shape: torch.Size) -> 
     if len(pieces) == 1 and isinstance(physics, SensorPhysics):
         levels = level.reshape(-1, 1, 1, 1).expand(-1, shape[1], 1, 1)
         variance = noise_variance(physics, levels.to(physics.psf)).mean((2, 3))
-        return sensor_error(physics.psf, variance, level).sqrt().to(level)
+        return sensor_error(physics.psf, variance, level, physics.factor).sqrt().to(level)
     flat = level.reshape(-1, 1, 1, 1).expand(shape)
     variances = [noise_variance(p.physics, p.physics.A(flat)) for p in pieces]
     precision = 1 / scene_spectrum(_radius(flat), level.reshape(-1, 1, 1, 1))

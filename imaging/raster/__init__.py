@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from imaging.raster.scene import Area, Scene, Statistics, statistics
+from imaging.raster.magnified import Magnified
+from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, statistics
 from imaging.raster.tiles import Tile, TilePlan, check_halo, check_side
 from imaging.raster.writer import Product, TileStore, disk_errors, publish, write_product
 
 __all__ = [
+    "SUFFIXES",
     "Area",
+    "Magnified",
     "Product",
     "Scene",
     "Statistics",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import mmap
+from copy import copy
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+from rasterio import Affine
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
+from rasterio.rpc import RPC
 
 from imaging.raster.scene import Scene
 
@@ -16,19 +20,33 @@ _RESERVED = "IMAGING_RESERVED"
 
 
 def creation_profile(scene: Scene) -> dict[str, Any]:
-    """Size and georeference for `rasterio.open` of an output of the same grid."""
-    source = scene.source
+    """Size and georeference for `rasterio.open` of an output of the same grid, a finer one than the file's for a `Magnified` scene.
+
+    Geotransforms and ground control points count from the corner of the first pixel, which stays; rational polynomial coefficients count
+    from its centre, which moves: ``OFF' = f (OFF + 1/2) - 1/2``, ``SCALE' = f SCALE``.
+    """
+    source, factor = scene.source, scene.factor
     profile: dict[str, Any] = {"width": scene.width, "height": scene.height}
     gcps, gcp_crs = source.gcps
     if gcps:
-        profile |= {"gcps": gcps, "crs": gcp_crs}
+        finer = [GroundControlPoint(factor * p.row, factor * p.col, p.x, p.y, p.z, p.id, p.info) for p in gcps]
+        profile |= {"gcps": gcps if factor == 1 else finer, "crs": gcp_crs}
     elif not source.transform.is_identity or source.crs is not None:
         profile |= {"crs": source.crs}
         if not source.transform.is_identity:
-            profile |= {"transform": source.transform}
+            a, b, c, d, e, f = source.transform[:6]
+            profile |= {"transform": Affine(a / factor, b / factor, c, d / factor, e / factor, f)}
     if source.rpcs:
-        profile |= {"rpcs": source.rpcs}
+        profile |= {"rpcs": source.rpcs if factor == 1 else _finer(source.rpcs, factor)}
     return profile
+
+
+def _finer(rpcs: RPC, factor: int) -> RPC:
+    found = copy(rpcs)
+    for axis in ("line", "samp"):
+        setattr(found, f"{axis}_off", factor * (getattr(rpcs, f"{axis}_off") + 0.5) - 0.5)
+        setattr(found, f"{axis}_scale", factor * getattr(rpcs, f"{axis}_scale"))
+    return found
 
 
 def copy_metadata(scene: Scene, target: Any, bands: tuple[int, ...], *, values: bool = True) -> None:

@@ -70,6 +70,9 @@ class Scene:
         When there is nothing to restore in the file, with the reason.
     """
 
+    factor = 1
+    """Pixels of this grid to one stored pixel along each side; see `Magnified`."""
+
     def __init__(self, path: Path, bands: tuple[int, ...] | None = None) -> None:
         self.path = path
         self.source = self._open(path)

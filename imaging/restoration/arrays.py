@@ -18,7 +18,7 @@ from imaging.sensors import SensorProfile
 
 
 class Restored(NamedTuple):
-    """Restored values, their standard deviations, ``(C, H, W)``, and samples ``(n, C, H, W)``, float64 in the unit of the input."""
+    """Restored values, their standard deviations, ``(C, s H, s W)`` at scale s, and samples ``(n, ...)``, float64 in the input's unit."""
 
     restored: NDArray[np.float64]
     std: NDArray[np.float64]
@@ -44,7 +44,7 @@ def restore(
     Returns
     -------
     Restored
-        Of the same height and width; invalid pixels are NaN.
+        Of the same height and width, times ``options.scale``; invalid pixels are NaN.
 
     Raises
     ------
@@ -65,18 +65,18 @@ def restore(
     sample = [(values, valid)]
     bands = scene_bands(profile, (None,) * len(values), sample, options.noise)
     prior = load_prior(options.prior_for(bands), options.torch_device(), download=options.download)
-    margin = window_margin(bands, prior)
-    right, bottom = (-(n + 2 * margin + lattice_room(prior)) % prior.hyper_stride for n in (values.shape[2], values.shape[1]))
+    s, (height, width) = options.scale, values.shape[1:]
+    margin = window_margin(bands, prior, s)
+    right, bottom = (-(s * n + 2 * margin + lattice_room(prior)) % prior.hyper_stride // s for n in (width, height))
     extend = ((0, 0), (0, bottom), (0, right))
     values, valid = np.pad(values, extend), np.pad(valid, extend)
     result: dict[str, list[NDArray[np.float64]]] = {}
-    for fitter in make_fitters(bands, full_scale, sample, prior, options.fit_settings(), options.seed):
+    for fitter in make_fitters(bands, full_scale, sample, prior, options.fit_settings(), options.seed, s):
         part = fitter(values[None, fitter.indices], valid[None, fitter.indices], [(0, 0)], options.samples, None)
         for name, array in part.items():
             result.setdefault(name, []).append(array[0, :, margin : array.shape[2] - margin, margin : array.shape[3] - margin])
-    joined = {
-        k: np.where(valid, np.concatenate(v), np.nan)[:, : valid.shape[1] - bottom, : valid.shape[2] - right] for k, v in result.items()
-    }
+    valid = valid.repeat(s, 1).repeat(s, 2)
+    joined = {k: np.where(valid, np.concatenate(v), np.nan)[:, : s * height, : s * width] for k, v in result.items()}
     samples = [joined[f"sample_{k:03d}"] for k in range(options.samples)]
     return Restored(joined["restored"], joined["std"], np.stack(samples) if samples else np.zeros((0, *joined["std"].shape)))
 

@@ -30,25 +30,28 @@ def check_reference(job: Job, path: Path) -> None:
         if output.absolute() == path.absolute() or (output.exists() and path.exists() and output.samefile(path)):
             raise InputError(f"the output {output} is the reference itself; choose another --output")
     with Scene(path) as truth:
-        if (truth.width, truth.height, len(truth.bands)) != (job.scene.width, job.scene.height, len(job.scene.bands)):
+        scene = job.grid
+        if (truth.width, truth.height, len(truth.bands)) != (scene.width, scene.height, len(scene.bands)):
+            what = "the scene" if job.options.scale == 1 else f"the scene at scale {job.options.scale}"
             raise InputError(
                 f"the reference {path} has {truth.width} x {truth.height} pixels and {len(truth.bands)} bands, "
-                f"the scene {job.scene.width} x {job.scene.height} and {len(job.scene.bands)}"
+                f"{what} {scene.width} x {scene.height} and {len(scene.bands)}"
             )
-        shared = [bool((truth.read(b)[1] & job.scene.read(b)[1]).any()) for b in _blocks(job.scene)]
+        shared = [bool((truth.read(b)[1] & scene.read(b)[1]).any()) for b in _blocks(scene)]
     if not any(shared):
         raise InputError(f"the reference {path} has no valid pixel where the scene has one")
 
 
 def compare(job: Job, reference: Path) -> dict[str, float]:
-    """PSNR before and after and coverage, over pixels valid in both, all blocks together."""
+    """PSNR before and after and coverage, over pixels valid in both, all blocks together; before, at scale 2, means pixels repeated."""
     peak = job.fitters[0].radiometry.full_scale
     std_path = job.paths.std_path
     squares, inside, count = np.zeros(2), np.zeros(2), 0
     with Scene(reference) as truth, Scene(job.paths.restored_path) as after:
         std = Scene(std_path) if std_path else None
-        for block in _blocks(job.scene):
-            (x, good), (y, valid), (r, _) = truth.read(block), job.scene.read(block), after.read(block)
+        grid = job.grid
+        for block in _blocks(grid):
+            (x, good), (y, valid), (r, _) = truth.read(block), grid.read(block), after.read(block)
             good &= valid
             n = int(good.sum())
             if n == 0:

@@ -72,7 +72,7 @@ class Fitter:
         Returns
         -------
         dict
-            ``restored``, ``std``, ``sample_000``, ...; each ``(B, C, h + 2 margin, w + 2 margin)``.
+            ``restored``, ``std``, ``sample_000``, ...; each ``(B, C, s h + 2 margin, s w + 2 margin)`` at scale s.
         """
         device = next(self.method.prior.parameters()).device
         values, valid = values[:, self.order], valid[:, self.order]
@@ -105,9 +105,10 @@ def _fill(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
     return filled
 
 
-def window_margin(bands: tuple[Band, ...], prior: LatentPrior) -> int:
-    """Unknown pixels around what is measured: PSF radius and the decoder's border."""
-    return max(b.mtf.psf().shape[0] // 2 for b in bands) + prior.border
+def window_margin(bands: tuple[Band, ...], prior: LatentPrior, scale: int = 1) -> int:
+    """Unknown pixels around what is measured: PSF radius and the decoder's border, whole measured pixels."""
+    pixels = max(b.mtf.psf(scale).shape[0] // 2 for b in bands) + prior.border
+    return -(-pixels // scale) * scale
 
 
 def _estimated(band: Band, sample: Sample, index: int) -> Band:
@@ -137,7 +138,7 @@ def channel_order(bands: tuple[Band, ...], prior: LatentPrior) -> list[int]:
 
 
 def make_fitters(
-    bands: tuple[Band, ...], full_scale: float, sample: Sample, prior: LatentPrior, settings: FitSettings, seed: int
+    bands: tuple[Band, ...], full_scale: float, sample: Sample, prior: LatentPrior, settings: FitSettings, seed: int, scale: int = 1
 ) -> list[Fitter]:
     """One fitter for all bands with a joint prior of as many channels, or one for each band.
 
@@ -155,11 +156,13 @@ def make_fitters(
         Of the fit.
     seed : int
         Run seed.
+    scale : int
+        Pixels of the restored scene to one measured pixel along each side.
     """
     if prior.channels not in {1, len(bands)}:
         raise InputError(f"the prior has {prior.channels} channels, the scene {len(bands)} bands; choose with --bands or another --prior")
     groups = [list(range(len(bands)))] if prior.channels == len(bands) else [[i] for i in range(len(bands))]
-    margin, method = window_margin(bands, prior), VBLE(prior, settings)
+    margin, method = window_margin(bands, prior, scale), VBLE(prior, settings)
     device = next(prior.parameters()).device
     found = [statistics(sample, i) or Statistics(full_scale / 4, full_scale, full_scale) for i in range(len(bands))]
     fitters = []
@@ -170,10 +173,9 @@ def make_fitters(
         level = float(np.mean([(found[i].mean - o) / full_scale for i, o in zip([group[k] for k in order], offset, strict=True)]))
         high = float(np.max([(found[i].high - o) / full_scale for i, o in zip([group[k] for k in order], offset, strict=True)]))
         level = max(level, 1e-3)
-        physics = sensor_physics(chosen, full_scale, margin).to(device)
-        if settings.rate_scale is None:
-            scale = rate_scale(prior, sensor_deviation(physics, level, len(group)), high, settings.rate_ratio)
-        else:
-            scale = settings.rate_scale
-        fitters.append(Fitter(method, physics, Radiometry(offset, full_scale), group, order, scale, level, seed * 1009 + group[0]))
+        physics = sensor_physics(chosen, full_scale, margin, scale).to(device)
+        rate = settings.rate_scale
+        if rate is None:
+            rate = rate_scale(prior, sensor_deviation(physics, level, len(group)), high, settings.rate_ratio)
+        fitters.append(Fitter(method, physics, Radiometry(offset, full_scale), group, order, rate, level, seed * 1009 + group[0]))
     return fitters

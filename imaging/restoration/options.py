@@ -16,6 +16,7 @@ from imaging.raster import check_halo, check_side
 from imaging.sensors import Band
 
 AUTO = "auto"
+SCALES = (1, 2)
 DEFAULT_ITERATIONS = FitSettings().iterations
 
 
@@ -33,7 +34,7 @@ class RestoreOptions:
     download : bool
         Whether a model of compressai's zoo may be fetched.
     scale : int
-        1. (Super-resolution, 2, is not available yet.)
+        1 for the scene's own grid, 2 for one of half the ground sample distance (super-resolution).
     bands : tuple of int, optional
         Bands to restore, numbered from 1; all by default.
     samples : int
@@ -83,8 +84,8 @@ class RestoreOptions:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise InputError(f"unknown method {self.method!r}; {did_you_mean(self.method, METHODS)}")
-        if self.scale != 1:
-            raise InputError(f"scale {self.scale} is not available yet; only 1 is (the scene's own grid)")
+        if self.scale not in SCALES:
+            raise InputError(f"the scale is {self.scale}; accepted are 1 (the scene's own grid) and 2 (half its ground sample distance)")
         for name, least in (("iterations", 1), ("samples", 0), ("tile", 64)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; accepted are integers from {least}")

@@ -14,7 +14,7 @@ from imaging.errors import InputError
 from imaging.posterior import lattice_room
 from imaging.priors import LatentPrior, PriorInfo, load_prior
 from imaging.priors.zoo import find_prior
-from imaging.raster import Scene, TilePlan
+from imaging.raster import Area, Magnified, Scene, Tile, TilePlan
 from imaging.raster.tiles import STEP
 from imaging.restoration.fitting import Fitter, make_fitters, scene_bands, window_margin
 from imaging.restoration.options import AUTO, RestoreOptions, ScenePaths
@@ -56,6 +56,16 @@ class Job:
     options: RestoreOptions
     paths: ScenePaths
     notes: list[str]
+
+    @property
+    def grid(self) -> Scene:
+        """The scene on the grid of the outputs."""
+        return self.scene if self.options.scale == 1 else Magnified(self.scene, self.options.scale)
+
+    def measured(self, tile: Tile) -> Area:
+        """The stored pixels that take part in a tile's fit; they may reach beyond the scene."""
+        area, s = self.plan.measured(tile), self.options.scale
+        return Area(area.row // s, area.column // s, area.height // s, area.width // s)
 
     @property
     def batch(self) -> int:
@@ -100,10 +110,10 @@ def prepare(paths: ScenePaths, sensor: str | SensorProfile, options: RestoreOpti
         name = options.prior_for(bands)
         info, prior = find_prior(name, download=options.download), load_prior(name, device, download=options.download)
         plan = TilePlan(
-            scene.height, scene.width, options.tile, window_margin(bands, prior), lattice_room(prior), options.halo,
-            max(STEP, prior.hyper_stride),
+            options.scale * scene.height, options.scale * scene.width, options.tile, window_margin(bands, prior, options.scale),
+            lattice_room(prior), options.halo, max(STEP, prior.hyper_stride),
         )  # fmt: skip
-        fitters = make_fitters(bands, full_scale, sample, prior, options.fit_settings(), options.seed)
+        fitters = make_fitters(bands, full_scale, sample, prior, options.fit_settings(), options.seed, options.scale)
     except BaseException:
         scene.source.close()
         raise
@@ -123,7 +133,7 @@ def plan_scene(paths: ScenePaths, sensor: str | SensorProfile, options: RestoreO
         windows = sum(t.window.height * t.window.width for t in tiles)
         return {
             "input": str(paths.input), "outputs": [str(p) for p in paths.outputs(options.samples)], "sensor": job.profile.name,
-            "prior": job.prior_info.name, "method": options.method, "width": job.scene.width, "height": job.scene.height,
+            "prior": job.prior_info.name, "method": options.method, "width": job.grid.width, "height": job.grid.height,
             "bands": list(job.scene.bands), "tiles": len(tiles), "largest_window": max(max(t.window.height, t.window.width) for t in tiles),
             "window_megapixels": windows / 1e6, "iterations": options.iterations, "rate_scale": [round(f.scale, 4) for f in job.fitters],
             "disk_mb": round(_disk_need(job) / 1e6, 1), "notes": job.notes,
@@ -133,7 +143,7 @@ def plan_scene(paths: ScenePaths, sensor: str | SensorProfile, options: RestoreO
 def _disk_need(job: Job) -> float:
     """Bytes of temporaries and outputs, at most."""
     per_pixel = job.scene.dtype.itemsize * (1 + job.options.samples) + (4 if job.paths.uncertainty else 0)
-    return 3.0 * job.scene.width * job.scene.height * len(job.scene.bands) * per_pixel + 1e5
+    return 3.0 * job.grid.width * job.grid.height * len(job.scene.bands) * per_pixel + 1e5
 
 
 def check_disk(job: Job) -> None:

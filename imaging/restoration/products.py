@@ -15,8 +15,8 @@ from imaging.restoration.planning import Job
 
 def to_stored(job: Job, tile: Tile, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Arrays of a core in the types of the outputs; invalid pixels keep what the scene stores."""
-    original = job.scene.read_raw(tile.core, job.scene.bands)
-    _, valid = job.scene.read(tile.core)
+    original = job.grid.read_raw(tile.core, job.scene.bands)
+    _, valid = job.grid.read(tile.core)
     stored = {}
     for name, array in arrays.items():
         if name == "std":
@@ -50,7 +50,7 @@ def _tags(job: Job) -> dict[str, str]:
         "IMAGING_VERSION": imaging.__version__, "IMAGING_SENSOR": job.profile.name, "IMAGING_METHOD": job.options.method,
         "IMAGING_PRIOR": job.prior_info.name, "IMAGING_PRIOR_SHA256": job.prior_info.digest,
         "IMAGING_ITERATIONS": str(job.options.iterations), "IMAGING_SEED": str(job.options.seed),
-        "IMAGING_TILE": str(job.options.tile), "IMAGING_BANDS": json.dumps(job.scene.bands),
+        "IMAGING_TILE": str(job.options.tile), "IMAGING_SCALE": str(job.options.scale), "IMAGING_BANDS": json.dumps(job.scene.bands),
         "IMAGING_MTF_NYQUIST_AND_TARGET": json.dumps(mtf), "IMAGING_NOISE": json.dumps(noise),
         "IMAGING_CALIBRATION": json.dumps(job.prior.calibration if job.options.calibrated else "none"),
         "IMAGING_RATE_SCALE": json.dumps([round(f.scale, 6) for f in job.fitters]),

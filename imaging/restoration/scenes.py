@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SceneResult:
-    """What was done; the fields of the command's JSON object. Sizes in pixels, memory in MB, time in seconds."""
+    """What was done; the fields of the command's JSON object. Sizes in pixels of the outputs, memory in MB, time in seconds."""
 
     input: str
     restored: str
@@ -64,7 +64,7 @@ def _batches(tiles: list[Tile], size: int) -> Iterator[list[Tile]]:
 
 def _fit_batch(job: Job, batch: list[Tile], step: Callable[[int], None]) -> list[dict[str, NDArray[Any]]]:
     """Stored arrays of each tile's core."""
-    read = [job.scene.read(job.plan.measured(t)) for t in batch]
+    read = [job.scene.read(job.measured(t)) for t in batch]
     values, valid = np.stack([v for v, _ in read]), np.stack([m for _, m in read])
     origins = [job.plan.origin(t, job.prior.stride) for t in batch]
     parts: list[list[dict[str, NDArray[Any]]]] = [[] for _ in batch]
@@ -113,7 +113,7 @@ def restore_scene(
         try:
             _run_tiles(job, store, progress)
             tiles = job.plan.tiles()
-            publish([(write_product(job.scene, p, tiles, store), p.path) for p in products(job)])
+            publish([(write_product(job.grid, p, tiles, store), p.path) for p in products(job)])
         except Exception:
             store.discard()
             raise
@@ -162,8 +162,8 @@ def _result(job: Job, seconds: float, figures: dict[str, float] | None) -> Scene
     std = job.paths.std_path
     return SceneResult(
         input=str(job.paths.input), restored=str(job.paths.restored_path), std=None if std is None else str(std), sensor=job.profile.name,
-        prior=job.prior_info.name, method=job.options.method, scale=job.options.scale, width=job.scene.width, height=job.scene.height,
+        prior=job.prior_info.name, method=job.options.method, scale=job.options.scale, width=job.grid.width, height=job.grid.height,
         bands=list(job.scene.bands), iterations=job.options.iterations, seconds=round(seconds, 2),
-        megapixels=job.scene.width * job.scene.height / 1e6, peak_memory_mb=round(memory, 1), seed=job.options.seed,
+        megapixels=job.grid.width * job.grid.height / 1e6, peak_memory_mb=round(memory, 1), seed=job.options.seed,
         version=imaging.__version__, notes=job.notes, reference=figures,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from imaging.sensors.profile import Band
 
 
 class SensorPhysics(LinearPhysics):  # type: ignore[misc]
-    r"""Blur by the sensor's PSF of a scene that is larger than what is observed, then signal-dependent noise.
+    r"""Blur by the sensor's PSF of a scene that is larger than what is observed, sampling, and signal-dependent noise.
 
     A true convolution. Nothing is assumed about the scene beyond the image: it extends ``margin`` pixels past the measurement on each side
     and only real pixels are measured.
@@ -29,26 +29,30 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
     noise_model : SignalDependentNoise
         In image units.
     margin : int, optional
-        Pixels of the unknown scene around the measurement; at least the PSF's radius, which is the default.
+        Pixels of the unknown scene around the measurement; at least the PSF's radius, which is the default, and a multiple of ``factor``.
+    factor : int
+        Pixels of the scene to one of the measurement along each side; the blurred scene is sampled at the first of them, see `line_spread`.
 
     Notes
     -----
-    ``A`` maps ``(B, C, H + 2 margin, W + 2 margin)`` to ``(B, C, H, W)``. It is a product in the Fourier domain whose wrap-around falls
-    into the margin; deepinv's own valid convolution gives the same values more slowly on a CPU: value and gradient at 544 x 544 take
-    0.12 s against 0.007 s on two cores.
+    ``A`` maps ``(B, C, factor H + 2 margin, factor W + 2 margin)`` to ``(B, C, H, W)``. It is a product in the Fourier domain whose
+    wrap-around falls into the margin; deepinv's own valid convolution gives the same values more slowly on a CPU: value and gradient at
+    544 x 544 take 0.12 s against 0.007 s on two cores.
     """
 
     psf: Tensor
 
-    def __init__(self, psf: Tensor, noise_model: SignalDependentNoise, margin: int | None = None) -> None:
+    def __init__(self, psf: Tensor, noise_model: SignalDependentNoise, margin: int | None = None, factor: int = 1) -> None:
         super().__init__(noise_model=noise_model)
         self.register_buffer("psf", psf)
-        self.radius = psf.shape[-1] // 2
-        self.margin = self.radius if margin is None else margin
+        self.radius, self.factor = psf.shape[-1] // 2, factor
+        self.margin = -(-self.radius // factor) * factor if margin is None else margin
         if psf.ndim != 4 or psf.shape[-1] % 2 == 0 or psf.shape[-2] != psf.shape[-1]:
             raise ValueError(f"psf has shape {tuple(psf.shape)}; expected (1 or B, C, k, k) with odd k")
         if self.margin < self.radius:
             raise ValueError(f"margin is {self.margin}; it must be at least the PSF radius, {self.radius}")
+        if self.margin % factor:
+            raise ValueError(f"margin is {self.margin}; it must be a multiple of the factor, {factor}")
 
     def _transfer(self, kernel: Tensor, size: tuple[int, int]) -> Tensor:
         """Fourier transform of a kernel centred on the first pixel of a grid."""
@@ -66,17 +70,23 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
 
     def A(self, x: Tensor, **kwargs: Any) -> Tensor:  # noqa: N802
         """Noise-free measurement ``(B, C, H, W)`` of a scene with margins."""
-        m, size = self.margin, (x.shape[-2], x.shape[-1])
+        m, s, size = self.margin, self.factor, (x.shape[-2], x.shape[-1])
         self._check(x, max(2 * m + 1, 2 * self.radius + 1))
+        if size[0] % s or size[1] % s:
+            raise ValueError(f"an image of {size[0]} x {size[1]} pixels does not fit: sides must be multiples of the factor, {s}")
         blurred: Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * self._transfer(self.psf.to(x.dtype), size), s=size)
-        return blurred[..., m : size[0] - m, m : size[1] - m]
+        return blurred[..., m : size[0] - m : s, m : size[1] - m : s]
 
     def A_adjoint(self, y: Tensor, **kwargs: Any) -> Tensor:  # noqa: N802
-        """Adjoint of `A`: ``(B, C, H + 2 margin, W + 2 margin)``."""
+        """Adjoint of `A`: ``(B, C, factor H + 2 margin, factor W + 2 margin)``."""
         return self._correlate(y, self.psf)
 
     def _correlate(self, y: Tensor, kernel: Tensor) -> Tensor:
         self._check(y, 1)
+        if self.factor > 1:
+            spread = y.new_zeros(*y.shape[:2], self.factor * y.shape[2], self.factor * y.shape[3])
+            spread[..., :: self.factor, :: self.factor] = y
+            y = spread
         x = F.pad(y, (self.margin,) * 4)
         size = (x.shape[-2], x.shape[-1])
         back: Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * self._transfer(kernel.to(x.dtype), size).conj(), s=size)
@@ -93,7 +103,7 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
         Returns
         -------
         Tensor
-            ``(B, C, H + 2 margin, W + 2 margin)``, not negative.
+            ``(B, C, factor H + 2 margin, factor W + 2 margin)``, not negative.
         """
         return self._correlate(precision, self.psf.square()).clamp(min=0)
 
@@ -105,7 +115,7 @@ def stack_kernels(kernels: list[Kernel]) -> Tensor:
     return torch.from_numpy(np.stack(padded)).float()[None]
 
 
-def sensor_physics(bands: tuple[Band, ...], full_scale: float, margin: int | None = None) -> SensorPhysics:
+def sensor_physics(bands: tuple[Band, ...], full_scale: float, margin: int | None = None, scale: int = 1) -> SensorPhysics:
     """Physics of some bands of a sensor, in image units (DN minus offset, over ``full_scale``).
 
     Parameters
@@ -116,10 +126,12 @@ def sensor_physics(bands: tuple[Band, ...], full_scale: float, margin: int | Non
         DN of 1.
     margin : int, optional
         See `SensorPhysics`.
+    scale : int
+        Of the wanted scene's grid, so many pixels to one measured pixel.
     """
     noises = [b.noise for b in bands if b.noise is not None]
     if len(noises) != len(bands):
         raise ValueError("a band has no noise model; estimate it from the scene first")
     sigma0 = torch.tensor([n.sigma0 / full_scale for n in noises])
     gain = torch.tensor([n.gain / full_scale for n in noises])
-    return SensorPhysics(stack_kernels([b.mtf.psf() for b in bands]), SignalDependentNoise(sigma0, gain), margin)
+    return SensorPhysics(stack_kernels([b.mtf.psf(scale) for b in bands]), SignalDependentNoise(sigma0, gain), margin, scale)

@@ -125,7 +125,7 @@ def test_damage_that_shows_only_after_some_tiles(tmp_path: Path, tiny_prior: Pat
         (["--tile", "10"], "tile is 10; accepted are integers from 64"),
         (["--halo", "40"], "the halo is 40; accepted are multiples of 16 from 0"),
         (["--tile", "100"], "the tile size is 100; accepted are multiples of 32"),
-        (["--scale", "2"], "scale 2 is not available yet"),
+        (["--scale", "3"], "the scale is 3; accepted are 1"),
         (["--iterations", "0"], "iterations is 0; accepted are integers from 1"),
         (["--batch", "0"], "the batch is 0"),
         (["--method", "mcmc"], "unknown method 'mcmc'"),

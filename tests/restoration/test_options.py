@@ -17,7 +17,7 @@ from imaging.restoration import RestoreOptions, ScenePaths
     ("changes", "sentence"),
     [
         ({"method": "vble-x"}, "unknown method 'vble-x'; did you mean vble-xz"),
-        ({"scale": 2}, "scale 2 is not available yet"),
+        ({"scale": 3}, "the scale is 3; accepted are 1"),
         ({"iterations": 0}, "iterations is 0; accepted are integers from 1"),
         ({"rate_scale": 0.0}, "rate scale is 0.0; accepted are numbers above 0"),
         ({"weight": float("nan")}, "weight is nan; accepted are numbers above 0"),

@@ -1,0 +1,121 @@
+"""Which scenes an archive consists of: a folder, a pattern, or a table."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from imaging.errors import InputError
+from imaging.raster import SUFFIXES
+
+_OWN = re.compile(r"_(restored|std|sample_\d{3})$")
+"""Ends of the names of outputs, which are no input of a further run."""
+_COLUMNS = ("input", "output", "sensor")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One scene of an archive.
+
+    Attributes
+    ----------
+    input : Path
+        The scene.
+    output : Path
+        Where the restored scene goes.
+    sensor : str or None
+        Its sensor, where it is not that of the whole archive.
+    """
+
+    input: Path
+    output: Path
+    sensor: str | None = None
+
+
+def is_archive(source: Path) -> bool:
+    """Whether an input names several scenes: a folder, a pattern with ``*``, ``?`` or ``[``, or a ``.csv`` table."""
+    return source.is_dir() or source.suffix.lower() == ".csv" or (not source.exists() and glob.has_magic(str(source)))
+
+
+def find_entries(source: Path, output: Path) -> list[Entry]:
+    """The scenes of an archive, in the order of their names or of the table.
+
+    Parameters
+    ----------
+    source : Path
+        A folder, searched with all folders below it; a pattern, ``**`` for any folders; or a table, CSV with a column ``input`` and
+        perhaps ``output`` (of the restored scene, relative to ``output``) and ``sensor``, its paths relative to itself. Files named like
+        outputs (``*_restored``, ``*_std``) and hidden ones are left out of folders and patterns.
+    output : Path
+        Folder of the outputs, in which folders and patterns are mirrored.
+
+    Raises
+    ------
+    InputError
+        When nothing is found, the table cannot be used or two scenes would have one output.
+    """
+    if source.suffix.lower() == ".csv" and not source.is_dir():
+        entries = _table(source, output)
+    else:
+        entries = [Entry(p, output / p.relative_to(root).with_name(f"{p.stem}_restored.tif")) for root, p in _rasters(source)]
+    if not entries:
+        raise InputError(f"{source} names no raster; accepted are files ending in {', '.join(SUFFIXES)}")
+    taken: dict[Path, Path] = {}
+    for entry in entries:
+        other = taken.setdefault(entry.output.absolute(), entry.input)
+        if other is not entry.input:
+            raise InputError(f"{other} and {entry.input} would both be restored to {entry.output}; name their outputs in a table")
+    return entries
+
+
+def _rasters(source: Path) -> list[tuple[Path, Path]]:
+    """Rasters with the folder that their place in the output is counted from."""
+    if source.is_dir():
+        root, found = source, sorted(source.rglob("*"))
+    else:
+        fixed = list(source.parts)
+        while fixed and any(glob.has_magic(p) for p in fixed):
+            fixed.pop()
+        root = Path(*fixed) if fixed else Path()
+        found = sorted(Path(p) for p in glob.glob(str(source), recursive=True))
+    kept = [p for p in found if p.suffix.lower() in SUFFIXES and p.is_file() and not _OWN.search(p.stem)]
+    return [(root, p) for p in kept if not any(part.startswith(".") for part in p.relative_to(root).parts)]
+
+
+def _table(source: Path, output: Path) -> list[Entry]:
+    try:
+        with source.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{source} cannot be read as a table ({error})") from error
+    unknown = [c for c in columns if c not in _COLUMNS]
+    if "input" not in columns or unknown:
+        named = f"the column {unknown[0]!r}" if unknown else "no column 'input'"
+        raise InputError(f"{source} has {named}; accepted are input, output and sensor")
+    entries = []
+    for line, row in enumerate(rows, start=2):
+        values = {k: (v or "").strip() for k, v in row.items() if k}
+        if not values["input"] or None in row:
+            raise InputError(f"line {line} of {source} {'has too many fields' if None in row else 'names no input'}")
+        place = source.parent / values["input"]
+        target = output / (values.get("output") or f"{place.stem}_restored.tif")
+        entries.append(Entry(place, target, values.get("sensor") or None))
+    return entries
+
+
+def shard(entries: list[Entry], part: tuple[int, int]) -> list[Entry]:
+    """Every n-th scene, from the i-th on, for ``part`` (i, n) with i from 1: what one job of an array restores.
+
+    Raises
+    ------
+    InputError
+        For parts that are not there.
+    """
+    index, count = part
+    if not 1 <= index <= count:
+        raise InputError(f"the shard is {index}/{count}; accepted are i/n with i from 1 to n")
+    return entries[index - 1 :: count]

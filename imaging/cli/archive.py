@@ -1,0 +1,100 @@
+"""``imaging-restore`` for a folder, a pattern or a table of scenes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imaging.errors import InputError
+
+if TYPE_CHECKING:
+    from imaging.archive import Entry
+    from imaging.restoration import RestoreOptions, ScenePaths
+
+FAILED = 3
+"""Exit code when some scenes failed."""
+
+
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """The numbers of ``i/n``."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if not match:
+        raise InputError(f"the shard is {text!r}; accepted are i/n such as 2/10")
+    return int(match[1]), int(match[2])
+
+
+def run_archive(source: Path, output: Path | None, options: RestoreOptions, paths: ScenePaths, values: dict[str, Any]) -> None:
+    """Restore many scenes; exits with `FAILED` when some of them failed."""
+    from imaging import archive
+
+    for name in ("std", "reference"):
+        if values[name] is not None:
+            raise InputError(f"--{name} is for one scene; {source} names several")
+    if output is None:
+        raise InputError(f"{source} names several scenes; give the folder of their restored scenes with --output")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"the output {output} is a file; for several scenes give a folder")
+    entries = archive.find_entries(source, output)
+    part = parse_shard(values["shard"])
+    if part is not None:
+        entries = archive.shard(entries, part)
+    if values["sensor"] is None and any(e.sensor is None for e in entries):
+        raise InputError("a sensor is needed: --sensor NAME or --sensor FILE.toml, or a column sensor in the table")
+    if values["dry_run"]:
+        _plan(entries, as_json=values["as_json"])
+        return
+    _check_sensors(entries, values["sensor"])
+    name = "archive.jsonl" if part is None else f"archive-{part[0]}-of-{part[1]}.jsonl"
+    address = values["scheduler"]
+    if address is None:
+        executor, workers = archive.local_executor(values["workers"])
+    else:
+        executor, workers = archive.scheduler_executor(address)
+    first = [executor]
+
+    def make() -> Any:
+        if first:
+            return first.pop()
+        return (archive.local_executor(values["workers"]) if address is None else archive.scheduler_executor(address))[0]
+
+    output.mkdir(parents=True, exist_ok=True)
+    log = values["log"] or output / name
+
+    def tell(record: dict[str, Any]) -> None:
+        tell.done += 1  # type: ignore[attr-defined]
+        what = record.get("error") or record.get("reason") or f"{record['result']['seconds']:.1f} s"
+        click.echo(f"[{tell.done}/{len(entries)}] {record['status']:8s} {record['input']}  {what}", err=True)  # type: ignore[attr-defined]
+
+    tell.done = 0  # type: ignore[attr-defined]
+    report = archive.restore_archive(
+        entries, values["sensor"], options, paths, make_executor=make, ahead=2 * workers, log=log,
+        progress=None if values["quiet"] else tell,
+    )  # fmt: skip
+    counts = {status: report.count(status) for status in ("restored", "skipped", "failed")}
+    if values["as_json"]:
+        click.echo(json.dumps(counts | {"log": str(log), "failures": report.failures}))
+    elif not values["quiet"]:
+        click.echo(", ".join(f"{n} {status}" for status, n in counts.items()) + f"; log {log}")
+    if report.failures:
+        sys.exit(FAILED)
+
+
+def _plan(entries: list[Entry], *, as_json: bool) -> None:
+    for entry in entries:
+        line = {"input": str(entry.input), "output": str(entry.output), "sensor": entry.sensor}
+        click.echo(json.dumps(line) if as_json else f"{entry.input} -> {entry.output}")
+
+
+def _check_sensors(entries: list[Entry], sensor: str | None) -> None:
+    """Refuse, before the first scene, what is no sensor."""
+    from imaging.sensors import load_profile
+
+    for name in dict.fromkeys(e.sensor or sensor for e in entries):
+        load_profile(str(name))

@@ -1,0 +1,37 @@
+"""Restore an archive with the package's own interface, for those who want another executor or another log.
+
+    python scripts/restore_archive.py ARCHIVE_FOLDER OUTPUT_FOLDER --sensor pleiades [--workers 2]
+
+Does what ``imaging-restore --input ARCHIVE_FOLDER --output OUTPUT_FOLDER`` does; an example of `imaging.archive.restore_archive`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from imaging.archive import find_entries, local_executor, restore_archive
+from imaging.restoration import RestoreOptions, ScenePaths
+
+
+def main() -> int:
+    """Parse, restore, count."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path, help="folder, pattern or table")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--sensor", required=True)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--iterations", type=int, default=RestoreOptions().iterations)
+    arguments = parser.parse_args()
+    options, paths = RestoreOptions(iterations=arguments.iterations), ScenePaths(input=arguments.archive)
+    report = restore_archive(
+        find_entries(arguments.archive, arguments.output), arguments.sensor, options, paths,
+        make_executor=lambda: local_executor(arguments.workers)[0], ahead=2 * arguments.workers,
+        progress=lambda record: print(record["status"], record["input"], flush=True),
+    )  # fmt: skip
+    return 3 if report.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
