@@ -37,11 +37,11 @@ def run_archive(source: Path, output: Path | None, options: RestoreOptions, path
     for name in ("std", "reference"):
         if values[name] is not None:
             raise InputError(f"--{name} is for one scene; {source} names several")
+    entries = archive.find_entries(source, output or source)
     if output is None:
         raise InputError(f"{source} names several scenes; give the folder of their restored scenes with --output")
     if output.exists() and not output.is_dir():
         raise InputError(f"the output {output} is a file; for several scenes give a folder")
-    entries = archive.find_entries(source, output)
     part = parse_shard(values["shard"])
     if part is not None:
         entries = archive.shard(entries, part)

@@ -72,7 +72,7 @@ _OPTIONS = [
     click.option("--save-samples", type=_PATH, metavar="DIR", help="Existing folder for the samples."),
     click.option("--iterations", type=int, help="Steps of the fit; fewer are faster and less sharp."),
     click.option("--rate-scale", type=float, metavar="S", help="Scale of the prior's bit rate; smaller regularises more."),
-    click.option("--weight", type=float, default=1.0, show_default=True, help="Of the prior against the measurement; 1 is Bayes' rule."),
+    click.option("--weight", type=float, help="Of the prior against the measurement; 1 is Bayes' rule.  [default: 1, at scale 2 1.5]"),
     click.option("--uncalibrated", is_flag=True, help="Standard deviations of the fit itself, without the prior's calibration."),
     click.option("--seed", type=int, default=0, show_default=True, help="Of the random draws."),
     click.option("--tile", type=int, default=512, show_default=True, help="Side of a tile, a multiple of 32 from 64."),

@@ -44,6 +44,8 @@ class Problem:
         Absolute latent row and column of each item.
     seed : int
         Of all draws.
+    weight : float
+        Of the Kullback-Leibler term.
     """
 
     prior: LatentPrior
@@ -53,6 +55,7 @@ class Problem:
     scale: Tensor
     origins: list[tuple[int, int]]
     seed: int
+    weight: float
 
     def canvas(self, z: Tensor) -> Tensor:
         """Decoder mean in the scene's units, margins included."""
@@ -69,7 +72,7 @@ class Problem:
         x = self.scene(z)
         with decoding(z, self.settings.precision):
             rate = -self.prior.log_prob(z, h)
-        return SensorLikelihood.nats(x, self.pieces) + self.settings.weight * (rate - main.entropy() - hyper.entropy())
+        return SensorLikelihood.nats(x, self.pieces) + self.weight * (rate - main.entropy() - hyper.entropy())
 
 
 class RunningFit:
@@ -209,4 +212,4 @@ class RunningFit:
         objective = torch.stack(self.history) if self.history else torch.zeros(0, len(p.scale))
         calibration = p.prior.calibration if s.calibrated else Calibration()
         factors = calibration.factors(p.scale, p.prior.squared_frequency(), sharpness(canvas, p.prior.stride))
-        return LatentPosterior(p.prior, family, p.scale, known, s.weight, p.frame, p.origins, p.seed, objective, s.precision, factors)
+        return LatentPosterior(p.prior, family, p.scale, known, p.weight, p.frame, p.origins, p.seed, objective, s.precision, factors)

@@ -30,8 +30,9 @@ class FitSettings:
         Steps of Adam with a cosine schedule for each lattice; each costs one decoder pass and its gradient.
     learning_rate : float
         Peak rate, in units of the width that each latent's density is expected to have.
-    weight : float
-        Of the Kullback-Leibler term; 1 is Bayes' rule.
+    weight : float or None
+        Of the Kullback-Leibler term; 1 is Bayes' rule. None takes that, or 1.5 where at most half as many values were measured as are
+        wanted, see `default_weight`.
     rate_ratio : float
         The rate scale is chosen so that the prior's decoder deviation is this many times the error that the best linear estimate is
         expected to leave, see `rate_scale`. Larger values regularise more.
@@ -52,7 +53,7 @@ class FitSettings:
     family: str = "auto"
     iterations: int = 24
     learning_rate: float = 0.2
-    weight: float = 1.0
+    weight: float | None = None
     rate_ratio: float = 1.6
     rate_scale: float | None = None
     lattices: int = 2
@@ -76,6 +77,15 @@ class FitSettings:
             raise ValueError(f"lattices is {self.lattices}; it must be from 1 to {len(SHIFTS)}")
         if self.precision not in {"float32", "bfloat16"}:
             raise ValueError(f"precision is {self.precision!r}; accepted are float32, bfloat16")
+
+
+def default_weight(share: float) -> float:
+    """Weight of the Kullback-Leibler term for a share of measured values among those wanted.
+
+    1 is Bayes' rule; of little data the prior, which has its own errors, is better believed a little more: 1.5 wins 0.1 dB on validation
+    tiles at twice the sampling (docs/benchmark.md).
+    """
+    return 1.5 if share <= 0.5 else 1.0
 
 
 def lattice_room(prior: LatentPrior) -> int:

@@ -18,7 +18,7 @@ from imaging.posterior.measurement import Mask, Measured, Part, parts, scene_sha
 from imaging.posterior.mixture import PosteriorMixture
 from imaging.posterior.precision import decoding
 from imaging.posterior.running import Problem, RunningFit
-from imaging.posterior.settings import SHIFTS, FitSettings, lattice_room, rate_scale, signal_levels
+from imaging.posterior.settings import SHIFTS, FitSettings, default_weight, lattice_room, rate_scale, signal_levels
 from imaging.posterior.wiener import wiener_estimate
 from imaging.priors.base import LatentPrior
 from imaging.sensors.physics import SensorPhysics
@@ -95,9 +95,11 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         return torch.as_tensor(scale).to(levels).reshape(-1, 1, 1, 1).expand(len(levels), 1, 1, 1)
 
     @torch.no_grad()
-    def _expected_width(self, z: Tensor, h: Tensor, pieces: list[Part], level: Tensor, scale: Tensor, shape: torch.Size) -> Tensor:
+    def _expected_width(
+        self, z: Tensor, h: Tensor, pieces: list[Part], level: Tensor, scale: Tensor, shape: torch.Size, weight: float
+    ) -> Tensor:  # fmt: skip
         """Full width of a uniform density of the variance that the curvatures of likelihood and prior promise, of the shape of ``z``."""
-        curvature = data_curvature(self.prior, pieces, level, scale, shape) + self.settings.weight * self.prior.precision(z, h)
+        curvature = data_curvature(self.prior, pieces, level, scale, shape) + weight * self.prior.precision(z, h)
         return torch.sqrt(12 / curvature).clamp(max=_WIDEST).to(z.dtype)
 
     def begin(
@@ -116,9 +118,19 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         scales = self._scales(pieces, levels, scale, start.shape)
         frame = self._frame(start.shape[-2], start.shape[-1], self.prior.border if border is None else border, lattice)
         z, h = self._start(start, frame, scales)
-        width = self._expected_width(z, h, pieces, levels, scales, start.shape)
+        weight = self._weight(pieces, start.shape)
+        width = self._expected_width(z, h, pieces, levels, scales, start.shape, weight)
         places = origins or [(0, 0)] * len(start)
-        return RunningFit(Problem(self.prior, self.settings, pieces, frame, scales, places, seed), z, h, width)
+        return RunningFit(Problem(self.prior, self.settings, pieces, frame, scales, places, seed, weight), z, h, width)
+
+    def _weight(self, pieces: list[Part], shape: torch.Size) -> float:
+        """Weight of the prior as given, or by how much was measured of scenes of a shape; a sensor's margins do not count."""
+        if self.settings.weight is not None:
+            return self.settings.weight
+        physics = pieces[0].physics
+        if len(pieces) == 1 and isinstance(physics, SensorPhysics):
+            return default_weight(1 / physics.factor**2)
+        return default_weight(sum(p.y.shape[1:].numel() for p in pieces) / shape[1:].numel())
 
     @staticmethod
     def _first_estimate(y: Measured, physics: Physics, pieces: list[Part], levels: Tensor) -> Tensor:

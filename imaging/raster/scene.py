@@ -96,7 +96,7 @@ class Scene:
                 rasters = sorted(p.name for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
                 if rasters:
                     example = path / rasters[0]
-                    raise InputError(f"{path} is a folder; restoring folders is not available yet, give one raster such as {example}")
+                    raise InputError(f"{path} is a folder; give one raster such as {example}")
                 raise InputError(f"{path} is a folder without rasters; give a raster file such as scene.tif")
             if not path.exists():
                 raise InputError(f"{path} does not exist")

@@ -43,8 +43,8 @@ class RestoreOptions:
         Steps of the fit; fewer are faster and less sharp.
     rate_scale : float, optional
         Fixes the rate scale; smaller regularises more. By default it follows from the sensor and the scene's mean signal.
-    weight : float
-        Of the prior against the measurement; 1 is Bayes' rule.
+    weight : float, optional
+        Of the prior against the measurement; 1 is Bayes' rule and the default at scale 1, 1.5 at scale 2.
     calibrated : bool
         Whether standard deviations carry the prior's calibration; otherwise they are those of the variational posterior.
     seed : int
@@ -71,7 +71,7 @@ class RestoreOptions:
     samples: int = 0
     iterations: int = DEFAULT_ITERATIONS
     rate_scale: float | None = None
-    weight: float = 1.0
+    weight: float | None = None
     calibrated: bool = True
     seed: int = 0
     tile: int = 512

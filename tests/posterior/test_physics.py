@@ -198,3 +198,22 @@ def test_expected_deviation_is_the_error_of_the_linear_estimate_on_typical_scene
         torch.testing.assert_close(expected, found.expand(4), rtol=0.1, atol=0)
         sensor = SensorPhysics(kernel(psf), SignalDependentNoise(torch.tensor([sigma]), torch.tensor([0.0])))
         assert sensor_deviation(sensor, level, 1) == pytest.approx(float(found), rel=0.1)
+
+
+def test_of_little_data_the_prior_is_believed_more() -> None:
+    prior = load_prior("pan")
+    x = scene()
+
+    def weight(physics: Any, y: Tensor | TensorList, given: float | None = None) -> float:
+        return VBLE(prior, FitSettings(iterations=1, weight=given)).fit(y, physics).weight
+
+    half, whole = make("downsampling"), make("blur circular")
+    assert weight(half, half(x)) == 1.5
+    assert weight(whole, whole(x)) == 1.0
+    assert weight(half, half(x), 0.8) == 0.8
+    many = operators.StackedLinearPhysics([half, half, half])
+    assert weight(many, many(x)) == 1.0  # three quarters
+    model = SignalDependentNoise(torch.tensor([0.01]), torch.tensor([0.0]))
+    for factor, expected in ((1, 1.0), (2, 1.5)):
+        sensor = SensorPhysics(kernel(), model, 40, factor)  # a small tile with a wide margin, which does not count
+        assert weight(sensor, torch.full((1, 1, 40, 40), 0.4)) == expected
