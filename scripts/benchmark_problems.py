@@ -234,6 +234,17 @@ def table(done: dict[str, dict[str, list[dict[str, float]]]]) -> str:
     return "\n".join(lines)
 
 
+def overview(done: dict[str, dict[str, list[dict[str, float]]]], column: str) -> str:
+    """Markdown table of one figure, a row for each problem and a column for each method."""
+    methods = list(dict.fromkeys(m for found in done.values() for m in found))
+    title, digits = COLUMNS[column]
+    lines = [f"| {title} | " + " | ".join(methods) + " |", "|---" * (len(methods) + 1) + "|"]
+    for problem, found in done.items():
+        cells = [f"{np.mean([r[column] for r in found[m]]):.{digits}f}" if column in found.get(m, [{}])[0] else "" for m in methods]
+        lines.append(f"| {problem} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Parse, run what is missing, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -265,9 +276,10 @@ def main() -> None:
                 finished[name] = pool.apply(run_named, given)
             arguments.work.write_text(json.dumps(done))
             print(problem, name, round(float(np.mean([r["psnr"] for r in finished[name]])), 2), flush=True)
-    print(table(done))
+    print(table(done) + "\n\n" + overview(done, "psnr") + "\n\n" + overview(done, "lpips"))
     if arguments.output:
-        arguments.output.write_text(table(done) + "\n", encoding="utf-8")
+        text = "\n\n".join((table(done), overview(done, "psnr"), overview(done, "lpips")))
+        arguments.output.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
