@@ -14,6 +14,10 @@ class InputError(ImagingError):
     """What was asked or given cannot be used; nothing was written (exit code 2)."""
 
 
+class ResumeError(InputError):
+    """An interrupted run cannot be taken over: it was begun with other settings or another input."""
+
+
 class WorkError(ImagingError):
     """Something failed while working (exit code 1)."""
 

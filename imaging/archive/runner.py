@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from imaging.archive.manifest import Entry
-from imaging.errors import ImagingError, InputError, one_line
+from imaging.errors import ImagingError, InputError, ResumeError, one_line
 from imaging.restoration import RestoreOptions, ScenePaths, restore_scene
 from imaging.sensors import SensorProfile
 
@@ -48,19 +48,16 @@ def restore_one(entry: Entry, sensor: Sensor, options: RestoreOptions, paths: Sc
     """
     record: Record = {"input": str(entry.input), "output": str(entry.output)}
     folder, new = entry.output.parent, not entry.output.parent.exists()
-    own = replace(paths, input=entry.input, output=entry.output, resume=True)
+    # The restored scene appears last: whatever lies there without it was left behind by a run that was cut off.
+    own = replace(paths, input=entry.input, output=entry.output, resume=True, overwrite=True)
     began = time.monotonic()
     try:
         if entry.output.exists() and not paths.overwrite:
             return record | {"status": "skipped", "reason": "the output exists"}
         folder.mkdir(parents=True, exist_ok=True)
-        # The restored scene appears last: whatever lies there without it was left behind by a run that was cut off.
-        own = replace(own, overwrite=True)
         try:
             result = restore_scene(own, entry.sensor or sensor, options)
-        except InputError as error:
-            if "begun with other settings" not in str(error):
-                raise
+        except ResumeError:
             result = restore_scene(replace(own, resume=False), entry.sensor or sensor, options)
         return record | {"status": "restored", "result": asdict(result)}
     except ImagingError as error:
@@ -126,7 +123,7 @@ def scheduler_executor(address: str) -> tuple[Executor, int]:
         client = Client(address, timeout=20, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(f"no Dask scheduler answers at {address} ({one_line(error)})") from error
-    workers = len(client.scheduler_info(n_workers=-1)["workers"]) if client.scheduler_info() else 0
+    workers = len(client.scheduler_info(n_workers=-1)["workers"])
     return client.get_executor(pure=False, retries=1), max(1, workers)
 
 

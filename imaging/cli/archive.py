@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -67,12 +68,12 @@ def run_archive(source: Path, output: Path | None, options: RestoreOptions, path
     output.mkdir(parents=True, exist_ok=True)
     log = values["log"] or output / name
 
-    def tell(record: dict[str, Any]) -> None:
-        tell.done += 1  # type: ignore[attr-defined]
-        what = record.get("error") or record.get("reason") or f"{record['result']['seconds']:.1f} s"
-        click.echo(f"[{tell.done}/{len(entries)}] {record['status']:8s} {record['input']}  {what}", err=True)  # type: ignore[attr-defined]
+    number = itertools.count(1)
 
-    tell.done = 0  # type: ignore[attr-defined]
+    def tell(record: dict[str, Any]) -> None:
+        what = record.get("error") or record.get("reason") or f"{record['result']['seconds']:.1f} s"
+        click.echo(f"[{next(number)}/{len(entries)}] {record['status']:8s} {record['input']}  {what}", err=True)
+
     report = archive.restore_archive(
         entries, values["sensor"], options, paths, make_executor=make, ahead=2 * workers, log=log,
         progress=None if values["quiet"] else tell,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imaging import __version__
+from imaging.cli.parameters import Bands, Batch, Noise
 from imaging.errors import ImagingError, InputError, one_line
 
 if TYPE_CHECKING:
@@ -22,41 +23,6 @@ if TYPE_CHECKING:
 
 _PATH = click.Path(path_type=Path)
 _EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
-
-
-class _Bands(click.ParamType):  # type: ignore[type-arg]
-    name = "LIST"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        try:
-            return tuple(int(v) for v in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of band numbers such as 1,2", param, ctx)
-
-
-class _Noise(click.ParamType):  # type: ignore[type-arg]
-    name = "profile|estimate|SIGMA0,GAIN"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float] | str:
-        if value in {"profile", "estimate"}:
-            return str(value)
-        try:
-            sigma0, gain = (float(v) for v in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is none of profile, estimate, or two numbers SIGMA0,GAIN such as 6,0.09", param, ctx)
-        return sigma0, gain
-
-
-class _Batch(click.ParamType):  # type: ignore[type-arg]
-    name = "auto|N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        if value is None or value == "auto":
-            return None
-        try:
-            return int(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither auto nor a number of tiles", param, ctx)
 
 
 _OPTIONS = [
@@ -67,7 +33,7 @@ _OPTIONS = [
     click.option("--prior", metavar="NAME|DIR", help="What scenes look like; see --list-priors. Default: by the bands."),
     click.option("--download", is_flag=True, help="Allow to fetch a prior of compressai's zoo, compressai:NAME-QUALITY."),
     click.option("--scale", type=int, default=1, show_default=True, help="2: also halve the ground sample distance."),
-    click.option("--bands", type=_Bands(), help="Bands to restore, such as 1,2; all by default."),
+    click.option("--bands", type=Bands(), help="Bands to restore, such as 1,2; all by default."),
     click.option("--samples", type=int, default=0, help="Posterior samples to save; needs --save-samples."),
     click.option("--save-samples", type=_PATH, metavar="DIR", help="Existing folder for the samples."),
     click.option("--iterations", type=int, help="Steps of the fit; fewer are faster and less sharp."),
@@ -77,10 +43,10 @@ _OPTIONS = [
     click.option("--seed", type=int, default=0, show_default=True, help="Of the random draws."),
     click.option("--tile", type=int, default=512, show_default=True, help="Side of a tile, a multiple of 32 from 64."),
     click.option("--halo", type=int, default=192, show_default=True, help="Pixels around a tile that take part in its fit."),
-    click.option("--batch", type=_Batch(), default="auto", help="Tiles fitted together.  [default: auto]"),
+    click.option("--batch", type=Batch(), default="auto", help="Tiles fitted together.  [default: auto]"),
     click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute."),
     click.option("--mtf-nyquist", type=float, help="Replaces the profile's MTF at Nyquist."),
-    click.option("--noise", type=_Noise(), default="profile", show_default=True, help="Where the noise model comes from; numbers in DN."),
+    click.option("--noise", type=Noise(), default="profile", show_default=True, help="Where the noise model comes from; numbers in DN."),
     click.option("--reference", type=_PATH, metavar="TRUTH.tif", help="Compare with this truth: PSNR and interval coverage."),
     click.option("--overwrite", is_flag=True, help="Replace existing outputs."),
     click.option("--resume", is_flag=True, help="Take over finished tiles of an interrupted run."),

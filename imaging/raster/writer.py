@@ -21,7 +21,7 @@ from rasterio._err import CPLE_BaseError  # what rasterio.shutil raises; no publ
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from imaging.errors import InputError, WorkError, one_line
+from imaging.errors import InputError, ResumeError, WorkError, one_line
 from imaging.raster.georeference import copy_metadata, copy_namespaces, creation_profile
 from imaging.raster.scene import Scene, gdal
 from imaging.raster.tiles import Tile
@@ -84,7 +84,7 @@ class TileStore:
         with disk_errors(self.target.parent):
             if resume and run.exists():
                 if run.read_text() != text:
-                    raise InputError(f"{self.target} was begun with other settings or another input; run without --resume to start afresh")
+                    raise ResumeError(f"{self.target} was begun with other settings or another input; run without --resume to start afresh")
             else:
                 self.discard()
         begun = run.exists()

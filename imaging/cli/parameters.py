@@ -1,0 +1,51 @@
+"""Types of the command's options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+class Bands(click.ParamType):  # type: ignore[type-arg]
+    """Band numbers, such as ``1,2``."""
+
+    name = "LIST"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The value of a text."""
+        try:
+            return tuple(int(v) for v in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of band numbers such as 1,2", param, ctx)
+
+
+class Noise(click.ParamType):  # type: ignore[type-arg]
+    """Where the noise model comes from, or its two numbers."""
+
+    name = "profile|estimate|SIGMA0,GAIN"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float] | str:
+        """The value of a text."""
+        if value in {"profile", "estimate"}:
+            return str(value)
+        try:
+            sigma0, gain = (float(v) for v in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is none of profile, estimate, or two numbers SIGMA0,GAIN such as 6,0.09", param, ctx)
+        return sigma0, gain
+
+
+class Batch(click.ParamType):  # type: ignore[type-arg]
+    """A number of tiles, or None for ``auto``."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """The value of a text."""
+        if value is None or value == "auto":
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither auto nor a number of tiles", param, ctx)
