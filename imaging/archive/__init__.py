@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from imaging.archive.manifest import Entry, find_entries, shard
-from imaging.archive.runner import ArchiveReport, local_executor, restore_archive, scheduler_executor
+from imaging.archive.runner import ArchiveReport, gpu_count, local_executor, restore_archive, scheduler_executor
+from imaging.archive.spread import restore_spread
 
-__all__ = ["ArchiveReport", "Entry", "find_entries", "local_executor", "restore_archive", "scheduler_executor", "shard"]
+__all__ = [
+    "ArchiveReport",
+    "Entry",
+    "find_entries",
+    "gpu_count",
+    "local_executor",
+    "restore_archive",
+    "restore_spread",
+    "scheduler_executor",
+    "shard",
+]

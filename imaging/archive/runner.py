@@ -80,6 +80,13 @@ def _initialise(threads: int, devices: Any) -> None:
     torch.set_num_threads(threads)
 
 
+def gpu_count() -> int:
+    """GPUs of this machine."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def local_executor(workers: int | None = None) -> tuple[Executor, int]:
     """Processes on this machine, one for each GPU or, without any, as many as asked for (1 by default); and their number.
 
@@ -93,9 +100,7 @@ def local_executor(workers: int | None = None) -> tuple[Executor, int]:
     """
     if workers is not None and workers < 1:
         raise InputError(f"the number of workers is {workers}; accepted are integers from 1")
-    import torch
-
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = gpu_count()
     count = workers or max(1, gpus)
     context = multiprocessing.get_context("spawn")
     devices = None

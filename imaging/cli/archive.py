@@ -6,6 +6,8 @@ import itertools
 import json
 import re
 import sys
+from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,18 +55,7 @@ def run_archive(source: Path, output: Path | None, options: RestoreOptions, path
         return
     _check_sensors(entries, values["sensor"])
     name = "archive.jsonl" if part is None else f"archive-{part[0]}-of-{part[1]}.jsonl"
-    address = values["scheduler"]
-    if address is None:
-        executor, workers = archive.local_executor(values["workers"])
-    else:
-        executor, workers = archive.scheduler_executor(address)
-    first = [executor]
-
-    def make() -> Any:
-        if first:
-            return first.pop()
-        return (archive.local_executor(values["workers"]) if address is None else archive.scheduler_executor(address))[0]
-
+    make, workers = executors(values["workers"], values["scheduler"])
     output.mkdir(parents=True, exist_ok=True)
     log = values["log"] or output / name
 
@@ -85,6 +76,18 @@ def run_archive(source: Path, output: Path | None, options: RestoreOptions, path
         click.echo(", ".join(f"{n} {status}" for status, n in counts.items()) + f"; log {log}")
     if report.failures:
         sys.exit(FAILED)
+
+
+def executors(workers: int | None, address: str | None) -> tuple[Callable[[], Executor], int]:
+    """What makes an executor, on this machine or a Dask cluster, and its number of workers."""
+    from imaging import archive
+
+    def make() -> tuple[Executor, int]:
+        return archive.local_executor(workers) if address is None else archive.scheduler_executor(address)
+
+    executor, count = make()
+    first = [executor]
+    return (lambda: first.pop() if first else make()[0]), count
 
 
 def _plan(entries: list[Entry], *, as_json: bool) -> None:

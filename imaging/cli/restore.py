@@ -119,10 +119,18 @@ def _summary(result: SceneResult) -> str:
     return "\n".join(lines + [f"note: {n}" for n in result.notes])
 
 
+def _is_spread(values: dict[str, Any]) -> bool:
+    """Whether one scene is to be shared among processes: where asked for, or where there are several GPUs."""
+    from imaging.archive import gpu_count
+
+    return values.get("scheduler") is not None or (values.get("workers") or (gpu_count() if values["device"] != "cpu" else 1)) > 1
+
+
 def run(source: Path, output: Path | None, **values: Any) -> None:
     """One restoration or those of an archive, with messages on standard error and results on standard output."""
+    from imaging.archive import restore_spread
     from imaging.archive.manifest import is_archive
-    from imaging.cli.archive import run_archive
+    from imaging.cli.archive import executors, run_archive
     from imaging.restoration import plan_scene, restore_scene
 
     options, paths = _options(values), _paths(source, output, values)
@@ -131,7 +139,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     if is_archive(source):
         run_archive(source, output, options, paths, values)
         return
-    for name in ("workers", "shard", "scheduler", "log"):
+    for name in ("shard", "log"):
         if values.get(name) is not None:
             raise InputError(f"--{name} is for several scenes; {source} is one")
     if values["sensor"] is None:
@@ -142,7 +150,13 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
         return
     bar = None if values["quiet"] else _Bar()
     try:
-        result = restore_scene(paths, values["sensor"], options, progress=bar, reference=values["reference"])
+        if _is_spread(values):
+            make, workers = executors(values["workers"], values["scheduler"])
+            result = restore_spread(
+                paths, values["sensor"], options, make_executor=make, workers=workers, progress=bar, reference=values["reference"]
+            )
+        else:
+            result = restore_scene(paths, values["sensor"], options, progress=bar, reference=values["reference"])
     finally:
         if bar is not None:
             bar.close()
@@ -246,9 +260,9 @@ def _instead(action: Callable[..., None]) -> Callable[[click.Context, click.Para
 )  # fmt: skip
 @click.option("--output", type=_PATH, help="Restored scene; default <stem>_restored.tif beside the input. For several a folder.")
 @_with_options
-@click.option("--workers", type=int, help="Of several scenes: processes to restore them in.  [default: one for each GPU, else 1]")
+@click.option("--workers", type=int, help="Processes that share several scenes, or the tiles of one.  [default: one for each GPU, else 1]")
 @click.option("--shard", metavar="i/n", help="Of several scenes: every n-th from the i-th on, for job arrays.")
-@click.option("--scheduler", metavar="ADDRESS", help="Of several scenes: use the workers of this Dask cluster.")
+@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask cluster instead.")
 @click.option("--log", type=_PATH, help="Of several scenes: a line of JSON for each.  [default: archive.jsonl in the output folder]")
 @click.option(
     "--list-sensors", is_flag=True, is_eager=True, expose_value=False, callback=_instead(_sensors), help="Show the sensor profiles."

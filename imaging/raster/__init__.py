@@ -5,7 +5,7 @@ from __future__ import annotations
 from imaging.raster.magnified import Magnified
 from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, statistics
 from imaging.raster.tiles import Tile, TilePlan, check_halo, check_side
-from imaging.raster.writer import Product, TileStore, disk_errors, publish, write_product
+from imaging.raster.writer import Product, TileStore, disk_errors, partial_folder, publish, write_product
 
 __all__ = [
     "SUFFIXES",
@@ -20,6 +20,7 @@ __all__ = [
     "check_halo",
     "check_side",
     "disk_errors",
+    "partial_folder",
     "publish",
     "statistics",
     "write_product",

@@ -23,10 +23,15 @@ SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf")
 _GDAL = {"GDAL_CACHEMAX": 64 * 2**20}  # bytes; GDAL's default is a share of the machine's memory
 
 
+def gdal() -> rasterio.Env:
+    """GDAL settings of this package."""
+    return rasterio.Env(**_GDAL)
+
+
 @contextmanager
-def gdal() -> Iterator[None]:
-    """GDAL settings of this package, and silence about scenes without georeference."""
-    with rasterio.Env(**_GDAL), warnings.catch_warnings():
+def opening() -> Iterator[None]:
+    """The same, with silence about scenes without georeference; not for threads beside others, as filters of warnings are everybody's."""
+    with gdal(), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
@@ -100,7 +105,7 @@ class Scene:
                 raise InputError(f"{path} is a folder without rasters; give a raster file such as scene.tif")
             if not path.exists():
                 raise InputError(f"{path} does not exist")
-            with gdal():
+            with opening():
                 return rasterio.open(path)
         except RasterioError as error:
             raise InputError(f"{path} is not a raster that can be read ({one_line(error)})") from error

@@ -23,11 +23,12 @@ from rasterio.windows import Window
 
 from imaging.errors import InputError, ResumeError, WorkError, one_line
 from imaging.raster.georeference import copy_metadata, copy_namespaces, creation_profile
-from imaging.raster.scene import Scene, gdal
+from imaging.raster.scene import Scene, opening
 from imaging.raster.tiles import Tile
 
 Arrays = dict[str, NDArray[Any]]
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
+_RUN = "run.json"
 
 
 @contextmanager
@@ -44,6 +45,11 @@ def disk_errors(folder: Path) -> Iterator[None]:
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EINVAL}:
             raise InputError(f"the output folder {folder} cannot be written to ({error.strerror})") from error
         raise
+
+
+def partial_folder(output: Path) -> Path:
+    """Hidden folder in which an output comes into being."""
+    return output.parent / f".{output.name}.partial"
 
 
 @dataclass
@@ -70,21 +76,30 @@ class TileStore:
 
     def beside(self, output: Path) -> Path:
         """Hidden folder on the disk of an output."""
-        named = self.target if output.parent == self.target.parent else output
-        return named.parent / f".{named.name}.partial"
+        return partial_folder(self.target if output.parent == self.target.parent else output)
 
     @property
     def _folders(self) -> list[Path]:
         return list(dict.fromkeys([self.folder, *map(self.beside, self.outputs)]))
 
+    @property
+    def _text(self) -> str:
+        return json.dumps(self.fingerprint, sort_keys=True)
+
+    def join(self) -> None:
+        """Refuse to work on a run that is not under way or was begun with other settings or another input."""
+        run = self.folder / _RUN
+        if not run.exists():
+            raise ResumeError(f"no run of {self.target} is under way")
+        if run.read_text() != self._text:
+            raise ResumeError(f"{self.target} was begun with other settings or another input; run without --resume to start afresh")
+
     def open(self, *, resume: bool) -> None:
         """Start afresh, or take over the finished tiles of an interrupted run with the same settings."""
-        text = json.dumps(self.fingerprint, sort_keys=True)
-        run = self.folder / "run.json"
+        run = self.folder / _RUN
         with disk_errors(self.target.parent):
             if resume and run.exists():
-                if run.read_text() != text:
-                    raise ResumeError(f"{self.target} was begun with other settings or another input; run without --resume to start afresh")
+                self.join()
             else:
                 self.discard()
         begun = run.exists()
@@ -94,7 +109,7 @@ class TileStore:
                     folder.mkdir(exist_ok=True)
             if not begun:
                 with disk_errors(self.target.parent):
-                    self._write("run.json", lambda p: p.write_text(text))
+                    self._write(_RUN, lambda p: p.write_text(self._text))
         except BaseException:
             if not begun:
                 self.discard()
@@ -132,9 +147,15 @@ class TileStore:
             return np.asarray(stored[name])
 
     def discard(self) -> None:
-        """Remove the hidden folders."""
+        """Remove the hidden folders, what says that there is a run last: it can be cut off at any moment and done again."""
         for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder != self.folder:
+                shutil.rmtree(folder, ignore_errors=True)
+        if self.folder.is_dir():
+            for path in self.folder.iterdir():
+                if path.name != _RUN:
+                    path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -187,7 +208,7 @@ def write_product(scene: Scene, product: Product, tiles: list[Tile], store: Tile
     }  # fmt: skip
     if product.passed:
         profile["photometric"] = "MINISBLACK"
-    with disk_errors(product.path.parent), gdal(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+    with disk_errors(product.path.parent), opening(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
         with rasterio.open(plain, "w", **profile) as target:
             _describe(scene, product, target)
             for tile in tiles:

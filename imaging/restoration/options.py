@@ -12,7 +12,7 @@ import torch
 from imaging.errors import InputError, did_you_mean
 from imaging.posterior import METHODS, FitSettings
 from imaging.priors import choose_prior
-from imaging.raster import check_halo, check_side
+from imaging.raster import check_halo, check_side, partial_folder
 from imaging.sensors import Band
 
 AUTO = "auto"
@@ -190,6 +190,7 @@ class ScenePaths:
             An output that is the input, exists, lies in no folder, or is named twice.
         """
         outputs = self.outputs(samples)
+        begun = partial_folder(self.restored_path).is_dir()  # outputs beside it are those of the run that is resumed
         if samples and self.samples is None:
             raise InputError(f"{samples} samples are asked for but no folder for them; add --save-samples DIR")
         if self.samples is not None and not samples:
@@ -203,7 +204,7 @@ class ScenePaths:
                 raise InputError(f"the output {path} is a folder; give the name of a file")
             if not path.parent.is_dir():
                 raise InputError(f"the output folder {path.parent} does not exist; create it or choose another --output")
-            if path.exists() and not self.overwrite:
+            if path.exists() and not self.overwrite and not (self.resume and begun):
                 raise InputError(f"{path} exists; add --overwrite to replace it")
 
     def check_sources(self, files: tuple[Path, ...], samples: int) -> None:

@@ -156,13 +156,18 @@ def check_disk(job: Job) -> None:
             )
 
 
+def _state(job: Job) -> dict[str, list[int] | None]:
+    """Size and time of each file that pixels come from; statistics and overviews may appear beside them at any time."""
+    files = [job.paths.input, *(f for f in job.scene.files if f.suffix.lower() not in {".xml", ".ovr"})]
+    return {str(f.absolute()): [f.stat().st_size, f.stat().st_mtime_ns] if f.exists() else None for f in files}
+
+
 def fingerprint(job: Job) -> dict[str, Any]:
     """What two runs must share for one to take over the other's finished tiles."""
-    stat = job.paths.input.stat()
     options = {k: v for k, v in asdict(job.options).items() if k not in {"batch", "device"}}
     bands = [[b.name, b.mtf.psf().round(12).tolist(), asdict(b.noise) if b.noise else None] for b in job.bands]
     return {
-        "input": [str(job.paths.input.absolute()), stat.st_size, stat.st_mtime_ns], "options": json.loads(json.dumps(options)),
+        "input": [str(job.paths.input.absolute()), _state(job)], "options": json.loads(json.dumps(options)),
         "bands": bands, "bits": job.profile.bits, "prior": [job.prior_info.digest, *job.prior.calibration], "version": imaging.__version__,
         "uncertainty": job.paths.uncertainty,
     }  # fmt: skip

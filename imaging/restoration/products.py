@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import imaging
-from imaging.raster import Product, Tile
+from imaging.raster import Product
 from imaging.restoration.planning import Job
 
 
-def to_stored(job: Job, tile: Tile, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Arrays of a core in the types of the outputs; invalid pixels keep what the scene stores."""
-    original = job.grid.read_raw(tile.core, job.scene.bands)
-    _, valid = job.grid.read(tile.core)
+def to_stored(job: Job, original: NDArray[Any], valid: NDArray[np.bool_], arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Arrays of a core in the types of the outputs; invalid pixels keep what the scene stores, ``original``."""
     stored = {}
     for name, array in arrays.items():
         if name == "std":

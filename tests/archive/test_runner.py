@@ -92,16 +92,15 @@ def test_interrupted_scenes_go_on_from_their_tiles_and_start_afresh_with_other_s
 def _interrupt(entry: Entry, settings: RestoreOptions) -> None:
     """A run that is cut off after its first tile."""
     from imaging.raster import TileStore
+    from imaging.restoration.pipeline import Run
     from imaging.restoration.planning import fingerprint, prepare
-    from imaging.restoration.scenes import _fit_batch
 
     paths = ScenePaths(input=entry.input, output=entry.output, overwrite=True)
     job = prepare(paths, "pleiades-raw", settings)
     with job.scene:
         store = TileStore(paths.restored_path, fingerprint(job), tuple(paths.outputs(0)))
         store.open(resume=False)
-        tile = job.plan.tiles()[0]
-        store.put(tile, _fit_batch(job, [tile], lambda _: None)[0])
+        Run(job, store).finish(job.plan.tiles()[:1])
 
 
 def test_processes_give_the_same_bytes_and_one_that_is_killed_loses_nothing(tmp_path: Path, tiny_prior: Path) -> None:
