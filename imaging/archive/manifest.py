@@ -10,6 +10,7 @@ from pathlib import Path
 
 from imaging.errors import InputError
 from imaging.raster import SUFFIXES
+from imaging.sensors import is_product, product_scenes
 
 _OWN = re.compile(r"_(restored|std|sample_\d{3})$")
 """Ends of the names of outputs, which are no input of a further run."""
@@ -34,9 +35,16 @@ class Entry:
     output: Path
     sensor: str | None = None
 
+    @property
+    def is_product(self) -> bool:
+        """Whether it is a scene of a product, whose metadata name the sensor."""
+        return is_product(self.input) or (not self.input.exists() and is_product(self.input.parent))
+
 
 def is_archive(source: Path) -> bool:
-    """Whether an input names several scenes: a folder, a pattern with ``*``, ``?`` or ``[``, or a ``.csv`` table."""
+    """Whether an input names several scenes: a folder, a product of several, a pattern with ``*``, ``?`` or ``[``, or a ``.csv`` table."""
+    if is_product(source):
+        return len(product_scenes(source)) > 1
     return source.is_dir() or source.suffix.lower() == ".csv" or (not source.exists() and glob.has_magic(str(source)))
 
 
@@ -46,9 +54,9 @@ def find_entries(source: Path, output: Path) -> list[Entry]:
     Parameters
     ----------
     source : Path
-        A folder, searched with all folders below it; a pattern, ``**`` for any folders; or a table, CSV with a column ``input`` and
-        perhaps ``output`` (of the restored scene, relative to ``output``) and ``sensor``, its paths relative to itself. Files named like
-        outputs (``*_restored``, ``*_std``) and hidden ones are left out of folders and patterns.
+        A folder, searched with all folders below it, products as they are delivered among them; a pattern, ``**`` for any folders; or a
+        table, CSV with a column ``input`` and perhaps ``output`` (of the restored scene, relative to ``output``) and ``sensor``, its paths
+        relative to itself. Files named like outputs (``*_restored``, ``*_std``) and hidden ones are left out of folders and patterns.
     output : Path
         Folder of the outputs, in which folders and patterns are mirrored.
 
@@ -60,9 +68,9 @@ def find_entries(source: Path, output: Path) -> list[Entry]:
     if source.suffix.lower() == ".csv" and not source.is_dir():
         entries = _table(source, output)
     else:
-        entries = [Entry(p, output / p.relative_to(root).with_name(f"{p.stem}_restored.tif")) for root, p in _rasters(source)]
+        entries = [e for root, p in _found(source) for e in _entries(root, p, output)]
     if not entries:
-        raise InputError(f"{source} names no raster; accepted are files ending in {', '.join(SUFFIXES)}")
+        raise InputError(f"{source} names no raster; accepted are products and files ending in {', '.join(SUFFIXES)}")
     taken: dict[Path, Path] = {}
     for entry in entries:
         other = taken.setdefault(entry.output.absolute(), entry.input)
@@ -71,18 +79,34 @@ def find_entries(source: Path, output: Path) -> list[Entry]:
     return entries
 
 
-def _rasters(source: Path) -> list[tuple[Path, Path]]:
-    """Rasters with the folder that their place in the output is counted from."""
+def _entries(root: Path, path: Path, output: Path) -> list[Entry]:
+    """The scenes of a raster or product, with their place in the output."""
+    place = output / path.relative_to(root)
+    if not is_product(path):
+        return [Entry(path, place.with_name(f"{path.stem}_restored.tif"))]
+    stem = path.absolute().stem
+    return [Entry(s.path, (output if path == root else place.parent) / f"{stem}_{s.name}_restored.tif") for s in product_scenes(path)]
+
+
+def _found(source: Path) -> list[tuple[Path, Path]]:
+    """Rasters and products, with the folder that their place in the output is counted from."""
     if source.is_dir():
-        root, found = source, sorted(source.rglob("*"))
+        root, found = source, _below(source)
     else:
         fixed = list(source.parts)
         while fixed and any(glob.has_magic(p) for p in fixed):
             fixed.pop()
         root = Path(*fixed) if fixed else Path()
         found = sorted(Path(p) for p in glob.glob(str(source), recursive=True))
-    kept = [p for p in found if p.suffix.lower() in SUFFIXES and p.is_file() and not _OWN.search(p.stem)]
+    kept = [p for p in found if is_product(p) or (p.suffix.lower() in SUFFIXES and p.is_file() and not _OWN.search(p.stem))]
     return [(root, p) for p in kept if not any(part.startswith(".") for part in p.relative_to(root).parts)]
+
+
+def _below(folder: Path) -> list[Path]:
+    """Files of a folder and those below it, products as wholes."""
+    if is_product(folder):
+        return [folder]
+    return [found for path in sorted(folder.iterdir()) for found in (_below(path) if path.is_dir() else [path])]
 
 
 def _table(source: Path, output: Path) -> list[Entry]:

@@ -16,11 +16,9 @@ from typing import Any
 
 from imaging.archive.manifest import Entry
 from imaging.errors import ImagingError, InputError, ResumeError, one_line
-from imaging.restoration import RestoreOptions, ScenePaths, restore_scene
-from imaging.sensors import SensorProfile
+from imaging.restoration import RestoreOptions, ScenePaths, Sensor, restore_scene
 
 Record = dict[str, Any]
-Sensor = str | SensorProfile
 MakeExecutor = Callable[[], Executor]
 
 
@@ -142,8 +140,8 @@ def restore_archive(
     ----------
     entries : iterable of Entry
         See `find_entries`.
-    sensor : str or SensorProfile
-        Of the scenes that name none of their own.
+    sensor : str, SensorProfile or None
+        Of the scenes that name none of their own; products do in their metadata.
     options : RestoreOptions
         Of all scenes.
     paths : ScenePaths

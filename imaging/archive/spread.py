@@ -10,8 +10,7 @@ from pathlib import Path
 
 from imaging.archive.runner import MakeExecutor
 from imaging.errors import ImagingError, one_line
-from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, restore_scene, restore_tiles
-from imaging.sensors import SensorProfile
+from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, Sensor, restore_scene, restore_tiles
 
 _SHARES, _LONGEST = 4, 32
 """Blocks of tiles for each worker, at least, and tiles of one: more blocks even out the load, but each has to load the prior anew."""
@@ -28,7 +27,7 @@ def blocks_of(count: int, workers: int) -> list[Block]:
 
 
 def restore_spread(
-    paths: ScenePaths, sensor: str | SensorProfile, options: RestoreOptions, *, make_executor: MakeExecutor, workers: int,
+    paths: ScenePaths, sensor: Sensor, options: RestoreOptions, *, make_executor: MakeExecutor, workers: int,
     progress: Callable[[int, int], None] | None = None, reference: Path | None = None,
 ) -> SceneResult:  # fmt: skip
     """Restore one scene with many workers, each reading and writing its own windows; same bytes as by one.
@@ -63,7 +62,7 @@ def restore_spread(
 
 class _Spread:
     def __init__(
-        self, make_executor: MakeExecutor, arguments: tuple[ScenePaths, str | SensorProfile, RestoreOptions], count: int,
+        self, make_executor: MakeExecutor, arguments: tuple[ScenePaths, Sensor, RestoreOptions], count: int,
         progress: Callable[[int, int], None] | None,
     ) -> None:  # fmt: skip
         self.make_executor, self.arguments, self.count, self.progress = make_executor, arguments, count, progress

@@ -48,7 +48,7 @@ def run_archive(source: Path, output: Path | None, options: RestoreOptions, path
     part = parse_shard(values["shard"])
     if part is not None:
         entries = archive.shard(entries, part)
-    if values["sensor"] is None and any(e.sensor is None for e in entries):
+    if values["sensor"] is None and any(e.sensor is None and not e.is_product for e in entries):
         raise InputError("a sensor is needed: --sensor NAME or --sensor FILE.toml, or a column sensor in the table")
     if values["dry_run"]:
         _plan(entries, as_json=values["as_json"])
@@ -101,4 +101,5 @@ def _check_sensors(entries: list[Entry], sensor: str | None) -> None:
     from imaging.sensors import load_profile
 
     for name in dict.fromkeys(e.sensor or sensor for e in entries):
-        load_profile(str(name))
+        if name is not None:
+            load_profile(name)

@@ -26,7 +26,7 @@ _EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
 
 
 _OPTIONS = [
-    click.option("--sensor", metavar="NAME|FILE.toml", help="Sensor profile; see --list-sensors."),
+    click.option("--sensor", metavar="NAME|FILE.toml", help="Sensor profile; see --list-sensors. Products name it themselves."),
     click.option("--std", type=_PATH, help="Standard deviations; default <stem>_std.tif beside the restored scene."),
     click.option("--no-uncertainty", is_flag=True, help="Write no standard deviations."),
     click.option("--method", default="vble-xz", show_default=True, metavar="vble-xz|vble|map", help="Posterior or point estimate."),
@@ -142,8 +142,6 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     for name in ("shard", "log"):
         if values.get(name) is not None:
             raise InputError(f"--{name} is for several scenes; {source} is one")
-    if values["sensor"] is None:
-        raise InputError("a sensor is needed: --sensor NAME or --sensor FILE.toml; --list-sensors shows the names")
     if values["dry_run"]:
         plan = plan_scene(paths, values["sensor"], options)
         click.echo(json.dumps(plan) if values["as_json"] else "\n".join(f"{k:18s} {v}" for k, v in plan.items()))
@@ -255,8 +253,9 @@ def _instead(action: Callable[..., None]) -> Callable[[click.Context, click.Para
 
 @click.command(context_settings={"max_content_width": 110})
 @click.option(
-    "--input", "source", type=_PATH, required=True, metavar="SCENE|FOLDER|PATTERN|TABLE.csv",
-    help="Scene to restore, any raster GDAL reads; or several: a folder, a quoted pattern, a table.",
+    "--input", "source", type=_PATH, required=True, metavar="SCENE|PRODUCT|FOLDER|PATTERN|TABLE.csv",
+    help="Scene to restore, any raster GDAL reads, or a product as delivered (DIMAP, Sentinel-2 SAFE, Landsat); or several: a folder, "
+    "a quoted pattern, a table.",
 )  # fmt: skip
 @click.option("--output", type=_PATH, help="Restored scene; default <stem>_restored.tif beside the input. For several a folder.")
 @_with_options

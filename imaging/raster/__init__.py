@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from imaging.raster.assembly import Assembly, Part, Scaling
 from imaging.raster.magnified import Magnified
 from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, statistics
 from imaging.raster.tiles import Tile, TilePlan, check_halo, check_side
@@ -10,8 +11,11 @@ from imaging.raster.writer import Product, TileStore, disk_errors, partial_folde
 __all__ = [
     "SUFFIXES",
     "Area",
+    "Assembly",
     "Magnified",
+    "Part",
     "Product",
+    "Scaling",
     "Scene",
     "Statistics",
     "Tile",

@@ -68,6 +68,8 @@ class Scene:
         Any raster GDAL reads.
     bands : tuple of int, optional
         Bands to restore, numbered from 1; all bands that are not alpha by default.
+    virtual : str, optional
+        Virtual raster to open in place of the path, which then only names the scene; see `Assembly.virtual`.
 
     Raises
     ------
@@ -78,9 +80,9 @@ class Scene:
     factor = 1
     """Pixels of this grid to one stored pixel along each side; see `Magnified`."""
 
-    def __init__(self, path: Path, bands: tuple[int, ...] | None = None) -> None:
+    def __init__(self, path: Path, bands: tuple[int, ...] | None = None, *, virtual: str | None = None) -> None:
         self.path = path
-        self.source = self._open(path)
+        self.source = self._open(path, virtual)
         try:
             self._check()
             self.bands = self._choose(bands)
@@ -95,8 +97,11 @@ class Scene:
         self.source.close()
 
     @staticmethod
-    def _open(path: Path) -> Any:
+    def _open(path: Path, virtual: str | None) -> Any:
         try:
+            if virtual is not None:
+                with opening():
+                    return rasterio.open(virtual)
             if path.is_dir():
                 rasters = sorted(p.name for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
                 if rasters:

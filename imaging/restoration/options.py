@@ -13,7 +13,7 @@ from imaging.errors import InputError, did_you_mean
 from imaging.posterior import METHODS, FitSettings
 from imaging.priors import choose_prior
 from imaging.raster import check_halo, check_side, partial_folder
-from imaging.sensors import Band
+from imaging.sensors import Band, is_product
 
 AUTO = "auto"
 SCALES = (1, 2)
@@ -133,7 +133,7 @@ class ScenePaths:
     Attributes
     ----------
     input : Path
-        The scene.
+        The scene: a raster, or a product's folder or metadata file, or ``PRODUCT/NAME`` for one of several scenes of a product.
     output, std : Path, optional
         Restored scene and standard deviations.
     uncertainty : bool
@@ -157,7 +157,13 @@ class ScenePaths:
     @property
     def restored_path(self) -> Path:
         """Where the restored scene goes."""
-        return self.output or self.input.with_name(f"{self.input.stem}_restored.tif")
+        return self.output or self._beside("restored")
+
+    def _beside(self, what: str) -> Path:
+        """An output beside the input; scenes of a product go beside its folder."""
+        if not self.input.exists() and is_product(self.input.parent):
+            return self.input.parent.with_name(f"{self.input.parent.stem}_{self.input.name}_{what}.tif")
+        return self.input.with_name(f"{self.input.stem}_{what}.tif")
 
     @property
     def std_path(self) -> Path | None:
@@ -169,7 +175,7 @@ class ScenePaths:
         if self.output is not None:
             stem = self.output.stem.removesuffix("_restored")
             return self.output.with_name(f"{stem}_std.tif")
-        return self.input.with_name(f"{self.input.stem}_std.tif")
+        return self._beside("std")
 
     def sample_path(self, index: int) -> Path:
         """Where posterior sample ``index`` goes."""

@@ -19,7 +19,7 @@ from imaging.raster.tiles import STEP
 from imaging.restoration.fitting import Fitter, make_fitters, scene_bands, window_margin
 from imaging.restoration.options import AUTO, RestoreOptions, ScenePaths
 from imaging.restoration.radiometry import stored_range
-from imaging.sensors import Band, SensorProfile, load_profile
+from imaging.sensors import Band, ProductScene, SensorProfile, find_scene, load_profile
 
 _BYTES_PER_PIXEL = 700  # of a window, while it is fitted; measured on a CPU, generous
 
@@ -79,13 +79,29 @@ class Job:
         return max(1, int(0.8 * free / (_BYTES_PER_PIXEL * window.height * window.width)))
 
 
-def sensor_profile(sensor: str | SensorProfile, options: RestoreOptions) -> SensorProfile:
-    """The profile asked for, with the options' MTF and noise in place of its own."""
-    profile = sensor if isinstance(sensor, SensorProfile) else load_profile(sensor)
+Sensor = str | SensorProfile | None
+"""Name of a profile, path of a TOML file, a profile, or None for what a product's metadata say."""
+
+
+def sensor_profile(sensor: Sensor, options: RestoreOptions, product: ProductScene | None = None) -> SensorProfile:
+    """The profile asked for, or a product's own, with the options' MTF and noise in place of its own.
+
+    Raises
+    ------
+    InputError
+        When there is neither.
+    """
+    own = None if product is None else product.profile
+    if own is not None and sensor in {None, own.name}:
+        profile = own
+    elif sensor is None:
+        raise InputError("a sensor is needed: --sensor NAME or --sensor FILE.toml; --list-sensors shows the names")
+    else:
+        profile = sensor if isinstance(sensor, SensorProfile) else load_profile(sensor)
     return profile.with_overrides(mtf_nyquist=options.mtf_nyquist, noise=None if isinstance(options.noise, str) else options.noise)
 
 
-def prepare(paths: ScenePaths, sensor: str | SensorProfile, options: RestoreOptions) -> Job:
+def prepare(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> Job:
     """Open and check everything; nothing is written.
 
     Raises
@@ -93,16 +109,19 @@ def prepare(paths: ScenePaths, sensor: str | SensorProfile, options: RestoreOpti
     InputError
         For whatever cannot be used, with the reason.
     """
-    profile = sensor_profile(sensor, options)
+    product = find_scene(paths.input)
+    profile = sensor_profile(sensor, options, product)
     device = options.torch_device()
     if options.prior != AUTO:
         find_prior(options.prior, download=options.download)
     paths.check(options.samples)
-    scene = Scene(paths.input, options.bands)
+    scene = Scene(paths.input, options.bands, virtual=None if product is None else product.assembly.virtual())
     try:
         paths.check_sources(scene.files, options.samples)
         profile.match(scene.descriptions)
-        sample, notes = scene.sample(), [] if profile.state == "raw" else [f"{profile.name} is a delivered product: {profile.title}"]
+        sample, notes = scene.sample(), list(product.notes) if product else []
+        if profile.state != "raw" and not product:
+            notes.append(f"{profile.name} is a delivered product: {profile.title}")
         largest = max(float(v[m].max()) for v, m in sample)
         profile, full_scale, remarks = stored_range(profile, scene.dtype, largest, options.noise)
         bands = scene_bands(profile, scene.descriptions, sample, options.noise)
@@ -125,7 +144,7 @@ def _noise_note(band: Band) -> str:
     return "" if noise is None else f"noise of band {band.name} estimated: sigma0 {noise.sigma0:.3g}, gain {noise.gain:.3g}"
 
 
-def plan_scene(paths: ScenePaths, sensor: str | SensorProfile, options: RestoreOptions) -> dict[str, Any]:
+def plan_scene(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> dict[str, Any]:
     """What a restoration would do, without doing it: outputs, tiles, windows, decoder work, temporary disk space."""
     job = prepare(paths, sensor, options)
     with job.scene:

@@ -15,9 +15,8 @@ from imaging.raster import TileStore, publish, write_product
 from imaging.restoration.comparison import check_reference, compare
 from imaging.restoration.options import RestoreOptions, ScenePaths
 from imaging.restoration.pipeline import Progress, Run, Seconds
-from imaging.restoration.planning import Job, check_disk, fingerprint, prepare
+from imaging.restoration.planning import Job, Sensor, check_disk, fingerprint, prepare
 from imaging.restoration.products import products
-from imaging.sensors import SensorProfile
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class SceneResult:
 
 
 def restore_scene(
-    paths: ScenePaths, sensor: str | SensorProfile, options: RestoreOptions | None = None, *, progress: Progress | None = None,
+    paths: ScenePaths, sensor: Sensor, options: RestoreOptions | None = None, *, progress: Progress | None = None,
     reference: Path | None = None, elsewhere: Callable[[int], list[str]] | None = None,
 ) -> SceneResult:  # fmt: skip
     """Restore one raster file into a GeoTIFF and its standard deviations.
@@ -58,8 +57,8 @@ def restore_scene(
     ----------
     paths : ScenePaths
         Input and outputs.
-    sensor : str or SensorProfile
-        Name of a profile, path of a TOML file, or a profile.
+    sensor : str, SensorProfile or None
+        Name of a profile, path of a TOML file, a profile, or None for what a product's metadata say.
     options : RestoreOptions, optional
         Settings.
     progress : callable, optional
@@ -104,7 +103,7 @@ def restore_scene(
     return _result(job, time.monotonic() - began, seconds, figures)
 
 
-def restore_tiles(paths: ScenePaths, sensor: str | SensorProfile, options: RestoreOptions, first: int, last: int) -> int:
+def restore_tiles(paths: ScenePaths, sensor: Sensor, options: RestoreOptions, first: int, last: int) -> int:
     """Fit some of a scene's tiles for a `restore_scene` that runs elsewhere and takes them over.
 
     Parameters

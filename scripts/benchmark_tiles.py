@@ -1,0 +1,78 @@
+"""Whether tiles show: one scene restored with several tile sizes and batches, each against the first.
+
+    python scripts/benchmark_tiles.py SCENE.tif --sensor pleiades --work FOLDER [--tiles 192 256 512] [--batches 1 4] [--output table.md]
+
+Differences are counted in local standard deviations, for restored values, standard deviations and two posterior samples. Bands are restored
+as float32, so that rounding to integers does not hide or make them. Finished runs are kept in --work, so that the script can be resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from imaging.restoration import RestoreOptions, ScenePaths, restore_scene
+
+LIMIT = 0.005
+"""Of the local standard deviation."""
+SAMPLES = 2
+
+
+def run(scene: Path, sensor: str, folder: Path, options: RestoreOptions) -> dict[str, NDArray[np.float32]]:
+    """Outputs of one run by what they are, from the disk where they lie there."""
+    paths = ScenePaths(input=scene, output=folder / "scene_restored.tif", samples=folder, resume=True)
+    if not paths.restored_path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        restore_scene(paths, sensor, options)
+    found = {"restored": paths.restored_path, "std": folder / "scene_std.tif"}
+    found |= {f"sample {k}": paths.sample_path(k) for k in range(options.samples)}
+    return {name: rasterio.open(path).read() for name, path in found.items()}
+
+
+def main() -> None:
+    """Restore, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scene", type=Path)
+    parser.add_argument("--sensor", required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--tiles", type=int, nargs="+", default=[512, 256, 192])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--iterations", type=int, default=RestoreOptions().iterations)
+    parser.add_argument("--halo", type=int, default=RestoreOptions().halo)
+    parser.add_argument("--output", type=Path, help="table")
+    a = parser.parse_args()
+    a.work.mkdir(parents=True, exist_ok=True)
+    scene = a.work / "scene.tif"
+    if not scene.exists():
+        with rasterio.open(a.scene) as source, rasterio.open(scene, "w", **source.profile | {"dtype": "float32"}) as target:
+            target.write(source.read().astype(np.float32))
+    lines = [
+        "| tile | batch | of | beyond 0.5 % of the deviation | 99.9 % of pixels differ by at most | largest difference |",
+        "|---|---|---|---|---|---|",
+    ]
+    first: dict[str, NDArray[np.float32]] | None = None
+    for tile, batch in product(a.tiles, a.batches):
+        options = RestoreOptions(tile=tile, batch=batch, samples=SAMPLES, iterations=a.iterations, halo=a.halo)
+        found = run(scene, a.sensor, a.work / f"tile{tile}-batch{batch}", options)
+        if first is None:
+            first = found
+            continue
+        valid = np.isfinite(first["std"])
+        for name, values in found.items():
+            gap = (np.abs(values.astype(float) - first[name]) / first["std"])[valid]
+            high, largest = np.quantile(gap, 0.999), gap.max()
+            lines.append(f"| {tile} | {batch} | {name} | {(gap > LIMIT).mean():.5%} | {high:.2%} | {largest:.2%} |")
+            print(lines[-1], flush=True)
+    table = "\n".join(lines)
+    print(table)
+    if a.output:
+        a.output.write_text(table + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
