@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
 from rasterio.transform import Affine
 from scipy.ndimage import gaussian_filter
 
@@ -16,6 +18,18 @@ from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, restore
 from imaging.sensors import SensorProfile
 
 UTM = {"crs": "EPSG:32631", "transform": Affine(0.5, 0, 371_000, 0, -0.5, 4_826_000)}
+ROTATED = Affine.translation(371_000, 4_826_000) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5)
+GCPS = [
+    GroundControlPoint(0.0, 0.0, 1.5, 43.5, 10.0, "1"),
+    GroundControlPoint(32.5, 64.0, 1.6, 43.5, 11.0, "2", "a corner"),
+    GroundControlPoint(40.0, 0.0, 1.5, 43.4, 12.0, "3"),
+]
+CUBIC = [0.5, *(0.001 * k for k in range(1, 20))]
+RATIONAL = RPC(
+    height_off=100.0, height_scale=500.0, lat_off=43.5, lat_scale=0.1, line_off=30.0, line_scale=31.5, long_off=1.5, long_scale=0.1,
+    samp_off=32.0, samp_scale=32.0, line_num_coeff=CUBIC, line_den_coeff=CUBIC[::-1], samp_num_coeff=CUBIC[::-1], samp_den_coeff=CUBIC,
+    err_bias=1.0, err_rand=0.5,
+)  # fmt: skip
 
 
 def smooth(bands: int, height: int, width: int, seed: int = 0) -> NDArray[np.float64]:

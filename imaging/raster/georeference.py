@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+import rasterio
 from rasterio import Affine
 from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 
@@ -30,7 +32,7 @@ def creation_profile(scene: Scene) -> dict[str, Any]:
     gcps, gcp_crs = source.gcps
     if gcps:
         finer = [GroundControlPoint(factor * p.row, factor * p.col, p.x, p.y, p.z, p.id, p.info) for p in gcps]
-        profile |= {"gcps": gcps if factor == 1 else finer, "crs": gcp_crs}
+        profile |= {"gcps": gcps if factor == 1 else finer, "crs": gcp_crs or CRS()}  # an empty one: rasterio fails on None
     elif not source.transform.is_identity or source.crs is not None:
         profile |= {"crs": source.crs}
         if not source.transform.is_identity:
@@ -47,6 +49,20 @@ def _finer(rpcs: RPC, factor: int) -> RPC:
         setattr(found, f"{axis}_off", factor * (getattr(rpcs, f"{axis}_off") + 0.5) - 0.5)
         setattr(found, f"{axis}_scale", factor * getattr(rpcs, f"{axis}_scale"))
     return found
+
+
+def settle_gcps(path: Path, wanted: list[GroundControlPoint]) -> None:
+    """Put a new file's ground control points right where GDAL moved them.
+
+    With ``AREA_OR_POINT=Point`` it writes those of a new file (not of a copy) off by a pixel; what they are off by is taken off in advance.
+    """
+    with rasterio.open(path) as written:
+        found, crs = written.gcps
+    if [(p.row, p.col) for p in found] == [(p.row, p.col) for p in wanted]:
+        return
+    moved = [GroundControlPoint(2 * w.row - f.row, 2 * w.col - f.col, w.x, w.y, w.z) for w, f in zip(wanted, found, strict=True)]
+    with rasterio.open(path, "r+") as target:
+        target.gcps = moved, crs or CRS()
 
 
 def copy_metadata(scene: Scene, target: Any, bands: tuple[int, ...], *, values: bool = True) -> None:

@@ -22,7 +22,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from imaging.errors import InputError, ResumeError, WorkError, one_line
-from imaging.raster.georeference import copy_metadata, copy_namespaces, creation_profile
+from imaging.raster.georeference import copy_metadata, copy_namespaces, creation_profile, settle_gcps
 from imaging.raster.scene import Scene, opening
 from imaging.raster.tiles import Tile
 
@@ -181,7 +181,7 @@ class Product:
     tags : dict
         Tags to add.
     unit : str or None
-        Unit of the bands, where it is not the scene's own.
+        Unit of the bands, where the scene names none and does not scale its values.
     description : str or None
         Put before each band's description.
     """
@@ -213,6 +213,8 @@ def write_product(scene: Scene, product: Product, tiles: list[Tile], store: Tile
             _describe(scene, product, target)
             for tile in tiles:
                 _write_tile(scene, product, target, tile, store)
+        if "gcps" in profile:
+            settle_gcps(plain, profile["gcps"])
         rasterio.shutil.copy(
             plain, cog, driver="COG", compress="DEFLATE", predictor="YES", blocksize=512, overviews="AUTO",
             overview_resampling="average", bigtiff="IF_SAFER", num_threads="ALL_CPUS",
@@ -230,7 +232,8 @@ def _describe(scene: Scene, product: Product, target: Any) -> None:
     target.update_tags(**product.tags)
     for i, band in enumerate(product.bands, start=1):
         if product.unit and not product.same_quantity:
-            target.set_band_unit(i, scene.source.units[band - 1] or product.unit)
+            own = product.unit if scene.source.scales[band - 1] == 1 else None  # units are those of scaled values
+            target.set_band_unit(i, scene.source.units[band - 1] or own)
         if product.description:
             target.set_band_description(i, f"{product.description} {scene.source.descriptions[band - 1] or f'band {band}'}".strip())
 

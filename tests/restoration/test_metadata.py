@@ -9,30 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
-from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
-from tests.scenes import fit, read, smooth, write_scene
+from tests.scenes import GCPS, RATIONAL, ROTATED, fit, read, smooth, write_scene
 
 Values = np.ndarray[Any, Any]
 NOWHERE = {"crs": None, "transform": None}
-GCPS = [
-    GroundControlPoint(0.0, 0.0, 1.5, 43.5, 10.0, "1"),
-    GroundControlPoint(0.0, 64.0, 1.6, 43.5, 11.0, "2"),
-    GroundControlPoint(64.0, 0.0, 1.5, 43.4, 12.0, "3"),
-]
-CUBIC = [0.5, *(0.001 * k for k in range(1, 20))]
-RATIONAL = RPC(
-    height_off=100.0, height_scale=500.0, lat_off=43.5, lat_scale=0.1, line_off=32.0, line_scale=32.0, long_off=1.5, long_scale=0.1,
-    samp_off=32.0, samp_scale=32.0, line_num_coeff=CUBIC, line_den_coeff=CUBIC[::-1], samp_num_coeff=CUBIC[::-1], samp_den_coeff=CUBIC,
-    err_bias=1.0, err_rand=0.5,
-)  # fmt: skip
 
 
 def pan() -> Values:
-    return smooth(1, 64, 64).astype(np.uint16)
+    return smooth(1, 48, 64).astype(np.uint16)
 
 
 def rgb() -> Values:
@@ -60,8 +48,8 @@ def _interpreted(path: Path) -> Path:
     return path
 
 
-def _point(path: Path) -> Path:
-    write_scene(path, pan())
+def _point(path: Path, **profile: Any) -> Path:
+    write_scene(path, pan(), **profile)
     with rasterio.open(path, "r+") as target:
         target.update_tags(AREA_OR_POINT="Point")
     return path
@@ -71,7 +59,6 @@ def _vertical(path: Path) -> Path:
     return write_scene(path, pan(), transform=Affine(0.5, 0, 371_000, 0, 0.5, 4_826_000))
 
 
-ROTATED = Affine.translation(371_000, 4_826_000) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5)
 KINDS: dict[str, Callable[[Path], Path]] = {
     "utm": lambda p: write_scene(p, pan()),
     "rotated": lambda p: write_scene(p, pan(), transform=ROTATED),
@@ -79,6 +66,8 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "pixel is point": _point,
     "transform only": lambda p: write_scene(p, pan(), crs=None),
     "gcps": lambda p: write_scene(p, pan(), crs="EPSG:4326", transform=None, gcps=GCPS),
+    "gcps without a system": lambda p: write_scene(p, pan(), crs=CRS(), transform=None, gcps=GCPS),
+    "gcps, pixel is point": lambda p: _point(p, crs="EPSG:4326", transform=None, gcps=GCPS),
     "rpc": lambda p: write_scene(p, pan(), **NOWHERE, rpcs=RATIONAL),
     "rpc and transform": lambda p: write_scene(p, pan(), rpcs=RATIONAL),
     "no georeference": lambda p: write_scene(p, pan(), **NOWHERE),
