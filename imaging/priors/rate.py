@@ -40,6 +40,34 @@ class _LogNdtr(torch.autograd.Function):
         return gradients[0] * slope
 
 
+class _Bounded(torch.autograd.Function):
+    """``clamp`` whose gradient is not lost outside the bounds where descending along it leads back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        """Clamped values."""
+        ctx.save_for_backward(x)
+        ctx.bounds = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient, but zero where it leads further out."""
+        (x,), (low, high), gradient = ctx.saved_tensors, ctx.bounds, gradients[0]
+        lost = ((x < low) & (gradient > 0)) | ((x > high) & (gradient < 0))
+        return gradient.masked_fill(lost, 0.0), None, None
+
+
+def bounded(x: Tensor, low: float = -math.inf, high: float = math.inf) -> Tensor:
+    """Values clamped to bounds, with a gradient outside them as at the bound, where descending along it leads back.
+
+    With a plain clamp a scale that crosses its bound switches a slope of hundreds of nats on or off, so that a fit depends on the rounding
+    of its input; as in compressai's lower bound, the slope at the bound goes on instead.
+    """
+    value: Tensor = _Bounded.apply(x, low, high)  # type: ignore[no-untyped-call]
+    return value
+
+
 def _log_ndtr(x: Tensor) -> Tensor:
     value: Tensor = _LogNdtr.apply(x)  # type: ignore[no-untyped-call]
     return value
@@ -73,7 +101,7 @@ def log_uniform_gaussian(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     dtype = torch.float64 if z.dtype == torch.float64 else torch.float32
     with torch.autocast(z.device.type, enabled=False):
         v = (z.to(dtype) - mean.to(dtype)).abs().clamp(max=_FARTHEST)
-        s = scale.to(dtype).clamp(min=SCALE_BOUND)
+        s = bounded(scale.to(dtype), SCALE_BOUND)
         upper = _log_ndtr((0.5 - v) / s)
         lower = _log_ndtr((-0.5 - v) / s)
         nats: Tensor = upper + _log1mexp(lower - upper)

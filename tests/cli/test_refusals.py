@@ -68,7 +68,7 @@ def _palette(path: Path) -> None:
 
 INPUTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda p: None, "does not exist"),
-    "folder": (_folder, "names no raster; accepted are files ending in"),
+    "folder": (_folder, "names no raster; accepted are products and files ending in"),
     "folder with rasters": (_folder_with_rasters, "names several scenes; give the folder of their restored scenes with --output"),
     "text": (lambda p: p.write_text("not a raster"), "is not a raster that can be read"),
     "empty file": (lambda p: p.write_bytes(b""), "is not a raster that can be read"),

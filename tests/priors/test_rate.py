@@ -12,7 +12,7 @@ from compressai.entropy_models import EntropyBottleneck
 from scipy.stats import norm
 from torch import Tensor
 
-from imaging.priors.rate import SCALE_BOUND, log_bottleneck, log_uniform_gaussian, nats_to_bits
+from imaging.priors.rate import SCALE_BOUND, bounded, log_bottleneck, log_uniform_gaussian, nats_to_bits
 
 
 def exact(z: float, mean: float, scale: float) -> float:
@@ -130,3 +130,25 @@ def test_gradient_of_the_bottleneck_agrees_with_finite_differences() -> None:
 
 def test_a_fair_coin_is_one_bit() -> None:
     assert float(nats_to_bits(-torch.log(torch.tensor(0.5)))) == pytest.approx(1)
+
+
+def test_bounds_keep_the_slope_that_leads_back_and_no_other() -> None:
+    x = torch.tensor([-2.0, -2.0, 0.5, 3.0, 3.0], requires_grad=True)
+    wanted = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0])  # up the slope; a descent goes the other way
+    value = bounded(x, -1.0, 2.0)
+    assert value.tolist() == [-1.0, -1.0, 0.5, 2.0, 2.0]
+    (value * wanted).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0.0, -1.0, 1.0, 1.0, 0.0]
+
+
+def test_a_scale_that_crosses_its_bound_changes_no_slope_of_an_improbable_value() -> None:
+    slopes = []
+    for place in (-1e-5, 1e-5):
+        scale = torch.tensor(SCALE_BOUND + place, dtype=torch.float64, requires_grad=True)
+        cost = -log_uniform_gaussian(torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64), scale)
+        cost.backward()
+        assert scale.grad is not None
+        slopes.append(float(scale.grad))
+    assert slopes[0] < -100, "the value is far out: a wider density is wanted"
+    assert slopes[0] == pytest.approx(slopes[1], rel=1e-3)

@@ -114,7 +114,7 @@ def landsat(folder: Path, *, spacecraft: str = "LANDSAT_8", bands: tuple[int, ..
     lines = ["GROUP = LANDSAT_METADATA_FILE", "  GROUP = PRODUCT_CONTENTS", '    PROCESSING_LEVEL = "L1TP"']
     for band in bands:
         name = f"LC08_L1TP_198030_20240501_B{band}.TIF"
-        side, size = (96, 15.0) if band == 8 else (48, 30.0)
+        side, size = (192, 15.0) if band == 8 else (96, 30.0)
         values = (smooth(1, side, side) * 10).astype(np.uint16)
         values[:, :4, :4] = 0
         write_scene(folder / name, values, transform=Affine(size, 0, 300_000, 0, -size, 4_900_000))

@@ -121,6 +121,8 @@ def test_a_bundle_holds_two_scenes_that_have_names(tmp_path: Path) -> None:
     dimap(tmp_path / "order" / "IMG_P", files={"P_R1C1.TIF": ("P",)})
     dimap(tmp_path / "order" / "IMG_MS", spectral="MS", files={"MS_R1C1.TIF": ("B0", "B1", "B2", "B3")})
     folder = tmp_path / "order"
+    assert not is_product(folder), "two products beside each other"
+    (folder / "VOL_PHR.XML").write_text("<Dimap_Document/>")
     assert sorted(s.name for s in product_scenes(folder)) == ["MS", "PAN"]
     with pytest.raises(InputError, match=r"different ground sample distance, which are restored one by one: .*/MS \(B0, B1, B2, B3\)"):
         find_scene(folder)

@@ -21,8 +21,9 @@ _PATTERNS = ("DIM_*.XML", "PHRDIMAP_*.XML", "DIM_*.xml")
 
 
 def dimap_files(folder: Path) -> list[Path]:
-    """Metadata files of the scenes of a product, in its folder or in folders right below."""
-    return sorted({p for pattern in _PATTERNS for place in ("", "*/") for p in folder.glob(place + pattern)})
+    """Metadata files of the scenes of a product: in its folder or, beside the volume's file ``VOL_*.XML``, in the folders below."""
+    places = ["", "*/"] if any(folder.glob("VOL_*.XML")) else [""]
+    return sorted({p for pattern in _PATTERNS for place in places for p in folder.glob(place + pattern)})
 
 
 def dimap_scene(folder: Path, path: Path) -> ProductScene:
