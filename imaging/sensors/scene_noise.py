@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +16,24 @@ from scipy.stats import chi2
 from imaging.errors import InputError
 
 Array = NDArray[np.float64]
-Sample = Sequence[tuple[NDArray[np.floating], NDArray[np.bool_]]]
+Sample = Sequence[tuple[NDArray[Any], NDArray[np.bool_]]]
 """Areas of a scene: values ``(C, h, w)`` and which of them are valid, ``(C, h, w)``."""
 
 _SIZE = 8
 _INDEX = np.arange(_SIZE)
 _RADIUS2 = np.add.outer(_INDEX**2, _INDEX**2)  # 16 steps to one cycle per pixel: 64 is the Nyquist frequency of an axis
 _PARITY = np.add.outer(_INDEX, _INDEX) % 2
-_FINE = _RADIUS2 >= 50
+_LEAST = np.minimum.outer(_INDEX, _INDEX)
+# Slopes and curvature of a block leak along the axes, so that coefficients near those are left out.
+_FINE = (_RADIUS2 >= 50) & (_LEAST >= 4)
 _COARSE = (_RADIUS2 >= 4) & (_RADIUS2 <= 34)
 _RINGS = [(16, 25), (25, 36), (36, 50), (50, 64), (64, 99)]
 _FLAT = 0.05
 """Share of the blocks of one brightness that counts as flat where noise is white; a fifth of it where it is coloured."""
 _LEAK = 0.02
 """Relative excess at fine scales feared for each unit of excess at coarse ones (blurred aerial images: 0.005 to 0.02)."""
+_COLOUR = 0.4
+"""Relative standard error of the variance of coloured noise, from how much of it fine scales hold."""
 _REPEATS = 60
 _WHITE = 0.6
 """Least ratio of high- to lower-frequency noise power that is taken for white noise: texture alone brings it to some 0.7."""
@@ -36,11 +41,11 @@ _WHITE = 0.6
 
 def _ring(k: int) -> NDArray[np.bool_]:
     low, high = _RINGS[k]
-    return np.asarray((low <= _RADIUS2) & (high > _RADIUS2))
+    return np.asarray((low <= _RADIUS2) & (high > _RADIUS2) & (_LEAST >= (1 if k < 2 else 2)))
 
 
 # Of all coefficients: those below the first ring, which show scene, count as if they were in it.
-_SHARES = np.array([_ring(k).sum() + (k == 0) * (_RADIUS2 < _RINGS[0][0]).sum() for k in range(len(_RINGS))]) / _SIZE**2
+_SHARES = np.array([np.mean((_RADIUS2 >= (low if k else 0)) & (high > _RADIUS2)) for k, (low, high) in enumerate(_RINGS)])
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,8 @@ class NoiseEstimate:
     sigma0, gain : float
         DN, and DN squared per DN; of the noise of a single pixel, whatever its colour.
     sigma0_error, gain_error : float
-        One standard error each: spread over a bootstrap of 32 x 32 pixel blocks, with the change that a stricter and a looser choice of flat
-        blocks make added in quadrature.
+        One standard error each: spread over a bootstrap of 32 x 32 pixel blocks, with the change that a stricter and a looser choice
+        of flat blocks make, and an allowance for texture or colour, added in quadrature.
     offset : float
         DN of zero signal.
     level : float
@@ -63,7 +68,8 @@ class NoiseEstimate:
     coloured : bool
         Whether neighbouring pixels share noise, as in resampled, compressed or denoised products.
     ratio : float
-        Noise power above 0.44 cycles per pixel over that from 0.31 to 0.37, in the flattest blocks: 1 for white noise, below 0.7 coloured.
+        Noise power above 0.5 cycles per pixel (off the axes) over that from 0.37 to 0.44, in the flattest blocks: about 1 for white noise,
+        below 0.6 coloured.
     correlation : float
         Sum of the noise autocorrelation: low-frequency noise power density over variance, 1 for white noise. A white-noise likelihood needs
         its variance times this.
@@ -207,7 +213,8 @@ class _Line:
 def _spectrum(blocks: _Blocks, variance: Array) -> tuple[float, float, float]:
     """What the flattest blocks tell of the colour of the noise.
 
-    Power at the finest scales over that at somewhat coarser ones; power of all over the fine coefficients'; low-frequency density over power.
+    Power at the finest scales over that at somewhat coarser ones; that of all coefficients over that of the fine ones;
+    low-frequency density over power.
 
     Coefficients that choose the flat blocks are not measured: no selection bias. The median over blocks leaves out those with texture.
     """
@@ -280,8 +287,8 @@ def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstim
     Notes
     -----
     After the level sets of Foi et al. (IEEE TIP 17(10), 2008) and the blocks of Ponomarenko's method (Colom et al., JOSA A 31, 2014). Where
-    the noise is coloured its fine scales hold too little: the variance is then raised by what the flattest blocks hold in all, the spectrum below
-    0.25 cycles per pixel, which scene content hides, being taken as flat. Weak texture that covers the whole scene counts as noise.
+    the noise is coloured its fine scales hold too little: the variance is then raised by what the flattest blocks hold in all; the spectrum
+    below 0.25 cycles per pixel, which scene content hides, is taken as level. Weak texture that covers the whole scene counts as noise.
     """
     areas = unclipped(sample, band)
     blocks = _blocks(areas)
@@ -302,7 +309,7 @@ def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstim
     coloured = ratio < _WHITE
     if coloured:
         line = replace(line, share=_FLAT / 5)
-        texture = 0.0  # coarse scales hold more of the noise, too
+        texture = _COLOUR  # coarse scales hold more of the noise, too, and say nothing of texture
     else:
         growth, correlation = 1.0, 1.0
     solution, repeats = growth * line.fit()[0], growth * line.bootstrap()
