@@ -38,13 +38,13 @@ class Edge:
     angle : float
         Off the pixel axis, radians.
     height : float
-        Step, DN, positive towards greater distance.
+        Step, DN, whichever side is brighter.
     variance : float
         Of the Gaussian line spread across the edge, pixels squared.
     error : float
         Standard error of that from the fit.
     profile : ndarray
-        Supersampled edge spread function ``(2 * REACH * STEPS,)``, 0 on the lower side and 1 on the upper one; nan where no pixel fell.
+        Supersampled edge spread function ``(2 * REACH * STEPS,)``, 0 on the left side and 1 on the right one; nan where no pixel fell.
     """
 
     row: float
@@ -196,7 +196,7 @@ def _measure(
 
 
 def _profile(distance: Array, values: Array) -> Array:
-    """Means of normalised values in steps of a quarter pixel of distance, from the lower side to the upper one."""
+    """Means of normalised values in steps of a quarter pixel of distance, from the left side to the right one."""
     index = np.floor((distance + REACH) * STEPS).astype(int)
     inside = (index >= 0) & (index < 2 * REACH * STEPS)
     total = np.bincount(index[inside], values[inside], 2 * REACH * STEPS)

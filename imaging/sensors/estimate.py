@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 from imaging.errors import InputError
+from imaging.sensors.blocks import Sample
 from imaging.sensors.profile import Band, Mtf, Noise, SensorProfile
 from imaging.sensors.scene_mtf import SHARPENED, MtfEstimate, estimate_mtf
-from imaging.sensors.scene_noise import NoiseEstimate, Sample, estimate_noise
+from imaging.sensors.scene_noise import NoiseEstimate, estimate_noise
 
 _COMMON_NAMES = {"pan", "blue", "green", "red", "nir", "coastal", "yellow", "rededge", "nir08", "nir09", "swir16", "swir22"}
 

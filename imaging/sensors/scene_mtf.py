@@ -11,8 +11,9 @@ from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
 from imaging.errors import InputError
+from imaging.sensors.blocks import Sample, unclipped
 from imaging.sensors.edges import Edge, distances, find_edges
-from imaging.sensors.scene_noise import NoiseEstimate, Sample, unclipped
+from imaging.sensors.scene_noise import NoiseEstimate
 
 Array = NDArray[np.float64]
 
@@ -59,27 +60,34 @@ def _nyquist(variance: float) -> float:
     return math.exp(-(math.pi**2) * variance / 2)
 
 
-def _floor(variance: Array, error: Array) -> tuple[float, float]:
-    """The variance of the sharpest edges, and the spread of those about it: maximum likelihood of a stochastic frontier.
+def _floor(variance: Array, error: Array, first: float | None = None) -> float:
+    """The variance of the sharpest edges: maximum likelihood of a stochastic frontier.
 
-    An edge is as wide as the sensor makes it, plus an exponentially distributed softness of its own, plus a Gaussian error; one in ten is
+    An edge is as wide as the sensor makes it, or softer by an exponentially distributed amount, with a Gaussian error; one in twenty is
     anything. Where all edges are alike this is their mean, and where many are soft it is the sharp end of their distribution.
     """
-    start = float(np.quantile(variance, 0.25))
 
     def cost(p: Array) -> float:
-        floor, soft, jitter = np.exp(np.clip(p, -12.0, 5.0))
+        floor, soft, jitter = np.exp(np.clip(p[:3], -12.0, 5.0))
+        sharp = 0.95 / (1 + math.exp(-min(max(p[3], -6.0), 6.0)))
         s = np.hypot(error, jitter * floor)
-        frontier = -math.log(soft) + (floor - variance) / soft + s**2 / (2 * soft**2) + log_ndtr((variance - floor) / s - s / soft)
-        # A weak preference for an error of 5 % beyond that of the fit keeps it from standing in for the softness.
-        return float(-np.logaddexp(math.log(0.9) + frontier, math.log(0.1 / 3)).sum() + 0.5 * math.log(jitter / 0.05) ** 2)
+        z = (variance - floor) / s
+        exponential = -math.log(soft) - z * s / soft + s**2 / (2 * soft**2) + log_ndtr(z - s / soft)
+        normal = -(z**2) / 2 - np.log(s) - math.log(2 * math.pi) / 2
+        frontier = np.logaddexp(math.log(sharp) + normal, math.log(0.95 - sharp) + exponential)
+        # Mild preferences keep the two kinds apart: an error of some 5 % beyond that of the fit, and a quarter of the edges sharp.
+        preference = 0.5 * (math.log(jitter / 0.05) / 0.3) ** 2 + 0.5 * (p[3] + 1) ** 2
+        return float(preference - np.logaddexp(frontier, math.log(0.05 / 3)).sum())
 
-    starts = [(start, spread * start, 0.05) for spread in (0.05, 1.0)]
-    fits = [minimize(cost, np.log(s), method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-3, "maxiter": 400}) for s in starts]
-    best = np.exp(min(fits, key=lambda f: float(f.fun)).x)
+    middle = float(np.median(variance))
+    floors = np.quantile(variance, (0.05, 0.25)) if first is None else (first,)
+    starts = [[*np.log([max(float(f), 1e-3), s * middle, 0.05]), -1.0] for f in floors for s in ((0.3, 1.0) if first is None else (0.6,))]
+    settings = {"xatol": 1e-3, "fatol": 1e-2, "maxiter": 400}
+    best = min((minimize(cost, s, method="Nelder-Mead", options=settings) for s in starts), key=lambda f: float(f.fun))
+    floor, _, jitter = np.exp(best.x[:3])
     # No sharper than at least three edges bear out.
-    borne_out = float(np.sort(variance - np.hypot(error, best[2] * variance))[2])
-    return max(float(best[0]), borne_out, 1e-3), float(best[0] * best[2])
+    borne_out = float(np.sort(variance - np.hypot(error, jitter * floor))[2])
+    return max(float(floor), borne_out, 1e-3)
 
 
 def _along_axis(edges: list[Edge], other: float) -> tuple[Array, Array]:
@@ -91,12 +99,22 @@ def _along_axis(edges: list[Edge], other: float) -> tuple[Array, Array]:
 
 def _solve(found: tuple[list[Edge], list[Edge]]) -> tuple[float, float]:
     """Variances of the line spread along both axes, nan for one without enough edges."""
-    result = [_floor(*_along_axis(e, 0.0))[0] if len(e) >= NEEDED else math.nan for e in found]
-    for k in (0, 1, 0):
+    result = [_floor(*_along_axis(e, 0.0)) if len(e) >= NEEDED else math.nan for e in found]
+    for k in (0, 1):
         if len(found[k]) >= NEEDED:
             other = result[1 - k] if math.isfinite(result[1 - k]) else result[k]
-            result[k] = _floor(*_along_axis(found[k], other))[0]
+            result[k] = _floor(*_along_axis(found[k], other))
     return result[0], result[1]
+
+
+def _spread(edges: list[Edge], own: float, other: float) -> float:
+    """Standard deviation of the MTF at Nyquist over draws of the edges with replacement; nan without enough of them."""
+    if len(edges) < NEEDED:
+        return math.nan
+    rng = np.random.default_rng(0)
+    variance, error = _along_axis(edges, other if math.isfinite(other) else own)
+    draws = (rng.integers(len(edges), size=len(edges)) for _ in range(_REPEATS))
+    return float(np.std([_nyquist(_floor(variance[d], error[d], first=own)) for d in draws]))
 
 
 def _overshoot(found: list[list[Edge]]) -> float:
@@ -154,12 +172,7 @@ def estimate_mtf(sample: Sample, band: int, noise: NoiseEstimate) -> MtfEstimate
             "needed; give --mtf-nyquist"
         )
     variances = _solve(found)
-    rng = np.random.default_rng(0)
-    draws = []
-    for _ in range(_REPEATS):
-        drawn = [[e[i] for i in rng.integers(len(e), size=len(e))] if len(e) >= NEEDED else [] for e in found]
-        draws.append([_nyquist(v) for v in _solve((drawn[0], drawn[1]))])
-    nyquist, spread = [_nyquist(v) for v in variances], np.std(draws, axis=0)
+    nyquist, spread = [_nyquist(v) for v in variances], [_spread(found[k], variances[k], variances[1 - k]) for k in (0, 1)]
     error = [float(np.hypot(s, 0.03 * n)) for s, n in zip(spread, nyquist, strict=True)]
     notes = []
     for k, name in enumerate(("across", "along")):

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dctn
 from scipy.optimize import nnls
-from scipy.stats import chi2
 
 from imaging.errors import InputError
+from imaging.sensors.blocks import FINE, Array, Blocks, Sample, make_blocks, patch_covariance, quiet_blocks, spectrum, unclipped
 
-Array = NDArray[np.float64]
-Sample = Sequence[tuple[NDArray[Any], NDArray[np.bool_]]]
-"""Areas of a scene: values ``(C, h, w)`` and which of them are valid, ``(C, h, w)``."""
-
-_SIZE = 8
-_INDEX = np.arange(_SIZE)
-_RADIUS2 = np.add.outer(_INDEX**2, _INDEX**2)  # 16 steps to one cycle per pixel: 64 is the Nyquist frequency of an axis
-_PARITY = np.add.outer(_INDEX, _INDEX) % 2
-_LEAST = np.minimum.outer(_INDEX, _INDEX)
-# Slopes and curvature of a block leak along the axes, so that coefficients near those are left out.
-_FINE = (_RADIUS2 >= 50) & (_LEAST >= 4)
-_COARSE = (_RADIUS2 >= 4) & (_RADIUS2 <= 34)
-_RINGS = [(16, 25), (25, 36), (36, 50), (50, 64), (64, 99)]
 _FLAT = 0.05
 """Share of the blocks of one brightness that counts as flat where noise is white; a fifth of it where it is coloured."""
 _LEAK = 0.02
@@ -37,15 +20,6 @@ _COLOUR = 0.4
 _REPEATS = 60
 _WHITE = 0.6
 """Least ratio of high- to lower-frequency noise power that is taken for white noise: texture alone brings it to some 0.7."""
-
-
-def _ring(k: int) -> NDArray[np.bool_]:
-    low, high = _RINGS[k]
-    return np.asarray((low <= _RADIUS2) & (high > _RADIUS2) & (_LEAST >= (1 if k < 2 else 2)))
-
-
-# Of all coefficients: those below the first ring, which show scene, count as if they were in it.
-_SHARES = np.array([np.mean((_RADIUS2 >= (low if k else 0)) & (high > _RADIUS2)) for k, (low, high) in enumerate(_RINGS)])
 
 
 @dataclass(frozen=True)
@@ -104,58 +78,6 @@ class NoiseEstimate:
         return float(np.sqrt(self.sigma0**2 + self.gain * max(level - self.offset, 0.0)))
 
 
-@dataclass(frozen=True)
-class _Blocks:
-    """Blocks of 8 x 8 pixels: mean level, power of DCT coefficients ``(n, 8, 8)``, number of the 32 x 32 block around each."""
-
-    level: Array
-    power: Array
-    group: NDArray[np.int64]
-
-    @cached_property
-    def coarse(self) -> Array:
-        """Mean power at scales that show whether a block is flat."""
-        return np.asarray(self.power[:, _COARSE].mean(1))
-
-    @cached_property
-    def fine(self) -> Array:
-        """Mean power at the scales that the sensor's blur leaves to the noise."""
-        return np.asarray(self.power[:, _FINE].mean(1))
-
-    def __len__(self) -> int:
-        return len(self.level)
-
-
-def unclipped(sample: Sample, band: int) -> list[tuple[Array, NDArray[np.bool_]]]:
-    """Values ``(h, w)`` of one band of each area, and where they are measured: valid, finite, neither its least nor its greatest value."""
-    areas = [(np.asarray(v[band], dtype=float), np.asarray(m[band], dtype=bool) & np.isfinite(v[band])) for v, m in sample]
-    found = [v[m] for v, m in areas if m.any()]
-    if not found:
-        return [(np.zeros_like(v), m) for v, m in areas]
-    low, high = min(f.min() for f in found), max(f.max() for f in found)
-    masks = [m & (v > low) & (v < high) for v, m in areas]
-    return [(np.where(m, v, 0.0), m) for (v, _), m in zip(areas, masks, strict=True)]
-
-
-def _blocks(areas: list[tuple[Array, NDArray[np.bool_]]]) -> _Blocks:
-    levels, powers, groups, first = [np.zeros(0)], [np.zeros((0, _SIZE, _SIZE))], [np.zeros(0, dtype=np.int64)], 0
-    for values, good in areas:
-        rows, columns = (n // _SIZE for n in values.shape)
-
-        def cut(a: NDArray[np.generic], rows: int = rows, columns: int = columns) -> NDArray[np.generic]:
-            parts = a[: rows * _SIZE, : columns * _SIZE].reshape(rows, _SIZE, columns, _SIZE)
-            return parts.swapaxes(1, 2).reshape(-1, _SIZE, _SIZE)
-
-        blocks = np.asarray(cut(values), dtype=float)
-        usable = np.asarray(cut(good)).all((1, 2)) & (np.ptp(blocks, axis=(1, 2)) > 0)
-        group = first + np.add.outer(np.arange(rows) // 4 * (columns // 4 + 1), np.arange(columns) // 4).ravel()
-        first = int(group.max(initial=first)) + 1
-        levels.append(blocks[usable].mean((1, 2)))
-        powers.append(dctn(blocks[usable], axes=(1, 2), norm="ortho") ** 2)
-        groups.append(group[usable])
-    return _Blocks(np.concatenate(levels), np.concatenate(powers), np.concatenate(groups))
-
-
 def _level_sets(level: Array, coarse: Array, fine: Array, share: float) -> Array:
     """Mean level, fine power, its relative error and the share of it that may be texture, for each brightness class: ``(4, classes)``.
 
@@ -167,7 +89,7 @@ def _level_sets(level: Array, coarse: Array, fine: Array, share: float) -> Array
         flat = part[np.argsort(coarse[part])[: max(6, round(share * len(part)))]]
         variance = max(float(fine[flat].mean()), 1e-300)
         texture = _LEAK * max(0.0, float(np.median(coarse[flat])) / variance - 1)
-        points.append((level[flat].mean(), variance, np.hypot(np.sqrt(2 / (_FINE.sum() * len(flat))), texture), texture))
+        points.append((level[flat].mean(), variance, np.hypot(np.sqrt(2 / (FINE.sum() * len(flat))), texture), texture))
     return np.asarray(points).T
 
 
@@ -190,7 +112,7 @@ def _line(level: Array, variance: Array, error: Array, pure: bool) -> tuple[floa
 class _Line:
     """Fits the line of variance at fine scales against level."""
 
-    blocks: _Blocks
+    blocks: Blocks
     offset: float
     pure: bool
     share: float = _FLAT
@@ -208,59 +130,6 @@ class _Line:
         members = np.split(order, np.flatnonzero(np.diff(self.blocks.group[order])) + 1)
         draws = (np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))]) for _ in range(_REPEATS))
         return np.stack([self.fit(d)[0] for d in draws])
-
-
-def _spectrum(blocks: _Blocks, variance: Array) -> tuple[float, float, float]:
-    """What the flattest blocks tell of the colour of the noise.
-
-    Power at the finest scales over that at somewhat coarser ones; that of all coefficients over that of the fine ones;
-    low-frequency density over power.
-
-    Coefficients that choose the flat blocks are not measured: no selection bias. The median over blocks leaves out those with texture.
-    """
-    power = blocks.power / variance[:, None, None]
-    count = max(40, len(blocks) // 100)
-
-    def typical(mask: NDArray[np.bool_], choosing: NDArray[np.bool_]) -> float:
-        flat = power[np.argsort(power[:, choosing].mean(1))[:count]]
-        n = int(mask.sum())
-        return max(1e-12, float(np.median(flat[:, mask].mean(1)) / (chi2.ppf(0.5, n) / n)))
-
-    coarser = (_RADIUS2 >= 4) & (_RADIUS2 < 36)
-    ratio = typical(_ring(4), coarser) / typical(_ring(2), coarser)
-    chosen = (_RADIUS2 >= 4) & (_RADIUS2 < 50)
-    rings = [np.mean([typical(_ring(k) & (p != _PARITY), chosen & (p == _PARITY)) for p in (0, 1)]) for k in range(len(_RINGS))]
-    fine = np.array([(_ring(k) & _FINE).sum() for k in range(len(_RINGS))]) / _FINE.sum()
-    return ratio, float(_SHARES @ rings / (fine @ rings)), max(1.0, float(rings[0] / (_SHARES @ rings)))
-
-
-def _quiet_blocks(blocks: _Blocks, level: float, spread: float) -> float:
-    """Noise standard deviation near a level from the 1 % quantile over blocks of their power from 0.25 cycles per pixel up, level below."""
-    near = blocks.power[np.abs(blocks.level - level) <= spread]
-    if len(near) < 50:
-        return float("nan")
-    variance = np.stack([near[:, _ring(k)].mean(1) for k in range(len(_RINGS))], 1) @ _SHARES
-    # About 10 coefficients bear the power where the noise is coloured.
-    return float(np.sqrt(np.quantile(variance, 0.01) / (chi2.ppf(0.01, 10) / 10)))
-
-
-def _patch_covariance(areas: list[tuple[Array, NDArray[np.bool_]]], level: float, spread: float) -> float:
-    """Noise standard deviation near a level from the smallest eigenvalue of the covariance of 5 x 5 patches (nan if there are too few)."""
-    size, patches = 5, []
-    for values, good in areas:
-        if min(values.shape) < size:
-            continue
-        windows = np.lib.stride_tricks.sliding_window_view(values, (size, size))[::2, ::2].reshape(-1, size * size)
-        usable = np.lib.stride_tricks.sliding_window_view(good, (size, size))[::2, ::2].reshape(-1, size * size).all(1)
-        mean = windows.mean(1)
-        patches.append(windows[usable & (np.abs(mean - level) <= spread)])
-    chosen = np.concatenate(patches) if patches else np.zeros((0, size * size))
-    if len(chosen) < 20 * size * size:
-        return float("nan")
-    # The mean of a patch is left out: among patches of about one brightness it says nothing of the noise.
-    chosen = chosen - chosen.mean(1, keepdims=True)
-    smallest = np.linalg.eigvalsh(chosen.T @ chosen / len(chosen))[1]
-    return float(np.sqrt(max(smallest, 0.0)) / (1 - np.sqrt(size * size / len(chosen))))
 
 
 def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstimate:
@@ -291,7 +160,7 @@ def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstim
     below 0.25 cycles per pixel, which scene content hides, is taken as level. Weak texture that covers the whole scene counts as noise.
     """
     areas = unclipped(sample, band)
-    blocks = _blocks(areas)
+    blocks = make_blocks(areas)
     if len(blocks) < 50:
         raise InputError(f"noise cannot be estimated: {len(blocks)} usable blocks of 8 x 8 pixels, 50 are needed; give --noise SIGMA0,GAIN")
     if not np.median(blocks.fine) > 0:
@@ -305,7 +174,7 @@ def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstim
     line = _Line(blocks, offset, pure)
     solution, texture = line.fit()
     model = solution[0] + solution[1] * np.maximum(blocks.level - offset, 0.0)
-    ratio, growth, correlation = _spectrum(blocks, np.maximum(model, 1e-3 * model.mean() + 1e-300))
+    ratio, growth, correlation = spectrum(blocks, np.maximum(model, 1e-3 * model.mean() + 1e-300))
     coloured = ratio < _WHITE
     if coloured:
         line = replace(line, share=_FLAT / 5)
@@ -315,7 +184,7 @@ def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstim
     solution, repeats = growth * line.fit()[0], growth * line.bootstrap()
     strict, loose = (growth * line.fit(looseness=v)[0] for v in (0.5, 2.0))
     std = float(np.sqrt(solution @ at_level))
-    check = _quiet_blocks(blocks, level, near) if coloured else _patch_covariance(areas, level, near)
+    check = quiet_blocks(blocks, level, near) if coloured else patch_covariance(areas, level, near)
     agrees = bool(abs(check - std) <= 0.3 * std)
 
     notes = []
