@@ -98,8 +98,9 @@ def _plan(entries: list[Entry], *, as_json: bool) -> None:
 
 def _check_sensors(entries: list[Entry], sensor: str | None) -> None:
     """Refuse, before the first scene, what is no sensor."""
+    from imaging.restoration import ESTIMATE
     from imaging.sensors import load_profile
 
     for name in dict.fromkeys(e.sensor or sensor for e in entries):
-        if name is not None:
+        if name not in {None, ESTIMATE}:
             load_profile(name)

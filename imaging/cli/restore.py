@@ -26,7 +26,7 @@ _EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
 
 
 _OPTIONS = [
-    click.option("--sensor", metavar="NAME|FILE.toml", help="Sensor profile; see --list-sensors. Products name it themselves."),
+    click.option("--sensor", metavar="NAME|FILE.toml|estimate", help="Sensor profile; see --list-sensors. Products name it themselves."),
     click.option("--std", type=_PATH, help="Standard deviations; default <stem>_std.tif beside the restored scene."),
     click.option("--no-uncertainty", is_flag=True, help="Write no standard deviations."),
     click.option("--method", default="vble-xz", show_default=True, metavar="vble-xz|vble|map", help="Posterior or point estimate."),
@@ -108,6 +108,7 @@ def _summary(result: SceneResult) -> str:
     lines = [
         f"restored  {result.restored}",
         f"std       {result.std or 'not written'}",
+        *([f"sensor    {result.sensor_file}"] if result.sensor_file else []),
         f"{result.width} x {result.height} pixels, band {','.join(map(str, result.bands))}, sensor {result.sensor}, prior {result.prior}, "
         f"{result.method}, {result.iterations} iterations, {result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB",
     ]

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from imaging.restoration.arrays import Restored, restore
 from imaging.restoration.options import RestoreOptions, ScenePaths
-from imaging.restoration.planning import Sensor, plan_scene
+from imaging.restoration.planning import ESTIMATE, Sensor, plan_scene
 from imaging.restoration.scenes import SceneResult, restore_scene, restore_tiles
 
-__all__ = ["RestoreOptions", "Restored", "ScenePaths", "SceneResult", "Sensor", "plan_scene", "restore", "restore_scene", "restore_tiles"]
+__all__ = [
+    "ESTIMATE",
+    "RestoreOptions",
+    "Restored",
+    "ScenePaths",
+    "SceneResult",
+    "Sensor",
+    "plan_scene",
+    "restore",
+    "restore_scene",
+    "restore_tiles",
+]

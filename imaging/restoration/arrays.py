@@ -12,7 +12,7 @@ from imaging.posterior import lattice_room
 from imaging.priors import load_prior
 from imaging.restoration.fitting import make_fitters, scene_bands, window_margin
 from imaging.restoration.options import RestoreOptions
-from imaging.restoration.planning import sensor_profile
+from imaging.restoration.planning import ESTIMATE, estimated_profile, sensor_profile
 from imaging.restoration.radiometry import stored_range
 from imaging.sensors import SensorProfile
 
@@ -35,7 +35,7 @@ def restore(
     scene : ndarray
         ``(H, W)`` or ``(C, H, W)`` in the sensor's stored unit (DN); NaN and masked values of a masked array count as invalid.
     sensor : str or SensorProfile
-        Name of a profile, path of a TOML file, or a profile. Its bands are matched by order.
+        Name of a profile, path of a TOML file, a profile, or ``"estimate"``. Its bands are matched by order.
     mask : ndarray of bool, optional
         Broadcastable to the scene, True where valid.
     options : RestoreOptions, optional
@@ -59,11 +59,13 @@ def restore(
     """
     options = options or RestoreOptions()
     values, valid = _checked(scene, mask, options.bands)
-    profile = sensor_profile(sensor, options)
-    profile, full_scale, _ = stored_range(profile, values.dtype, float(values[valid].max()), options.noise)
-    values = np.where(valid, values, 0).astype(np.float32)
-    sample = [(values, valid)]
-    bands = scene_bands(profile, (None,) * len(values), sample, options.noise)
+    sample = [(np.where(valid, values, 0).astype(np.float32), valid)]
+    estimated = sensor == ESTIMATE
+    names = (None,) * len(values)
+    profile = estimated_profile(sample, values.dtype, names, options)[0] if estimated else sensor_profile(sensor, options)
+    profile, full_scale, _ = stored_range(profile, values.dtype, float(values[valid].max()), ESTIMATE if estimated else options.noise)
+    values = sample[0][0]
+    bands = scene_bands(profile, names, sample, options.noise)
     prior = load_prior(options.prior_for(bands), options.torch_device(), download=options.download)
     s, (height, width) = options.scale, values.shape[1:]
     margin = window_margin(bands, prior, s)

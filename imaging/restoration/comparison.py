@@ -26,7 +26,7 @@ def check_reference(job: Job, path: Path) -> None:
     InputError
         When it is one of the outputs, has another size, cannot be read to its end or shares no valid pixel with the scene.
     """
-    for output in job.paths.outputs(job.options.samples):
+    for output in job.outputs:
         if output.absolute() == path.absolute() or (output.exists() and path.exists() and output.samefile(path)):
             raise InputError(f"the output {output} is the reference itself; choose another --output")
     with Scene(path) as truth:

@@ -177,17 +177,22 @@ class ScenePaths:
             return self.output.with_name(f"{stem}_std.tif")
         return self._beside("std")
 
+    @property
+    def sensor_path(self) -> Path:
+        """Where the profile of an estimated sensor goes."""
+        return self.restored_path.with_name(f"{self.restored_path.stem.removesuffix('_restored')}_sensor.toml")
+
     def sample_path(self, index: int) -> Path:
         """Where posterior sample ``index`` goes."""
         folder = self.samples or self.restored_path.parent
         return folder / f"{self.restored_path.stem.removesuffix('_restored')}_sample_{index:03d}.tif"
 
-    def outputs(self, samples: int) -> list[Path]:
-        """All files that will be written."""
-        fixed = [self.restored_path] + ([self.std_path] if self.std_path else [])
+    def outputs(self, samples: int, *, estimated: bool = False) -> list[Path]:
+        """All files that will be written, with the profile of an estimated sensor."""
+        fixed = [self.restored_path] + ([self.std_path] if self.std_path else []) + ([self.sensor_path] if estimated else [])
         return fixed + [self.sample_path(k) for k in range(samples)]
 
-    def check(self, samples: int) -> None:
+    def check(self, samples: int, *, estimated: bool = False) -> None:
         """Refuse outputs that would destroy something or cannot be written.
 
         Raises
@@ -195,7 +200,7 @@ class ScenePaths:
         InputError
             An output that is the input, exists, lies in no folder, or is named twice.
         """
-        outputs = self.outputs(samples)
+        outputs = self.outputs(samples, estimated=estimated)
         begun = partial_folder(self.restored_path).is_dir()  # outputs beside it are those of the run that is resumed
         if samples and self.samples is None:
             raise InputError(f"{samples} samples are asked for but no folder for them; add --save-samples DIR")

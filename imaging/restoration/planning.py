@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import imaging
@@ -16,10 +19,10 @@ from imaging.priors import LatentPrior, PriorInfo, load_prior
 from imaging.priors.zoo import find_prior
 from imaging.raster import Area, Magnified, Scene, Tile, TilePlan
 from imaging.raster.tiles import STEP
-from imaging.restoration.fitting import Fitter, make_fitters, scene_bands, window_margin
+from imaging.restoration.fitting import Fitter, Sample, make_fitters, scene_bands, window_margin
 from imaging.restoration.options import AUTO, RestoreOptions, ScenePaths
 from imaging.restoration.radiometry import stored_range
-from imaging.sensors import Band, ProductScene, SensorProfile, find_scene, load_profile
+from imaging.sensors import Band, ProductScene, SensorProfile, estimate_sensor, find_scene, load_profile
 
 _BYTES_PER_PIXEL = 700  # of a window, while it is fitted; measured on a CPU, generous
 
@@ -44,6 +47,8 @@ class Job:
         As given.
     notes : list of str
         What the user should know.
+    estimated : bool
+        Whether the profile was estimated from the scene.
     """
 
     scene: Scene
@@ -56,6 +61,12 @@ class Job:
     options: RestoreOptions
     paths: ScenePaths
     notes: list[str]
+    estimated: bool = False
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """All files that will be written."""
+        return tuple(self.paths.outputs(self.options.samples, estimated=self.estimated))
 
     @property
     def grid(self) -> Scene:
@@ -80,7 +91,11 @@ class Job:
 
 
 Sensor = str | SensorProfile | None
-"""Name of a profile, path of a TOML file, a profile, or None for what a product's metadata say."""
+"""Name of a profile, path of a TOML file, ``"estimate"``, a profile, or None for what a product's metadata say."""
+ESTIMATE = "estimate"
+"""In place of a sensor: noise and MTF are estimated from the scene."""
+_ESTIMATED_FROM = 512
+"""Sides of the areas they are estimated from, pixels."""
 
 
 def sensor_profile(sensor: Sensor, options: RestoreOptions, product: ProductScene | None = None) -> SensorProfile:
@@ -101,6 +116,22 @@ def sensor_profile(sensor: Sensor, options: RestoreOptions, product: ProductScen
     return profile.with_overrides(mtf_nyquist=options.mtf_nyquist, noise=None if isinstance(options.noise, str) else options.noise)
 
 
+def estimated_profile(
+    sample: Sample, dtype: np.dtype[Any], descriptions: tuple[str | None, ...], options: RestoreOptions
+) -> tuple[SensorProfile, list[str]]:  # fmt: skip
+    """Profile of a sensor that is not known, from areas of its scene, with the options' MTF and noise in place of its own; and a report.
+
+    Raises
+    ------
+    InputError
+        When the scene cannot tell, with the reason.
+    """
+    largest = max(float(v[m].max()) for v, m in sample if m.any())
+    bits = 8 if dtype.itemsize == 1 else int(np.clip(math.ceil(math.log2(max(largest, 1) + 1)), 8, 16))
+    profile, report = estimate_sensor(sample, descriptions, bits, mtf_nyquist=options.mtf_nyquist)
+    return sensor_profile(profile, options), report
+
+
 def prepare(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> Job:
     """Open and check everything; nothing is written.
 
@@ -109,21 +140,27 @@ def prepare(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> Job:
     InputError
         For whatever cannot be used, with the reason.
     """
-    product = find_scene(paths.input)
-    profile = sensor_profile(sensor, options, product)
+    product, estimated = find_scene(paths.input), sensor == ESTIMATE
+    known = None if estimated else sensor_profile(sensor, options, product)
     device = options.torch_device()
     if options.prior != AUTO:
         find_prior(options.prior, download=options.download)
-    paths.check(options.samples)
+    paths.check(options.samples, estimated=estimated)
     scene = Scene(paths.input, options.bands, virtual=None if product is None else product.assembly.virtual())
     try:
         paths.check_sources(scene.files, options.samples)
+        notes = list(product.notes) if product else []
+        if known is None:
+            profile, report = estimated_profile(scene.sample(_ESTIMATED_FROM), scene.dtype, scene.descriptions, options)
+            notes += report
+        else:
+            profile = known
         profile.match(scene.descriptions)
-        sample, notes = scene.sample(), list(product.notes) if product else []
-        if profile.state != "raw" and not product:
+        sample = scene.sample()
+        if profile.state != "raw" and not product and not estimated:
             notes.append(f"{profile.name} is a delivered product: {profile.title}")
         largest = max(float(v[m].max()) for v, m in sample)
-        profile, full_scale, remarks = stored_range(profile, scene.dtype, largest, options.noise)
+        profile, full_scale, remarks = stored_range(profile, scene.dtype, largest, ESTIMATE if estimated else options.noise)
         bands = scene_bands(profile, scene.descriptions, sample, options.noise)
         notes += remarks + [_noise_note(b) for b in bands if b.noise and b.noise.source.startswith("estimated")]
         name = options.prior_for(bands)
@@ -136,7 +173,7 @@ def prepare(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> Job:
     except BaseException:
         scene.source.close()
         raise
-    return Job(scene, profile, bands, prior, info, fitters, plan, options, paths, notes)
+    return Job(scene, profile, bands, prior, info, fitters, plan, options, paths, notes, estimated)
 
 
 def _noise_note(band: Band) -> str:
@@ -151,7 +188,7 @@ def plan_scene(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> di
         tiles = job.plan.tiles()
         windows = sum(t.window.height * t.window.width for t in tiles)
         return {
-            "input": str(paths.input), "outputs": [str(p) for p in paths.outputs(options.samples)], "sensor": job.profile.name,
+            "input": str(paths.input), "outputs": [str(p) for p in job.outputs], "sensor": job.profile.name,
             "prior": job.prior_info.name, "method": options.method, "width": job.grid.width, "height": job.grid.height,
             "bands": list(job.scene.bands), "tiles": len(tiles), "largest_window": max(max(t.window.height, t.window.width) for t in tiles),
             "window_megapixels": windows / 1e6, "iterations": options.iterations, "rate_scale": [round(f.scale, 4) for f in job.fitters],
@@ -167,7 +204,7 @@ def _disk_need(job: Job) -> float:
 
 def check_disk(job: Job) -> None:
     """Refuse to begin what the disks of the outputs surely cannot hold."""
-    for folder in {p.parent for p in job.paths.outputs(job.options.samples)}:
+    for folder in {p.parent for p in job.outputs}:
         usage = shutil.disk_usage(folder)
         if usage.total and usage.free < _disk_need(job) / 3:
             raise InputError(

@@ -17,6 +17,7 @@ from imaging.restoration.options import RestoreOptions, ScenePaths
 from imaging.restoration.pipeline import Progress, Run, Seconds
 from imaging.restoration.planning import Job, Sensor, check_disk, fingerprint, prepare
 from imaging.restoration.products import products
+from imaging.sensors import write_profile
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class SceneResult:
     restored: str
     std: str | None
     sensor: str
+    sensor_file: str | None
     prior: str
     method: str
     scale: int
@@ -58,7 +60,8 @@ def restore_scene(
     paths : ScenePaths
         Input and outputs.
     sensor : str, SensorProfile or None
-        Name of a profile, path of a TOML file, a profile, or None for what a product's metadata say.
+        Name of a profile, path of a TOML file, a profile, ``"estimate"`` for one estimated from the scene, which is then written beside
+        the restored scene as ``*_sensor.toml``, or None for what a product's metadata say.
     options : RestoreOptions, optional
         Settings.
     progress : callable, optional
@@ -84,7 +87,7 @@ def restore_scene(
             check_reference(job, reference)
         check_disk(job)
         mark = fingerprint(job)
-        store = TileStore(paths.restored_path, mark, tuple(paths.outputs(options.samples)))
+        store = TileStore(paths.restored_path, mark, job.outputs)
         store.open(resume=paths.resume)
         tiles = job.plan.tiles()
         try:
@@ -94,6 +97,10 @@ def restore_scene(
             written = [(write_product(job.grid, p, tiles, store), p.path) for p in products(job)]
             if fingerprint(job) != mark:
                 raise WorkError(f"{paths.input} changed while it was restored; nothing is written")
+            if job.estimated:
+                profile = store.folder / paths.sensor_path.name
+                write_profile(job.profile, profile)
+                written.insert(0, (profile, paths.sensor_path))
             publish(written)
         except Exception:
             store.discard()
@@ -125,7 +132,7 @@ def restore_tiles(paths: ScenePaths, sensor: Sensor, options: RestoreOptions, fi
     """
     job = prepare(replace(paths, resume=True), sensor, options)
     with job.scene:
-        store = TileStore(paths.restored_path, fingerprint(job), tuple(paths.outputs(options.samples)))
+        store = TileStore(paths.restored_path, fingerprint(job), job.outputs)
         store.join()
         tiles = job.plan.tiles()[first:last]
         missing = sum(not store.has(t) for t in tiles)
@@ -139,6 +146,7 @@ def _result(job: Job, seconds: float, stages: Seconds, figures: dict[str, float]
     grid = job.grid
     return SceneResult(
         input=str(job.paths.input), restored=str(job.paths.restored_path), std=None if std is None else str(std), sensor=job.profile.name,
+        sensor_file=str(job.paths.sensor_path) if job.estimated else None,
         prior=job.prior_info.name, method=job.options.method, scale=job.options.scale, width=grid.width, height=grid.height,
         bands=list(job.scene.bands), iterations=job.options.iterations, seconds=round(seconds, 2),
         stages={k: round(v, 2) for k, v in asdict(stages).items()}, megapixels=grid.width * grid.height / 1e6,

@@ -1,26 +1,36 @@
-"""Sensors: profiles, point spread functions, noise, and the deepinv physics they make."""
+"""Sensors: profiles, point spread functions, noise, the deepinv physics they make, products' metadata and estimation."""
 
 from __future__ import annotations
 
+from imaging.sensors.estimate import estimate_sensor
 from imaging.sensors.noise import SignalDependentNoise, estimate_affine_noise
 from imaging.sensors.physics import SensorPhysics, sensor_physics
 from imaging.sensors.products import ProductScene, find_scene, is_product, product_scenes
 from imaging.sensors.profile import Band, Mtf, Noise, SensorProfile
 from imaging.sensors.reader import builtin_sensors, load_profile
+from imaging.sensors.scene_mtf import MtfEstimate, estimate_mtf
+from imaging.sensors.scene_noise import NoiseEstimate, estimate_noise
+from imaging.sensors.writer import write_profile
 
 __all__ = [
     "Band",
     "Mtf",
+    "MtfEstimate",
     "Noise",
+    "NoiseEstimate",
     "ProductScene",
     "SensorPhysics",
     "SensorProfile",
     "SignalDependentNoise",
     "builtin_sensors",
     "estimate_affine_noise",
+    "estimate_mtf",
+    "estimate_noise",
+    "estimate_sensor",
     "find_scene",
     "is_product",
     "load_profile",
     "product_scenes",
     "sensor_physics",
+    "write_profile",
 ]

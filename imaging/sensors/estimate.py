@@ -1,0 +1,173 @@
+"""A profile of a sensor that is not known, from a scene of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from imaging.errors import InputError
+from imaging.sensors.blocks import Sample
+from imaging.sensors.profile import Band, Mtf, Noise, SensorProfile
+from imaging.sensors.scene_mtf import SHARPENED, MtfEstimate, estimate_mtf
+from imaging.sensors.scene_noise import NoiseEstimate, estimate_noise
+
+_TARGET = 0.15
+"""MTF at Nyquist that scenes of delivered products are restored to."""
+_COMMON_NAMES = {"pan", "blue", "green", "red", "nir", "coastal", "yellow", "rededge", "nir08", "nir09", "swir16", "swir22"}
+
+
+def estimate_sensor(
+    sample: Sample, names: Sequence[str | None], bits: int, *, mtf_nyquist: float | None = None, gsd: float = 1.0, offset: float = 0.0,
+    title: str = "sensor estimated from a scene",
+) -> tuple[SensorProfile, list[str]]:  # fmt: skip
+    """Estimate noise and MTF of each band of a scene, as a profile to check and keep.
+
+    Parameters
+    ----------
+    sample : sequence of (ndarray, ndarray)
+        Areas of the scene: values ``(C, h, w)`` in DN and validity ``(C, h, w)``; some millions of pixels are enough.
+    names : sequence of str or None
+        Name of each of the C bands; those without one become B1, B2 and so on.
+    bits : int
+        Useful bits of the stored integers, 1 to 16.
+    mtf_nyquist : float, optional
+        MTF at Nyquist that is known, both ways, above 0 and below 0.95; without it edges tell.
+    gsd : float
+        Ground sample distance, metres.
+    offset : float
+        DN of zero signal.
+    title : str
+        One line for the profile.
+
+    Returns
+    -------
+    profile : SensorProfile
+        ``product`` where the noise is coloured or edges overshoot, else ``raw``. Where the noise is coloured, its variance is raised to the
+        low-frequency power density, so that a likelihood that takes it for white is not over-confident. A ``product`` with less contrast at
+        Nyquist than 0.15 is to be restored to that, not to the full contrast.
+    report : list of str
+        Each estimate with its standard error, and warnings, a line each.
+
+    Raises
+    ------
+    InputError
+        Where the noise of a band cannot be estimated, no band has enough edges, or a number given is out of range.
+    """
+    if mtf_nyquist is not None and not 0 < mtf_nyquist < 0.95:
+        raise InputError(f"the MTF at Nyquist is {mtf_nyquist:g}; accepted are numbers above 0 and below 0.95")
+    if not 1 <= bits <= 16:
+        raise InputError(f"the number of bits is {bits}; accepted are 1 to 16")
+    if not 0 < gsd < math.inf:
+        raise InputError(f"the ground sample distance is {gsd:g}; accepted are numbers of metres above 0")
+    if any(v.shape[0] != len(names) for v, _ in sample):
+        raise InputError(f"{len(names)} band names were given for areas of {', '.join(str(v.shape[0]) for v, _ in sample)} bands")
+    labels = _labels(names)
+    noises = []
+    for k, label in enumerate(labels):
+        try:
+            noises.append(estimate_noise(sample, k, offset))
+        except InputError as error:
+            raise InputError(f"band {label}: {error}") from error
+    mtfs = [None] * len(labels) if mtf_nyquist is not None else _mtfs(sample, noises)
+    bands, report = [], []
+    for k, (label, noise) in enumerate(zip(labels, noises, strict=True)):
+        mtf, note = _mtf_entry(mtfs, labels, k, mtf_nyquist)
+        common = label.lower() if label.lower() in _COMMON_NAMES else None
+        bands.append(Band(label, gsd, mtf, _noise_entry(noise), "estimated from the scene", common))
+        report += [f"{label}: {line}" for line in [_noise_line(noise), *_warnings(noise.notes), *note]]
+    product = any(n.coloured for n in noises) or any(m is not None and m.overshoot > SHARPENED for m in mtfs)
+    state = "product" if product else "raw"
+    if product:
+        bands = [_to_target(b) for b in bands]
+    return SensorProfile("estimated", state, bits, tuple(bands), title, "estimated from the scene"), report
+
+
+def _to_target(band: Band) -> Band:
+    """A band of a delivered product, restored no further than the profiles of such products are: what is left of its detail is little."""
+    mtf = band.mtf
+    if max(mtf.nyquist) >= _TARGET:
+        return band
+    return replace(
+        band, mtf=replace(mtf, target=_TARGET, source=f"{mtf.source}; target {_TARGET} assumed, as for other delivered products")
+    )
+
+
+def _labels(names: Sequence[str | None]) -> list[str]:
+    """A name for each band, all different whatever their case."""
+    labels: list[str] = []
+    for k, name in enumerate(names):
+        label = (name or "").strip() or f"B{k + 1}"
+        while label.lower() in {v.lower() for v in labels}:
+            label += "_"
+        labels.append(label)
+    return labels
+
+
+def _mtfs(sample: Sample, noises: list[NoiseEstimate]) -> list[MtfEstimate | None]:
+    """The MTF of each band, None for one without enough edges; an error where that is so of all."""
+    found: list[MtfEstimate | None] = []
+    failure = None
+    for k, noise in enumerate(noises):
+        try:
+            found.append(estimate_mtf(sample, k, noise))
+        except InputError as error:
+            failure = error
+            found.append(None)
+    if failure is not None and not any(found):
+        raise failure
+    return found
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _noise_entry(noise: NoiseEstimate) -> Noise:
+    source = (
+        f"estimated from the scene: sigma0 {noise.sigma0:.3g} +- {noise.sigma0_error:.2g} DN, gain {noise.gain:.3g} +- "
+        f"{noise.gain_error:.2g}; {noise.std:.3g} +- {noise.std_error:.2g} DN at DN {noise.level:.0f}"
+    )
+    if noise.coloured:
+        source += f"; the variance here is {noise.correlation:.2g} times that, because neighbouring pixels share noise"
+    sigma0, gain = _rounded(noise.sigma0 * math.sqrt(noise.correlation)), _rounded(noise.gain * noise.correlation)
+    return Noise(sigma0, gain, noise.offset, source)
+
+
+def _noise_line(noise: NoiseEstimate) -> str:
+    check = f", {noise.cross_check:.3g} DN by a second method" if math.isfinite(noise.cross_check) else ""
+    return (
+        f"noise {noise.std:.3g} +- {noise.std_error:.2g} DN at DN {noise.level:.0f}{check} (sigma0 {noise.sigma0:.3g} +- "
+        f"{noise.sigma0_error:.2g}, gain {noise.gain:.3g} +- {noise.gain_error:.2g}, {noise.blocks} blocks)"
+    )
+
+
+def _warnings(notes: tuple[str, ...]) -> list[str]:
+    return [f"warning: {n}" for n in notes]
+
+
+def _mtf_entry(mtfs: Sequence[MtfEstimate | None], labels: list[str], k: int, given: float | None) -> tuple[Mtf, list[str]]:
+    """The MTF of one band for the profile, and what to report of it."""
+    if given is not None:
+        return Mtf("gaussian", (given, given), source="given by the user"), [f"MTF at Nyquist {given:g}, given by the user"]
+    own = mtfs[k]
+    if own is None:  # the band with the most edges stands in
+        other = max((i for i, m in enumerate(mtfs) if m is not None), key=lambda i: sum(_known(mtfs[i]).edges))
+        estimate = _known(mtfs[other])
+        pair = (_rounded(estimate.nyquist[0]), _rounded(estimate.nyquist[1]))
+        text = f"taken from band {labels[other]}: too few edges in this band"
+        return Mtf(estimate.shape, pair, source=text), [f"warning: MTF {text}"]
+    (across, along), (error, error_along) = own.nyquist, own.error
+    text = f"{own.edges[0]} and {own.edges[1]} slanted edges, +- {error:.2g} across and {error_along:.2g} along track"
+    line = (
+        f"MTF at Nyquist {across:.3g} +- {error:.2g} across and {along:.3g} +- {error_along:.2g} along track, from {own.edges[0]} and "
+        f"{own.edges[1]} slanted edges; they overshoot by {100 * own.overshoot:.1f} %"
+    )
+    entry = Mtf(own.shape, (_rounded(across), _rounded(along)), source=f"estimated from {text}")
+    return entry, [line, *_warnings(own.notes)]
+
+
+def _known(estimate: MtfEstimate | None) -> MtfEstimate:
+    if estimate is None:
+        raise ValueError("no estimate")
+    return estimate
