@@ -89,28 +89,53 @@ def make_blocks(areas: list[tuple[Array, NDArray[np.bool_]]]) -> Blocks:
     return Blocks(np.concatenate(levels), np.concatenate(powers), np.concatenate(groups))
 
 
-def spectrum(blocks: Blocks, variance: Array) -> tuple[float, float, float]:
+@dataclass(frozen=True)
+class Spectrum:
     """What the flattest blocks tell of the colour of the noise.
 
-    Power at the finest scales over that at somewhat coarser ones; that of all coefficients over that of the fine ones;
-    low-frequency density over power.
+    Attributes
+    ----------
+    ratio : float
+        Power at the finest scales over that at somewhat coarser ones.
+    growth : float
+        Power of all coefficients over that of the fine ones.
+    correlation : float
+        Low-frequency power density over power.
+    settled : bool
+        Whether three times as many blocks show much the same power: it is then the noise's, else texture has a part in it.
+    """
+
+    ratio: float
+    growth: float
+    correlation: float
+    settled: bool
+
+
+def spectrum(blocks: Blocks, variance: Array) -> Spectrum:
+    """Spectrum of the flattest blocks, relative to a variance for each ``(n,)``.
 
     Coefficients that choose the flat blocks are not measured: no selection bias. The median over blocks leaves out those with texture.
     """
     power = blocks.power / variance[:, None, None]
-    count = max(40, len(blocks) // 100)
-
-    def typical(mask: NDArray[np.bool_], choosing: NDArray[np.bool_]) -> float:
-        flat = power[np.argsort(power[:, choosing].mean(1))[:count]]
-        n = int(mask.sum())
-        return max(1e-12, float(np.median(flat[:, mask].mean(1)) / (chi2.ppf(0.5, n) / n)))
-
-    coarser = (_RADIUS2 >= 4) & (_RADIUS2 < 36)
-    ratio = typical(_ring(4), coarser) / typical(_ring(2), coarser)
-    chosen = (_RADIUS2 >= 4) & (_RADIUS2 < 50)
-    rings = [np.mean([typical(_ring(k) & (p != _PARITY), chosen & (p == _PARITY)) for p in (0, 1)]) for k in range(len(_RINGS))]
     fine = np.array([(_ring(k) & FINE).sum() for k in range(len(_RINGS))]) / FINE.sum()
-    return ratio, float(_SHARES @ rings / (fine @ rings)), max(1.0, float(rings[0] / (_SHARES @ rings)))
+
+    def typical(mask: NDArray[np.bool_], order: NDArray[np.int64], count: int) -> float:
+        n = int(mask.sum())
+        return max(1e-12, float(np.median(power[order[:count]][:, mask].mean(1)) / (chi2.ppf(0.5, n) / n)))
+
+    def order(choosing: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.argsort(power[:, choosing].mean(1))
+
+    count = max(40, len(blocks) // 100)
+    coarser = order((_RADIUS2 >= 4) & (_RADIUS2 < 36))
+    ratio = typical(_ring(4), coarser, count) / typical(_ring(2), coarser, count)
+    orders = [order((_RADIUS2 >= 4) & (_RADIUS2 < 50) & (p == _PARITY)) for p in (0, 1)]
+    few, many = (
+        np.array([np.mean([typical(_ring(k) & (p != _PARITY), orders[p], n) for p in (0, 1)]) for k in range(len(_RINGS))])
+        for n in (count, 3 * count)
+    )
+    power_of_few, power_of_many = float(_SHARES @ few), float(_SHARES @ many)
+    return Spectrum(ratio, power_of_few / float(fine @ few), max(1.0, float(few[0]) / power_of_few), power_of_many < 1.3 * power_of_few)
 
 
 def quiet_blocks(blocks: Blocks, level: float, spread: float) -> float:

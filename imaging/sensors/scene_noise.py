@@ -17,6 +17,8 @@ _LEAK = 0.02
 """Relative excess at fine scales feared for each unit of excess at coarse ones (blurred aerial images: 0.005 to 0.02)."""
 _COLOUR = 0.4
 """Relative standard error of the variance of coloured noise, from how much of it fine scales hold."""
+_PLAUSIBLE = 0.03
+"""Greatest noise, as a share of the median signal, that coloured noise is believed to have."""
 _REPEATS = 60
 _WHITE = 0.6
 """Least ratio of high- to lower-frequency noise power that is taken for white noise: texture alone brings it to some 0.7."""
@@ -174,16 +176,17 @@ def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstim
     line = _Line(blocks, offset, pure)
     solution, texture = line.fit()
     model = solution[0] + solution[1] * np.maximum(blocks.level - offset, 0.0)
-    ratio, growth, correlation = spectrum(blocks, np.maximum(model, 1e-3 * model.mean() + 1e-300))
-    coloured = ratio < _WHITE
+    colour = spectrum(blocks, np.maximum(model, 1e-3 * model.mean() + 1e-300))
+    coloured = colour.ratio < _WHITE
+    growth, correlation = (colour.growth, colour.correlation) if coloured else (1.0, 1.0)
     if coloured:
         line = replace(line, share=_FLAT / 5)
-        texture = _COLOUR  # coarse scales hold more of the noise, too, and say nothing of texture
-    else:
-        growth, correlation = 1.0, 1.0
     solution, repeats = growth * line.fit()[0], growth * line.bootstrap()
-    strict, loose = (growth * line.fit(looseness=v)[0] for v in (0.5, 2.0))
+    pair = growth * np.stack([line.fit(looseness=v)[0] for v in (0.5, 2.0)])
     std = float(np.sqrt(solution @ at_level))
+    doubtful = coloured and (not colour.settled or std > _PLAUSIBLE * at_level[1])
+    if coloured:  # coarse scales hold more of the noise, too, and say nothing of texture
+        texture = (2 if doubtful else 1) * _COLOUR
     check = quiet_blocks(blocks, level, near) if coloured else patch_covariance(areas, level, near)
     agrees = bool(abs(check - std) <= 0.3 * std)
 
@@ -192,28 +195,56 @@ def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstim
         notes.append("the scene has one brightness: the noise was taken as the same at all levels")
     if coloured:
         notes.append(
-            f"the noise is coloured (ratio {ratio:.2f}): a resampled, compressed or denoised product, or texture everywhere; "
+            f"the noise is coloured (ratio {colour.ratio:.2f}): a resampled, compressed or denoised product, or texture everywhere; "
             "its variance was raised to the whole power of the flattest areas"
         )
+    if doubtful:
+        notes.append("no area is flat enough to tell coloured noise from texture: the noise is at most that; give --noise if it is known")
     if not np.isfinite(check):
         notes.append("too few patches near the median level for a second estimate of the noise")
     elif not agrees:
         notes.append(f"a second method finds noise of {check:.3g} DN where this one has {std:.3g} DN: trust neither closely")
-    if loose @ at_level > 1.3 * (strict @ at_level):
+    if pair[1] @ at_level > 1.3 * (pair[0] @ at_level):
         notes.append("even the flattest areas hold texture: the noise may be overestimated")
 
-    roots, pair = np.sqrt(repeats @ at_level), np.stack([strict, loose])
-    error = np.hypot(_parameters(repeats).std(0), np.ptp(_parameters(pair), axis=0) / 2)
-    error = np.hypot(error, texture * np.array([np.sqrt(solution[0]) / 2, solution[1]]))
-    std_error = float(np.sqrt(roots.var() + np.ptp(np.sqrt(pair @ at_level)) ** 2 / 4 + (texture * std / 2) ** 2))
-    if pure:  # all of the noise may be the signal's
-        error[1] = std**2 / max(at_level[1], 1e-12)
     sigma0, gain = (float(v) for v in _parameters(solution[None])[0])
+    sigma0_error, gain_error, std_error = _errors(solution, repeats, pair, texture, at_level, float(low), pure)
     return NoiseEstimate(
-        sigma0=sigma0, gain=gain, sigma0_error=float(error[0]), gain_error=float(error[1]), offset=offset, level=level, std=std,
-        std_error=std_error, coloured=coloured, ratio=ratio, correlation=correlation, cross_check=check, agrees=agrees,
+        sigma0=sigma0, gain=gain, sigma0_error=sigma0_error, gain_error=gain_error, offset=offset, level=level, std=std,
+        std_error=std_error, coloured=coloured, ratio=colour.ratio, correlation=correlation, cross_check=check, agrees=agrees,
         blocks=len(blocks), notes=tuple(notes),
     )  # fmt: skip
+
+
+def _errors(
+    solution: Array, repeats: Array, pair: Array, texture: float, at_level: Array, low: float, pure: bool
+) -> tuple[float, float, float]:  # fmt: skip
+    """Standard errors of sigma0, of the gain and of the standard deviation at the median level.
+
+    Parameters
+    ----------
+    solution, repeats, pair : ndarray
+        The fit ``(2,)``, those of the bootstrap, and those of a stricter and a looser choice of flat blocks.
+    texture : float
+        Relative error of the variance that the scene may have made.
+    at_level : ndarray
+        1 and the median level above the offset.
+    low : float
+        Level above the offset of the darkest blocks.
+    pure : bool
+        Whether the gain was left out.
+    """
+    std = float(np.sqrt(solution @ at_level))
+    sampling, choice = _parameters(repeats).std(0), np.ptp(_parameters(pair), axis=0) / 2
+    sigma0, gain = np.sqrt(sampling**2 + choice**2 + (texture * np.array([np.sqrt(solution[0]) / 2, solution[1]])) ** 2)
+    spread, chosen = np.sqrt(repeats @ at_level).std(), np.ptp(np.sqrt(pair @ at_level)) / 2
+    at_median = float(np.sqrt(spread**2 + chosen**2 + (texture * std / 2) ** 2))
+    # A term that is zero in each draw is no better known than the whole: the gain at the median level, sigma0 at the darkest.
+    level, spare = max(float(at_level[1]), 1e-12), 2 * std * at_median
+    gain = std**2 / level if pure else max(gain, spare / level)
+    dark = spare * min(1.0, max(low, 0.0) / level)
+    sigma0 = max(sigma0, np.sqrt(solution[0] + dark) - np.sqrt(solution[0]))
+    return float(sigma0), float(gain), at_median
 
 
 def _parameters(solutions: Array) -> Array:

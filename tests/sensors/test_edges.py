@@ -75,17 +75,23 @@ def test_edges_near_invalid_pixels_and_faint_ones_are_left_out() -> None:
     assert find_edges(clean, good, lambda level: 1.0) == []
 
 
+def test_edges_with_busy_sides_are_left_out() -> None:
+    busy = gaussian_filter(np.random.default_rng(0).standard_normal((48, 48)), 0.7)
+    image = step(7.0, 0.6) + 250 * busy / busy.std() * (step(7.0, 0.6) > 1499)
+    assert find_edges(image, np.ones((48, 48), dtype=bool), lambda level: 1.0) == []
+
+
 def test_a_line_is_no_edge() -> None:
     line = step(7.0, 0.6) - np.roll(step(7.0, 0.6), 3, axis=1)
     assert find_edges(line, np.ones((48, 48), dtype=bool), lambda level: 1.0) == []
 
 
-@pytest.mark.parametrize("pair", [(0.1, 0.1), (0.2, 0.2), (0.4, 0.4), (0.15, 0.3), (0.3, 0.1)])
+@pytest.mark.parametrize("pair", [(0.1, 0.1), (0.2, 0.2), (0.4, 0.4), (0.15, 0.3), (0.3, 0.1), (0.5, 0.05)])
 def test_the_mtf_at_nyquist_is_recovered_both_ways(drawing: NDArray[np.float32], pair: tuple[float, float]) -> None:
     found = estimated(noisy(seen(drawing, *pair), 1))
     assert min(found.edges) >= 5
     for value, true, error in zip(found.nyquist, pair, found.error, strict=True):
-        assert value == pytest.approx(true, rel=0.08)
+        assert value == pytest.approx(true, rel=0.06)
         assert abs(value - true) <= 3 * error
         assert error < 0.15 * true
     assert found.overshoot < 0.015

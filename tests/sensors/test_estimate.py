@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.ndimage import convolve, shift, zoom
+from scipy.ndimage import convolve, gaussian_filter, shift, zoom
 
 from imaging.errors import InputError
 from imaging.sensors import (
@@ -100,6 +100,24 @@ def test_clipped_and_invalid_pixels_are_left_out() -> None:
     image[400:, 300:] = np.random.default_rng(0).uniform(0, 4000, image[400:, 300:].shape)
     found = estimate_noise([(image[None], valid[None])], 0)
     assert found.std == pytest.approx(np.sqrt(36 + 0.09 * found.level), rel=0.08)
+
+
+def test_saturated_areas_do_not_count_as_quiet() -> None:
+    image = noisy(textured(512, 0, 0.2), 1).clip(0, 1800)
+    found = estimate_noise(sample(image), 0)
+    assert found.std_at(1700) == pytest.approx(np.sqrt(36 + 0.09 * 1700), rel=0.08)
+
+
+def test_texture_everywhere_in_a_product_is_said_to_bound_the_noise() -> None:
+    rng = np.random.default_rng(0)
+    leaves = gaussian_filter(rng.standard_normal((512, 512)), 1.3) * np.exp(12 * gaussian_filter(rng.standard_normal((512, 512)), 12))
+    wood = estimate_noise(sample(noisy(1200 + 2500 * leaves, 1, 2.0, 0.0)), 0)
+    field = estimate_noise(sample(zoom(noisy(textured(512, 0, 0.2, contrast=20.0), 1), 1.4, order=3, mode="reflect")), 0)
+    assert wood.coloured
+    assert any("no area is flat enough" in n for n in wood.notes)
+    assert wood.std - 3 * wood.std_error < 2.0 < wood.std
+    assert field.coloured
+    assert not any("no area is flat enough" in n for n in field.notes)
 
 
 def test_areas_add_up_and_an_offset_of_the_signal_is_taken_off() -> None:
