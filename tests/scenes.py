@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from scipy.ndimage import gaussian_filter
 from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, restore_scene
 from imaging.sensors import SensorProfile
 
+FURTHER = Path(os.environ.get("IMAGING_DATA", "no folder is given"))
+"""Folder of further images, from the environment; tests that want them are skipped without it."""
 UTM = {"crs": "EPSG:32631", "transform": Affine(0.5, 0, 371_000, 0, -0.5, 4_826_000)}
 ROTATED = Affine.translation(371_000, 4_826_000) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5)
 GCPS = [

@@ -24,11 +24,8 @@ from imaging.sensors import (
     write_profile,
 )
 from imaging.sensors.mtf import separable_psf
-from tests.scenes import read
+from tests.scenes import FURTHER, read
 from tests.sensors.buildings import noisy, sample, seen, town
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
-"""Scenes that are too large for the repository, beside it where there are any."""
 
 
 def textured(size: int, seed: int, nyquist: float, *, contrast: float = 120.0) -> NDArray[np.float64]:
@@ -79,11 +76,11 @@ def test_standard_errors_cover_what_is_missed() -> None:
     assert np.mean(error) <= 4 * np.std(std)
 
 
-@pytest.mark.skipif(not (DATA / "naip_rgbn_60cm").is_dir(), reason="no aerial images beside the repository")
+@pytest.mark.skipif(not (FURTHER / "naip_rgbn_60cm").is_dir(), reason="IMAGING_DATA names no folder with aerial images")
 @pytest.mark.parametrize("nyquist", [0.15, 0.3])
 @pytest.mark.parametrize("first", [0, 16])
 def test_noise_of_blurred_aerial_images(first: int, nyquist: float) -> None:
-    paths = sorted((DATA / "naip_rgbn_60cm" / "val").glob("*.webp"))[first : first + 8]
+    paths = sorted((FURTHER / "naip_rgbn_60cm" / "val").glob("*.webp"))[first : first + 8]
     psf = separable_psf("gaussian", (nyquist, nyquist))
     areas = [noisy(convolve(read(p).astype(float).mean(0) * 16, psf, mode="reflect"), k).round().clip(0, 4095) for k, p in enumerate(paths)]
     found = estimate_noise(sample(*areas), 0)
@@ -264,9 +261,9 @@ def test_a_psf_from_a_file_and_a_place_that_cannot_be_written_are_refused(tmp_pa
     assert sorted(p.name for p in tmp_path.iterdir()) == ["old.toml", "taken.toml"]
 
 
-@pytest.mark.skipif(not (DATA / "pleiades_real").is_dir(), reason="no Pleiades product beside the repository")
+@pytest.mark.skipif(not (FURTHER / "pleiades_real").is_dir(), reason="IMAGING_DATA names no folder with a Pleiades product")
 def test_a_real_pleiades_product_is_found_resampled() -> None:
-    image = read(DATA / "pleiades_real" / "toulouse_pan.tif").astype(np.float64)
+    image = read(FURTHER / "pleiades_real" / "toulouse_pan.tif").astype(np.float64)
     found = estimate_noise(sample(image), 0)
     # The flattest patches of this scene have 2.5 to 4 DN near DN 230; every pixel was interpolated from 0.7 m to 0.5 m.
     assert found.coloured

@@ -14,9 +14,10 @@ import pytest
 from imaging.errors import InputError
 from imaging.raster import Area, Scene
 from imaging.sensors import ProductScene, find_scene, is_product, load_profile, product_scenes
+from tests.scenes import FURTHER
 from tests.sensors.products import S2_BANDS, dimap, landsat, sentinel2, values_of
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "pleiades_real"
+REAL = FURTHER / "pleiades_real"
 
 
 def opened(scene: ProductScene) -> Scene:
@@ -133,7 +134,7 @@ def test_a_bundle_holds_two_scenes_that_have_names(tmp_path: Path) -> None:
 
 def test_the_inventory_format_of_a_real_product_is_read(tmp_path: Path) -> None:
     if not REAL.is_dir():
-        pytest.skip("real metadata are not at hand")
+        pytest.skip("IMAGING_DATA names no folder with real metadata")
     shutil.copy(REAL / "PHRDIMAP_P1BP--2017030824934340CP.XML", tmp_path)
     with pytest.raises(InputError, match=r"IMG_R1C1.JP2 is missing: the product is not complete"):
         find_scene(tmp_path)
