@@ -42,7 +42,7 @@ _OPTIONS = [
     click.option("--uncalibrated", is_flag=True, help="Standard deviations of the fit itself, without the prior's calibration."),
     click.option("--seed", type=int, default=0, show_default=True, help="Of the random draws."),
     click.option("--tile", type=int, default=512, show_default=True, help="Side of a tile, a multiple of 32 from 64."),
-    click.option("--halo", type=int, default=192, show_default=True, help="Pixels around a tile that take part in its fit."),
+    click.option("--halo", type=int, help="Pixels around a tile that take part in its fit.  [default: by the prior and the PSF]"),
     click.option("--batch", type=Batch(), default="auto", help="Tiles fitted together.  [default: auto]"),
     click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute."),
     click.option("--mtf-nyquist", type=float, help="Replaces the profile's MTF at Nyquist."),

@@ -51,8 +51,9 @@ class RestoreOptions:
         Of all random draws.
     tile : int
         Side of a tile's core in pixels, a multiple of 32 from 64; see `imaging.raster.TilePlan`.
-    halo : int
-        Measured pixels around a tile's core that take part in its fit, a multiple of 16. With fewer, tiles begin to show.
+    halo : int, optional
+        Pixels of the restored scene's grid around a tile's core that take part in its fit, a multiple of 16. With fewer, tiles begin to
+        show. By default two receptive fields of the prior's decoder, as measured, and the radius of the PSF.
     batch : int or None
         Tiles fitted together; None chooses from the device's free memory.
     device : {"auto", "cpu", "cuda"}
@@ -75,7 +76,7 @@ class RestoreOptions:
     calibrated: bool = True
     seed: int = 0
     tile: int = 512
-    halo: int = 192
+    halo: int | None = None
     batch: int | None = None
     device: str = "auto"
     mtf_nyquist: float | None = None
@@ -94,7 +95,8 @@ class RestoreOptions:
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"{name.replace('_', ' ')} is {value}; accepted are numbers above 0")
         check_side(self.tile)
-        check_halo(self.halo)
+        if self.halo is not None:
+            check_halo(self.halo)
         if self.batch is not None and self.batch < 1:
             raise InputError(f"the batch is {self.batch}; accepted are integers from 1")
         if isinstance(self.noise, str) and self.noise not in {"profile", "estimate"}:

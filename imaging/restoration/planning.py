@@ -94,6 +94,7 @@ Sensor = str | SensorProfile | None
 """Name of a profile, path of a TOML file, ``"estimate"``, a profile, or None for what a product's metadata say."""
 ESTIMATE = "estimate"
 """In place of a sensor: noise and MTF are estimated from the scene."""
+_HALO_STEP = STEP // 2
 _ESTIMATED_FROM = 512
 """Sides of the areas they are estimated from, pixels."""
 
@@ -114,6 +115,17 @@ def sensor_profile(sensor: Sensor, options: RestoreOptions, product: ProductScen
     else:
         profile = sensor if isinstance(sensor, SensorProfile) else load_profile(sensor)
     return profile.with_overrides(mtf_nyquist=options.mtf_nyquist, noise=None if isinstance(options.noise, str) else options.noise)
+
+
+def _halo(scene: Scene, bands: tuple[Band, ...], prior: LatentPrior, options: RestoreOptions) -> int:
+    """As asked for, or how far a fit carries what it does not know beyond a window: the latents' reach twice, and that of the PSF."""
+    if options.halo is not None:
+        return options.halo
+    if options.scale * max(scene.height, scene.width) <= options.tile:
+        return 0  # one window holds it all
+    field = prior.receptive_field(max(256, 8 * prior.hyper_stride))
+    radius = max(b.mtf.psf(options.scale).shape[0] // 2 for b in bands)
+    return -(-(2 * field + radius) // _HALO_STEP) * _HALO_STEP
 
 
 def estimated_profile(
@@ -167,7 +179,7 @@ def prepare(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> Job:
         info, prior = find_prior(name, download=options.download), load_prior(name, device, download=options.download)
         plan = TilePlan(
             options.scale * scene.height, options.scale * scene.width, options.tile, window_margin(bands, prior, options.scale),
-            lattice_room(prior), options.halo, max(STEP, prior.hyper_stride),
+            lattice_room(prior), _halo(scene, bands, prior, options), max(STEP, prior.hyper_stride),
         )  # fmt: skip
         fitters = make_fitters(bands, full_scale, sample, prior, options.fit_settings(), options.seed, options.scale)
     except BaseException:
