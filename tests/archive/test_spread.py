@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imaging.archive import local_executor, restore_spread
+from imaging.archive import local_executor, restore_spread, scheduler_executor
 from imaging.archive.spread import blocks_of
 from imaging.errors import InputError, ResumeError
 from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, restore_tiles
@@ -127,3 +127,21 @@ def test_the_command_shares_one_scene(scene: Path, tiny_prior: Path, whole: dict
     result = invoke("--input", scene, *few, "--workers", 2, "--json")
     assert result.exit_code == 0, result.output
     assert Path(json.loads(result.stdout)["restored"]).read_bytes() == whole["scene_restored.tif"]
+
+
+def test_a_dask_cluster_shares_one_scene(scene: Path, tiny_prior: Path, whole: dict[str, bytes | None]) -> None:
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    settings = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(**settings) as cluster:
+        address = cluster.scheduler_address
+        killed: list[int] = []
+
+        def kill(done: int, total: int) -> None:
+            if not killed and done < total / 2:
+                killed.append(next(iter(cluster.workers.values())).pid)
+                os.kill(killed[0], signal.SIGKILL)
+
+        result = spread(scene, tiny_prior, "out", lambda: scheduler_executor(address)[0], progress=kill)
+    assert killed
+    assert result.restored == str(scene.parent / "out" / "scene_restored.tif")
+    assert outputs(scene, "out") == whole
