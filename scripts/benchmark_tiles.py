@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, nargs="+", default=[512, 256, 192])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--iterations", type=int, default=RestoreOptions().iterations)
-    parser.add_argument("--halo", type=int, default=RestoreOptions().halo)
+    parser.add_argument("--halo", type=int, help="by default as of the command")
     parser.add_argument("--output", type=Path, help="table")
     a = parser.parse_args()
     a.work.mkdir(parents=True, exist_ok=True)

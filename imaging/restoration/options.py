@@ -53,7 +53,7 @@ class RestoreOptions:
         Side of a tile's core in pixels, a multiple of 32 from 64; see `imaging.raster.TilePlan`.
     halo : int, optional
         Pixels of the restored scene's grid around a tile's core that take part in its fit, a multiple of 16. With fewer, tiles begin to
-        show. By default two receptive fields of the prior's decoder, as measured, and the radius of the PSF.
+        show. By default twice the sum of the prior's receptive field, as measured, and the radius of the PSF.
     batch : int or None
         Tiles fitted together; None chooses from the device's free memory.
     device : {"auto", "cpu", "cuda"}

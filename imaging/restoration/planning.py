@@ -118,14 +118,14 @@ def sensor_profile(sensor: Sensor, options: RestoreOptions, product: ProductScen
 
 
 def _halo(scene: Scene, bands: tuple[Band, ...], prior: LatentPrior, options: RestoreOptions) -> int:
-    """As asked for, or how far a fit carries what it does not know beyond a window: the latents' reach twice, and that of the PSF."""
+    """As asked for, or how far a fit carries what it does not know beyond a window: twice the reach of a latent and the PSF."""
     if options.halo is not None:
         return options.halo
     if options.scale * max(scene.height, scene.width) <= options.tile:
         return 0  # one window holds it all
     field = prior.receptive_field(max(256, 8 * prior.hyper_stride))
     radius = max(b.mtf.psf(options.scale).shape[0] // 2 for b in bands)
-    return -(-(2 * field + radius) // _HALO_STEP) * _HALO_STEP
+    return -(-2 * (field + radius) // _HALO_STEP) * _HALO_STEP
 
 
 def estimated_profile(

@@ -19,7 +19,7 @@ def test_halo_covers_twice_the_reach_of_a_latent_and_the_psf(tmp_path: Path, tin
     job = prepare(ScenePaths(input=scene), "pleiades-raw", RestoreOptions(prior=str(tiny_prior), tile=64, halo=given, scale=scale))
     job.scene.source.close()
     radius = job.bands[0].mtf.psf(scale).shape[0] // 2
-    needed = 2 * load_prior(str(tiny_prior)).receptive_field() + radius
+    needed = 2 * (load_prior(str(tiny_prior)).receptive_field() + radius)
     if given is not None:
         assert job.plan.halo == given
     elif scale * side <= 64:
