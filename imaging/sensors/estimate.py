@@ -12,8 +12,8 @@ from imaging.sensors.profile import Band, Mtf, Noise, SensorProfile
 from imaging.sensors.scene_mtf import SHARPENED, MtfEstimate, estimate_mtf
 from imaging.sensors.scene_noise import NoiseEstimate, estimate_noise
 
-_TARGET = 0.15
-"""MTF at Nyquist that scenes of delivered products are restored to."""
+_LEAST_TARGET, _SHARPER = 0.15, 1.75
+"""MTF at Nyquist that delivered products are restored to: as in the profiles of Pleiades from 0.04 to 0.15, and from 0.2 to 0.35."""
 _COMMON_NAMES = {"pan", "blue", "green", "red", "nir", "coastal", "yellow", "rededge", "nir08", "nir09", "swir16", "swir22"}
 
 
@@ -44,8 +44,8 @@ def estimate_sensor(
     -------
     profile : SensorProfile
         ``product`` where the noise is coloured or edges overshoot, else ``raw``. Where the noise is coloured, its variance is raised to the
-        low-frequency power density, so that a likelihood that takes it for white is not over-confident. A ``product`` with less contrast at
-        Nyquist than 0.15 is to be restored to that, not to the full contrast.
+        low-frequency power density, so that a likelihood that takes it for white is not over-confident. A ``product`` is to be restored to
+        1.75 times its contrast at Nyquist, at least 0.15, not to the full contrast.
     report : list of str
         Each estimate with its standard error, and warnings, a line each.
 
@@ -80,17 +80,18 @@ def estimate_sensor(
     state = "product" if product else "raw"
     if product:
         bands = [_to_target(b) for b in bands]
+        report.append("a delivered product, by the colour of its noise or edges that overshoot: not restored to the full contrast")
     return SensorProfile("estimated", state, bits, tuple(bands), title, "estimated from the scene"), report
 
 
 def _to_target(band: Band) -> Band:
     """A band of a delivered product, restored no further than the profiles of such products are: what is left of its detail is little."""
     mtf = band.mtf
-    if max(mtf.nyquist) >= _TARGET:
+    target = _rounded(max(_LEAST_TARGET, _SHARPER * max(mtf.nyquist)))
+    if target >= 1:
         return band
-    return replace(
-        band, mtf=replace(mtf, target=_TARGET, source=f"{mtf.source}; target {_TARGET} assumed, as for other delivered products")
-    )
+    source = f"{mtf.source}; target {target:g} assumed, as for other delivered products"
+    return replace(band, mtf=replace(mtf, target=target, source=source))
 
 
 def _labels(names: Sequence[str | None]) -> list[str]:

@@ -203,6 +203,8 @@ def test_coloured_noise_makes_a_product_of_larger_variance() -> None:
     profile, report = estimate_sensor(areas, ("PAN",), 12, mtf_nyquist=0.2)
     noise = profile.bands[0].noise
     assert profile.state == "product"
+    assert profile.bands[0].mtf.target == 0.35, "as the profile of a product with this MTF has it"
+    assert "a delivered product" in report[-1]
     assert noise is not None
     assert estimate.correlation > 1.2
     assert noise.sigma0**2 + noise.gain * 1500 == pytest.approx(estimate.correlation * estimate.std_at(1500) ** 2, rel=2e-3)
