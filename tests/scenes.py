@@ -64,7 +64,7 @@ def listing(folder: Path) -> dict[str, bytes | None]:
 
 
 def fit(
-    scene: Path, prior: Path, *, sensor: str | SensorProfile = "pleiades-raw", folder: Path | None = None, **changes: Any
+    scene: Path, prior: Path, *, sensor: str | SensorProfile | None = "pleiades-raw", folder: Path | None = None, **changes: Any
 ) -> SceneResult:
     """Restore a small scene with very few iterations; keywords are those of `RestoreOptions` and `ScenePaths`, ``folder`` takes samples."""
     named = {f.name for f in fields(ScenePaths)} - {"samples"}

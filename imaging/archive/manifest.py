@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from imaging.errors import InputError
 from imaging.raster import SUFFIXES
 from imaging.sensors import is_product, product_scenes
+from imaging.sensors.products import is_open
 
 _OWN = re.compile(r"_(restored|std|sample_\d{3})$")
 """Ends of the names of outputs, which are no input of a further run."""
@@ -29,11 +31,17 @@ class Entry:
         Where the restored scene goes.
     sensor : str or None
         Its sensor, where it is not that of the whole archive.
+    place : Path
+        Of the restored scene below the folder of the outputs.
+    error : str or None
+        Why it cannot be restored, where that is known already.
     """
 
     input: Path
     output: Path
     sensor: str | None = None
+    place: Path = Path("scene.tif")
+    error: str | None = None
 
     @property
     def is_product(self) -> bool:
@@ -83,9 +91,17 @@ def _entries(root: Path, path: Path, output: Path) -> list[Entry]:
     """The scenes of a raster or product, with their place in the output."""
     place = output / path.relative_to(root)
     if not is_product(path):
-        return [Entry(path, place.with_name(f"{path.stem}_restored.tif"))]
-    stem = path.absolute().stem
-    return [Entry(s.path, (output if path == root else place.parent) / f"{stem}_{s.name}_restored.tif") for s in product_scenes(path)]
+        return [_entry(path, place.with_name(f"{path.stem}_restored.tif"), output)]
+    folder, stem = (output if path == root else place.parent), path.absolute().stem
+    try:
+        scenes = product_scenes(path)
+    except InputError as error:  # the others are restored all the same
+        return [_entry(path, folder / f"{stem}_restored.tif", output, str(error))]
+    return [_entry(s.path, folder / f"{stem}_{s.name}_restored.tif", output) for s in scenes]
+
+
+def _entry(path: Path, target: Path, output: Path, error: str | None = None) -> Entry:
+    return Entry(path, target, None, target.relative_to(output), error)
 
 
 def _found(source: Path) -> list[tuple[Path, Path]]:
@@ -104,9 +120,11 @@ def _found(source: Path) -> list[tuple[Path, Path]]:
 
 def _below(folder: Path) -> list[Path]:
     """Files of a folder and those below it, products as wholes."""
-    if is_product(folder):
+    if is_product(folder) and not is_open(folder):
         return [folder]
-    return [found for path in sorted(folder.iterdir()) for found in (_below(path) if path.is_dir() else [path])]
+    own = [folder] if is_product(folder) else []
+    inside = sorted(p for p in folder.iterdir() if not own or p.is_dir())
+    return own + [found for path in inside for found in (_below(path) if path.is_dir() else [path])]
 
 
 def _table(source: Path, output: Path) -> list[Entry]:
@@ -127,7 +145,7 @@ def _table(source: Path, output: Path) -> list[Entry]:
             raise InputError(f"line {line} of {source} {'has too many fields' if None in row else 'names no input'}")
         place = source.parent / values["input"]
         target = output / (values.get("output") or f"{place.stem}_restored.tif")
-        entries.append(Entry(place, target, values.get("sensor") or None))
+        entries.append(Entry(place, target, values.get("sensor") or None, Path(os.path.relpath(target, output))))
     return entries
 
 

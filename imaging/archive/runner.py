@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,11 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from imaging.archive.manifest import Entry
-from imaging.errors import ImagingError, InputError, ResumeError, one_line
+from imaging.errors import ImagingError, InputError, ResumeError, WorkError, one_line
+from imaging.raster import has_tag
 from imaging.restoration import RestoreOptions, ScenePaths, Sensor, restore_scene
+from imaging.sensors import find_scene
 
 Record = dict[str, Any]
 MakeExecutor = Callable[[], Executor]
+
+
+def shut_down(executor: Executor, *, wait: bool) -> None:
+    """Let go of workers, and of what they have not begun."""
+    with suppress(Exception):
+        try:
+            executor.shutdown(wait=wait, cancel_futures=True)
+        except TypeError:  # Dask's knows no cancel_futures, and cancels when it is not to wait
+            executor.shutdown(wait=False)
 
 
 @dataclass
@@ -46,17 +58,22 @@ def restore_one(entry: Entry, sensor: Sensor, options: RestoreOptions, paths: Sc
     """
     record: Record = {"input": str(entry.input), "output": str(entry.output)}
     folder, new = entry.output.parent, not entry.output.parent.exists()
-    # The restored scene appears last: whatever lies there without it was left behind by a run that was cut off.
-    own = replace(paths, input=entry.input, output=entry.output, resume=True, overwrite=True)
+    own = entry_paths(entry, paths)
     began = time.monotonic()
     try:
+        if entry.error is not None:
+            raise InputError(entry.error)
         if entry.output.exists() and not paths.overwrite:
             return record | {"status": "skipped", "reason": "the output exists"}
         folder.mkdir(parents=True, exist_ok=True)
+        if own.samples is not None:
+            own.samples.mkdir(parents=True, exist_ok=True)
+        chosen = _sensor(entry, sensor)
+        own = _over_own(own, options)
         try:
-            result = restore_scene(own, entry.sensor or sensor, options)
-        except ResumeError:
-            result = restore_scene(replace(own, resume=False), entry.sensor or sensor, options)
+            result = restore_scene(own, chosen, options)
+        except ResumeError:  # what lies beside the tiles of the old run is of that run
+            result = restore_scene(replace(own, resume=False, overwrite=True), chosen, options)
         return record | {"status": "restored", "result": asdict(result)}
     except ImagingError as error:
         reason = str(error)
@@ -66,6 +83,26 @@ def restore_one(entry: Entry, sensor: Sensor, options: RestoreOptions, paths: Sc
         with suppress(OSError):
             folder.rmdir()
     return record | {"status": "failed", "error": reason, "seconds": round(time.monotonic() - began, 2)}
+
+
+def entry_paths(entry: Entry, paths: ScenePaths) -> ScenePaths:
+    """Files of one scene of an archive, samples in folders like those of the outputs; an interrupted run is taken over."""
+    samples = None if paths.samples is None else paths.samples / entry.place.parent
+    return replace(paths, input=entry.input, output=entry.output, samples=samples, resume=True)
+
+
+def _over_own(paths: ScenePaths, options: RestoreOptions) -> ScenePaths:
+    """Outputs without the restored scene, which appears last, may be replaced where they were written by a restoration."""
+    others = [p for p in paths.outputs(options.samples, estimated=True) if p.exists() and p != paths.restored_path]
+    return replace(paths, overwrite=True) if others and all(has_tag(p, "IMAGING_VERSION") for p in others) else paths
+
+
+def _sensor(entry: Entry, sensor: Sensor) -> Sensor:
+    """A scene's own sensor, that of its product's metadata, or that of the whole archive."""
+    if entry.sensor is not None:
+        return entry.sensor
+    product = find_scene(entry.input)
+    return sensor if product is None or product.profile is None else None
 
 
 def _initialise(threads: int, devices: Any) -> None:
@@ -83,6 +120,12 @@ def gpu_count() -> int:
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _gpu_names(count: int) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls the GPUs that this process sees, which a scheduler may have chosen."""
+    given = [n.strip() for n in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if n.strip()]
+    return given[:count] if len(given) >= count else [str(k) for k in range(count)]
 
 
 def local_executor(workers: int | None = None) -> tuple[Executor, int]:
@@ -103,9 +146,9 @@ def local_executor(workers: int | None = None) -> tuple[Executor, int]:
     context = multiprocessing.get_context("spawn")
     devices = None
     if gpus:
-        devices = context.Queue()
+        devices, names = context.Queue(), _gpu_names(gpus)
         for k in range(4 * count):  # for replaced workers, too
-            devices.put(k % gpus)
+            devices.put(names[k % gpus])
     threads = max(1, (os.cpu_count() or 1) // count)
     return ProcessPoolExecutor(count, context, _initialise, (threads, devices)), count
 
@@ -155,20 +198,47 @@ def restore_archive(
     progress : callable, optional
         Called with each scene's record.
     """
+    waiting = [_absolute(e) for e in entries]
+    _check_outputs(waiting, paths, options)
+    if isinstance(sensor, str) and Path(sensor).is_file():
+        sensor = str(Path(sensor).absolute())
+    if paths.samples is not None:
+        paths = replace(paths, samples=paths.samples.absolute())
     run = _Run(make_executor, (sensor, options, paths), log, progress)
+    suspects: list[Entry] = []
     try:
-        waiting = list(entries)
-        while waiting or run.running:
-            while waiting and len(run.running) < ahead:
-                run.submit(waiting.pop(0))
+        while waiting or suspects or run.running:
             # Of scenes that shared a pool whose process died, any may be the cause: each is tried again with nobody beside it.
+            if suspects and not run.running:
+                run.submit(suspects.pop(0))
+            while waiting and not suspects and len(run.running) < ahead:
+                run.submit(waiting.pop(0))
             for entry in run.collect():
-                run.submit(entry)
-                for lost in run.collect():
-                    run.fail(lost)
+                if run.losses[entry] > 1:
+                    run.fail(entry)
+                else:
+                    suspects.append(entry)
     finally:
         run.shutdown()
     return run.report
+
+
+def _absolute(entry: Entry) -> Entry:
+    """Paths that mean the same in any process."""
+    sensor = entry.sensor
+    if sensor is not None and Path(sensor).is_file():
+        sensor = str(Path(sensor).absolute())
+    return replace(entry, input=entry.input.absolute(), output=entry.output.absolute(), sensor=sensor)
+
+
+def _check_outputs(entries: list[Entry], paths: ScenePaths, options: RestoreOptions) -> None:
+    """Refuse scenes that would write one file."""
+    taken: dict[Path, Entry] = {}
+    for entry in entries:
+        for path in entry_paths(entry, paths).outputs(options.samples, estimated=True):
+            other = taken.setdefault(path.absolute(), entry)
+            if other is not entry:
+                raise InputError(f"{other.input} and {entry.input} would both write {path}; name their outputs in a table")
 
 
 class _Run:
@@ -181,6 +251,18 @@ class _Run:
         self.make_executor, self.arguments, self.log, self.progress = make_executor, arguments, log, progress
         self.executor, self.report, self.reason = make_executor(), ArchiveReport(), ""
         self.running: dict[Future[Record], Entry] = {}
+        self.losses: Counter[Entry] = Counter()
+        if log is not None:
+            self._note("")
+
+    def _note(self, text: str) -> None:
+        if self.log is None:
+            return
+        try:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise WorkError(f"the log {self.log} cannot be written ({error.strerror})") from error
 
     def submit(self, entry: Entry) -> None:
         """Hand out one scene."""
@@ -198,18 +280,21 @@ class _Run:
         for future in done:
             entry = self.running.pop(future)
             try:
-                self.finish(future.result())
+                record = future.result()
             except (Exception, CancelledError) as error:
                 died = isinstance(error, BrokenProcessPool)
                 broken |= died
                 why = "the process that restored it died" if died else f"{type(error).__name__}: {one_line(error)}"
                 self.reason = f"its worker was lost twice ({why})"
                 lost.append(entry)
+            else:
+                self.finish(record)
         if broken:
             lost += self.running.values()
             self.running.clear()
             self.shutdown()
             self.executor = self.make_executor()
+        self.losses.update(lost)
         return lost
 
     def fail(self, entry: Entry) -> None:
@@ -219,13 +304,10 @@ class _Run:
     def finish(self, record: Record) -> None:
         """Write down what became of a scene."""
         self.report.records.append(record)
-        if self.log is not None:
-            with self.log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record | {"time": time.strftime("%Y-%m-%dT%H:%M:%S")}) + "\n")
+        self._note(json.dumps(record | {"time": time.strftime("%Y-%m-%dT%H:%M:%S")}) + "\n")
         if self.progress is not None:
             self.progress(record)
 
     def shutdown(self) -> None:
         """Let go of the workers."""
-        with suppress(Exception):
-            self.executor.shutdown(wait=False, cancel_futures=True)
+        shut_down(self.executor, wait=False)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from imaging.archive.runner import MakeExecutor
+from imaging.archive.runner import MakeExecutor, shut_down
 from imaging.errors import ImagingError, one_line
 from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, Sensor, restore_scene, restore_tiles
 
@@ -53,6 +53,10 @@ def restore_spread(
     ImagingError
         As by `restore_scene`, also for what a worker meets.
     """
+    parts = {k: v.absolute() for k in ("input", "output", "std", "samples") if (v := getattr(paths, k)) is not None}
+    paths = replace(paths, **parts)  # the same in any process
+    if isinstance(sensor, str) and Path(sensor).is_file():
+        sensor = str(Path(sensor).absolute())
 
     def elsewhere(count: int) -> list[str]:
         return _Spread(make_executor, (paths, sensor, options), count, progress).run(blocks_of(count, workers))
@@ -108,8 +112,7 @@ class _Spread:
             self.reason = f"{type(error).__name__}: {one_line(error)}"
             return blocks
         finally:
-            with suppress(Exception):
-                executor.shutdown(wait=True, cancel_futures=True)
+            shut_down(executor, wait=True)
         return lost
 
     def _finished(self, block: Block) -> None:

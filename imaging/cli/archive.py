@@ -45,7 +45,7 @@ def run_archive(source: Path, output: Path | None, options: RestoreOptions, path
         raise InputError(f"{source} names several scenes; give the folder of their restored scenes with --output")
     if output.exists() and not output.is_dir():
         raise InputError(f"the output {output} is a file; for several scenes give a folder")
-    part = parse_shard(values["shard"])
+    part = parse_shard(values.get("shard"))
     if part is not None:
         entries = archive.shard(entries, part)
     if values["sensor"] is None and any(e.sensor is None and not e.is_product for e in entries):
@@ -55,9 +55,9 @@ def run_archive(source: Path, output: Path | None, options: RestoreOptions, path
         return
     _check_sensors(entries, values["sensor"])
     name = "archive.jsonl" if part is None else f"archive-{part[0]}-of-{part[1]}.jsonl"
-    make, workers = executors(values["workers"], values["scheduler"])
+    make, workers = executors(values.get("workers"), values.get("scheduler"))
     output.mkdir(parents=True, exist_ok=True)
-    log = values["log"] or output / name
+    log = values.get("log") or output / name
 
     number = itertools.count(1)
 
@@ -92,8 +92,8 @@ def executors(workers: int | None, address: str | None) -> tuple[Callable[[], Ex
 
 def _plan(entries: list[Entry], *, as_json: bool) -> None:
     for entry in entries:
-        line = {"input": str(entry.input), "output": str(entry.output), "sensor": entry.sensor}
-        click.echo(json.dumps(line) if as_json else f"{entry.input} -> {entry.output}")
+        line = {"input": str(entry.input), "output": str(entry.output), "sensor": entry.sensor, "error": entry.error}
+        click.echo(json.dumps(line) if as_json else f"{entry.input} -> {entry.error or entry.output}")
 
 
 def _check_sensors(entries: list[Entry], sensor: str | None) -> None:

@@ -124,7 +124,10 @@ def _is_spread(values: dict[str, Any]) -> bool:
     """Whether one scene is to be shared among processes: where asked for, or where there are several GPUs."""
     from imaging.archive import gpu_count
 
-    return values.get("scheduler") is not None or (values.get("workers") or (gpu_count() if values["device"] != "cpu" else 1)) > 1
+    workers = values.get("workers")
+    if workers is not None:
+        return bool(workers != 1)
+    return values.get("scheduler") is not None or (values["device"] != "cpu" and gpu_count() > 1)
 
 
 def run(source: Path, output: Path | None, **values: Any) -> None:
@@ -150,7 +153,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     bar = None if values["quiet"] else _Bar()
     try:
         if _is_spread(values):
-            make, workers = executors(values["workers"], values["scheduler"])
+            make, workers = executors(values.get("workers"), values.get("scheduler"))
             result = restore_spread(
                 paths, values["sensor"], options, make_executor=make, workers=workers, progress=bar, reference=values["reference"]
             )

@@ -6,7 +6,7 @@ from imaging.raster.assembly import Assembly, Part, Scaling
 from imaging.raster.magnified import Magnified
 from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, statistics
 from imaging.raster.tiles import Tile, TilePlan, check_halo, check_side
-from imaging.raster.writer import Product, TileStore, disk_errors, partial_folder, publish, write_product
+from imaging.raster.writer import Product, TileStore, disk_errors, has_tag, partial_folder, publish, write_product
 
 __all__ = [
     "SUFFIXES",
@@ -24,6 +24,7 @@ __all__ = [
     "check_halo",
     "check_side",
     "disk_errors",
+    "has_tag",
     "partial_folder",
     "publish",
     "statistics",

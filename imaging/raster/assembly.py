@@ -41,19 +41,22 @@ class Assembly:
     Attributes
     ----------
     bands : tuple of tuple of Part
-        The parts of each band. Georeference and tags are those of the first part's file.
+        The parts of each band. Georeference and tags are those of the first file that holds the first pixel.
     descriptions : tuple of str
         Of the bands.
     nodata : float or None
         Stored value of pixels that were not measured.
     scaling : tuple of Scaling
         Of the bands; may be empty.
+    shape : tuple of int
+        Rows and columns that the parts have to add up to; 0 where that is not known.
     """
 
     bands: tuple[tuple[Part, ...], ...]
     descriptions: tuple[str, ...]
     nodata: float | None = None
     scaling: tuple[Scaling, ...] = ()
+    shape: tuple[int, int] = (0, 0)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -76,11 +79,17 @@ class Assembly:
         ends = {(max(p.row + shapes[p.path][0] for p in parts), max(p.column + shapes[p.path][1] for p in parts)) for parts in self.bands}
         if len(ends) > 1:
             raise InputError(f"{self.files[0].parent} holds bands of several sizes; restore them one by one")
-        root = _first(self.files[0])
         (height, width), dtype = ends.pop(), _GDAL_TYPES[next(iter(types.values()))]
+        if any(w not in (0, n) for w, n in zip(self.shape, (height, width), strict=True)):
+            wanted = f"{self.shape[0]} x {self.shape[1]}"
+            raise InputError(f"the rasters in {self.files[0].parent} make {height} x {width} pixels, the metadata say {wanted}")
+        corner = [p.path for parts in self.bands for p in parts if (p.row, p.column) == (0, 0)]
+        if not corner:
+            raise InputError(f"the first tile in {self.files[0].parent} is missing: the product is not complete")
+        root = _first(corner[0])
         root.set("rasterXSize", str(width))
         root.set("rasterYSize", str(height))
-        for kind in ("VRTRasterBand", "OverviewList"):
+        for kind in ("VRTRasterBand", "OverviewList", "MaskBand"):  # what is not measured is told by the value
             for element in root.findall(kind):
                 root.remove(element)
         for number, (parts, description) in enumerate(zip(self.bands, self.descriptions, strict=True), start=1):

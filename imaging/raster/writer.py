@@ -7,8 +7,9 @@ import io
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,28 @@ from imaging.raster.georeference import copy_metadata, copy_namespaces, creation
 from imaging.raster.scene import Scene, opening
 from imaging.raster.tiles import Tile
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 Arrays = dict[str, NDArray[Any]]
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
-_RUN = "run.json"
+_RUN, _LOCK = "run.json", "lock"
+
+
+def _exclusive(descriptor: int) -> bool:
+    """Lock an open file; False where another process has it. Without locks on a system all runs count as alone."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS}:
+            raise
+    return True
 
 
 @contextmanager
@@ -52,6 +72,20 @@ def partial_folder(output: Path) -> Path:
     return output.parent / f".{output.name}.partial"
 
 
+def _sync(path: Path) -> None:
+    """Have the disk hold a file, or the names in a folder, before anything that rests on it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some file systems know no such thing for folders
+        pass
+    finally:
+        os.close(descriptor)
+
+
 @dataclass
 class TileStore:
     """Finished tiles of one run, one file each, written atomically, and the place where outputs are assembled.
@@ -70,6 +104,7 @@ class TileStore:
     fingerprint: dict[str, Any]
     outputs: tuple[Path, ...] = ()
     folder: Path = field(init=False)
+    _lock: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.folder = self.beside(self.target)
@@ -87,7 +122,13 @@ class TileStore:
         return json.dumps(self.fingerprint, sort_keys=True)
 
     def join(self) -> None:
-        """Refuse to work on a run that is not under way or was begun with other settings or another input."""
+        """Refuse to work on a run that is not under way, or was begun with other settings or another input.
+
+        Raises
+        ------
+        ResumeError
+            With the reason.
+        """
         run = self.folder / _RUN
         if not run.exists():
             raise ResumeError(f"no run of {self.target} is under way")
@@ -95,13 +136,25 @@ class TileStore:
             raise ResumeError(f"{self.target} was begun with other settings or another input; run without --resume to start afresh")
 
     def open(self, *, resume: bool) -> None:
-        """Start afresh, or take over the finished tiles of an interrupted run with the same settings."""
+        """Start afresh, or take over the finished tiles of an interrupted run with the same settings.
+
+        Raises
+        ------
+        InputError
+            When another process works on the same output, or the folder cannot be written to.
+        """
         run = self.folder / _RUN
+        new = not self.folder.exists()
         with disk_errors(self.target.parent):
-            if resume and run.exists():
-                self.join()
-            else:
-                self.discard()
+            self._acquire()
+            try:
+                if resume and run.exists():
+                    self.join()
+                else:
+                    self._clear()
+            except BaseException:
+                self._release(remove=new)
+                raise
         begun = run.exists()
         try:
             for folder in self._folders:
@@ -115,9 +168,46 @@ class TileStore:
                 self.discard()
             raise
 
+    def _acquire(self) -> None:
+        """Lock the folder against other runs; the lock goes with the process, however that ends."""
+        while True:
+            self.folder.mkdir(exist_ok=True)
+            path = self.folder / _LOCK
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            except FileNotFoundError:  # the run that held it has just cleared its folder
+                continue
+            try:
+                locked = _exclusive(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            if not locked:
+                os.close(descriptor)
+                raise InputError(f"another run is restoring to {self.target}; wait for it or choose another --output")
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                    self._lock = descriptor
+                    return
+            os.close(descriptor)
+
+    def _release(self, *, remove: bool) -> None:
+        if remove:
+            (self.folder / _LOCK).unlink(missing_ok=True)
+            with suppress(OSError):
+                self.folder.rmdir()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def close(self) -> None:
+        """Let others work on the run; its finished tiles stay."""
+        self._release(remove=False)
+
     def _write(self, name: str, write: Any) -> None:
-        temporary = self.folder / f"{name}.tmp"
+        temporary = self.folder / f"{name}.{uuid.uuid4().hex}.tmp"  # of its own: workers of one run may fit one tile
         write(temporary)
+        _sync(temporary)
         temporary.replace(self.folder / name)
 
     def _path(self, tile: Tile) -> Path:
@@ -133,11 +223,10 @@ class TileStore:
         np.savez(packed, **arrays)  # type: ignore[arg-type]
 
         def write(path: Path) -> None:
-            with path.open("wb") as handle:
-                handle.write(packed.getbuffer())
-                handle.flush()
-                os.fsync(handle.fileno())
+            path.write_bytes(packed.getbuffer())
 
+        if self._lock is None:
+            self.join()  # of another process: its run may have ended or been begun anew
         with disk_errors(self.target.parent):
             self._write(self._path(tile).name, write)
 
@@ -148,14 +237,19 @@ class TileStore:
 
     def discard(self) -> None:
         """Remove the hidden folders, what says that there is a run last: it can be cut off at any moment and done again."""
+        self._clear()
+        self._release(remove=True)
+
+    def _clear(self) -> None:
         for folder in self._folders:
             if folder != self.folder:
                 shutil.rmtree(folder, ignore_errors=True)
-        if self.folder.is_dir():
+        kept = [self.folder / name for name in (_RUN, _LOCK)]
+        with suppress(FileNotFoundError):
             for path in self.folder.iterdir():
-                if path.name != _RUN:
+                if path not in kept:
                     path.unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        kept[0].unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -261,6 +355,15 @@ def _verify(path: Path, product: Product, tiles: list[Tile], store: TileStore) -
                 raise WorkError(f"what was written for {product.path} differs from what was computed; is the disk full or failing?")
 
 
+def has_tag(path: Path, name: str) -> bool:
+    """Whether a file is a raster with a tag."""
+    try:
+        with opening(), rasterio.open(path) as source:
+            return name in source.tags()
+    except RasterioError:
+        return False
+
+
 def publish(moves: list[tuple[Path, Path]]) -> None:
     """Move finished files to their places, the last one being the sign that all are there.
 
@@ -270,7 +373,9 @@ def publish(moves: list[tuple[Path, Path]]) -> None:
         with disk_errors(target.parent):
             for suffix in _SIDECARS:
                 Path(f"{target}{suffix}").unlink(missing_ok=True)
+            _sync(source)
             source.replace(target)
+            _sync(target.parent)
             sidecar = Path(f"{source}.aux.xml")
             if sidecar.exists():
                 sidecar.replace(Path(f"{target}.aux.xml"))

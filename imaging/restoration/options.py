@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,9 +164,12 @@ class ScenePaths:
 
     def _beside(self, what: str) -> Path:
         """An output beside the input; scenes of a product go beside its folder."""
-        if not self.input.exists() and is_product(self.input.parent):
-            return self.input.parent.with_name(f"{self.input.parent.stem}_{self.input.name}_{what}.tif")
-        return self.input.with_name(f"{self.input.stem}_{what}.tif")
+        product = self.input.parent
+        if not self.input.exists() and is_product(product):
+            product = Path(os.path.abspath(product)) if product.name in {"", ".."} else product
+            return product.with_name(f"{product.stem}_{self.input.name}_{what}.tif")
+        named = Path(os.path.abspath(self.input)) if self.input.name in {"", ".."} else self.input
+        return named.with_name(f"{named.stem}_{what}.tif")
 
     @property
     def std_path(self) -> Path | None:

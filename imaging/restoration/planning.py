@@ -226,7 +226,8 @@ def check_disk(job: Job) -> None:
 
 def _state(job: Job) -> dict[str, list[int] | None]:
     """Size and time of each file that pixels come from; statistics and overviews may appear beside them at any time."""
-    files = [job.paths.input, *(f for f in job.scene.files if f.suffix.lower() not in {".xml", ".ovr"})]
+    given = [] if job.paths.input.is_dir() else [job.paths.input]
+    files = given + [f for f in job.scene.files if f.suffix.lower() not in {".xml", ".ovr"}]
     return {str(f.absolute()): [f.stat().st_size, f.stat().st_mtime_ns] if f.exists() else None for f in files}
 
 

@@ -105,6 +105,9 @@ def restore_scene(
         except Exception:
             store.discard()
             raise
+        except BaseException:
+            store.close()
+            raise
         store.discard()
         figures = None if reference is None else compare(job, reference)
     return _result(job, time.monotonic() - began, seconds, figures)

@@ -154,7 +154,7 @@ class SensorProfile:
             return self.bands * len(descriptions)
         names = {b.name.lower(): b for b in self.bands}
         found = [names.get((d or "").strip().lower()) for d in descriptions]
-        if all(b is not None for b in found):
+        if all(b is not None for b in found) and len({b.name for b in found if b is not None}) == len(found):
             return tuple(b for b in found if b is not None)
         panchromatic = [b for b in self.bands if b.name.upper() in {"PAN", "P"}]
         if len(descriptions) == 1 and panchromatic:

@@ -9,6 +9,7 @@ import pytest
 from imaging.archive import Entry, find_entries, shard
 from imaging.archive.manifest import is_archive
 from imaging.errors import InputError
+from tests.sensors.products import landsat
 
 OUT = Path("out")
 
@@ -47,9 +48,9 @@ def test_a_table_names_inputs_outputs_and_sensors(tmp_path: Path) -> None:
     table = tmp_path / "scenes.csv"
     table.write_text("\ufeffinput,sensor,output\na.tif,spot6,\n sub/b.tif ,,x/b.tif\n/abs/c.tif,,\n", encoding="utf-8")
     assert find_entries(table, OUT) == [
-        Entry(tmp_path / "a.tif", OUT / "a_restored.tif", "spot6"),
-        Entry(tmp_path / "sub/b.tif", OUT / "x/b.tif"),
-        Entry(Path("/abs/c.tif"), OUT / "c_restored.tif"),
+        Entry(tmp_path / "a.tif", OUT / "a_restored.tif", "spot6", Path("a_restored.tif")),
+        Entry(tmp_path / "sub/b.tif", OUT / "x/b.tif", None, Path("x/b.tif")),
+        Entry(Path("/abs/c.tif"), OUT / "c_restored.tif", None, Path("c_restored.tif")),
     ]
 
 
@@ -100,3 +101,14 @@ def test_shards_share_all_scenes() -> None:
     for wrong in ((0, 3), (4, 3)):
         with pytest.raises(InputError, match="the shard is"):
             shard(entries, wrong)
+
+
+def test_a_broken_product_is_an_entry_that_fails_and_open_folders_are_searched(tmp_path: Path) -> None:
+    landsat(tmp_path / "flat", bands=(3,))
+    touch(tmp_path, "flat/below/scene.tif")
+    landsat(tmp_path / "old", spacecraft="LANDSAT_7", bands=(3,))
+    found = {str(e.input.relative_to(tmp_path)): e for e in find_entries(tmp_path, OUT)}
+    assert sorted(found) == ["flat/MS", "flat/below/scene.tif", "old"]
+    assert found["flat/MS"].error is None
+    assert "is of LANDSAT_7" in (found["old"].error or "")
+    assert found["flat/MS"].place == Path("flat_MS_restored.tif")

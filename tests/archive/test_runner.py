@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from imaging.archive import Entry, find_entries, local_executor, restore_archive, scheduler_executor
-from imaging.errors import InputError
+from imaging.errors import InputError, WorkError
 from imaging.restoration import RestoreOptions, ScenePaths
 from tests.cli.commands import invoke, sentence
 from tests.scenes import listing, smooth, write_scene
+from tests.sensors.products import dimap, landsat
 
 NOTHING = ScenePaths(input=Path())
 
@@ -101,6 +102,7 @@ def _interrupt(entry: Entry, settings: RestoreOptions) -> None:
         store = TileStore(paths.restored_path, fingerprint(job), tuple(paths.outputs(0)))
         store.open(resume=False)
         Run(job, store).finish(job.plan.tiles()[:1])
+        store.close()
 
 
 def test_processes_give_the_same_bytes_and_one_that_is_killed_loses_nothing(tmp_path: Path, tiny_prior: Path) -> None:
@@ -246,3 +248,113 @@ def test_a_sensor_is_needed_for_each_scene(tmp_path: Path) -> None:
     table = tmp_path / "scenes.csv"
     table.write_text("input,sensor\na.tif,spot6\nb.tif,\n")
     assert "a sensor is needed" in sentence(invoke("--input", table, "--output", tmp_path / "out"))
+
+
+def test_what_is_not_of_a_restoration_is_not_replaced(tmp_path: Path, tiny_prior: Path) -> None:
+    scenes = archive(tmp_path, 2)
+    write_scene(scenes / "0_std.tif", smooth(1, 8, 8).astype(np.uint16))
+    before = (scenes / "0_std.tif").read_bytes()
+    report = run(scenes, scenes, tiny_prior)
+    assert outcome(report) == {"0": "failed", "1": "restored"}
+    assert "0_std.tif exists; add --overwrite" in report.failures[0]["error"]
+    assert (scenes / "0_std.tif").read_bytes() == before
+
+
+def test_samples_lie_in_folders_like_those_of_the_outputs(tmp_path: Path, tiny_prior: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "scenes" / name).mkdir(parents=True)
+        write_scene(tmp_path / "scenes" / name / "pan.tif", smooth(1, 64, 64).astype(np.uint16))
+    chosen, paths = options(tiny_prior, samples=1), ScenePaths(input=Path(), samples=tmp_path / "drawn")
+    entries = find_entries(tmp_path / "scenes", tmp_path / "out")
+    report = restore_archive(entries, "pleiades-raw", chosen, paths, make_executor=threads, ahead=1)
+    assert report.count("restored") == 2, report.failures
+    assert sorted(k for k, v in listing(tmp_path / "drawn").items() if v) == ["a/pan_sample_000.tif", "b/pan_sample_000.tif"]
+
+
+def test_scenes_that_would_write_one_file_are_refused_before_the_first(tmp_path: Path, tiny_prior: Path) -> None:
+    scenes = archive(tmp_path, 2)
+    table = tmp_path / "t.csv"
+    table.write_text("input,output\nscenes/0.tif,a.tif\nscenes/1.tif,a_restored.tif\n")
+    with pytest.raises(InputError, match=r"0\.tif and .*1\.tif would both write .*a_std\.tif"):
+        run(table, tmp_path / "out", tiny_prior)
+    assert not (tmp_path / "out").exists()
+    assert len(list(scenes.iterdir())) == 2
+
+
+def test_products_keep_their_sensor_beside_rasters(tmp_path: Path, tiny_prior: Path) -> None:
+    scenes = archive(tmp_path, 1)
+    dimap(scenes / "IMG", mission="SPOT", index="6", files={"A.TIF": ("P",)})
+    dimap(scenes / "DOVE", mission="DOVE", files={"A.TIF": ("P",)})
+    landsat(scenes / "old", spacecraft="LANDSAT_7", bands=(3,))
+    report = run(scenes, tmp_path / "out", tiny_prior)
+    sensors = {Path(r["output"]).stem: r["result"]["sensor"] for r in report.records if r["status"] == "restored"}
+    assert sensors == {"0_restored": "pleiades-raw", "IMG_PAN_restored": "spot6", "DOVE_PAN_restored": "pleiades-raw"}
+    (failure,) = report.failures
+    assert "is of LANDSAT_7" in failure["error"]
+
+
+def test_a_log_that_cannot_be_written_ends_the_run_before_the_first_scene(tmp_path: Path, tiny_prior: Path) -> None:
+    with pytest.raises(WorkError, match=r"the log .* cannot be written \(No such file or directory\)"):
+        run(archive(tmp_path, 2), tmp_path / "out", tiny_prior, log=tmp_path / "no" / "log")
+    assert not (tmp_path / "out").exists()
+
+
+class Forgetful(Executor):
+    """Loses each scene once, without a pool that breaks, as a cluster does."""
+
+    def __init__(self) -> None:
+        self.inner, self.seen, self.together = ThreadPoolExecutor(2), set[Path](), [0]
+
+    def submit(self, function: Any, /, *arguments: Any, **_: Any) -> Any:
+        """Run at the second time."""
+        from concurrent.futures import Future
+
+        if arguments[0].input in self.seen:
+            return self.inner.submit(function, *arguments)
+        self.seen.add(arguments[0].input)
+        future: Future[Any] = Future()
+        threading.Timer(0.05 * len(self.seen), future.set_exception, (ConnectionError("a worker left"),)).start()
+        return future
+
+    def shutdown(self, wait: bool = True) -> None:  # type: ignore[override]
+        """As Dask's, without cancel_futures."""
+        self.inner.shutdown(wait)
+
+
+def test_each_scene_may_be_lost_once(tmp_path: Path, tiny_prior: Path) -> None:
+    report = run(archive(tmp_path, 3), tmp_path / "out", tiny_prior, make=Forgetful, ahead=3)
+    assert outcome(report) == dict.fromkeys("012", "restored")
+
+
+def test_relative_paths_mean_the_same_in_any_process(tmp_path: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive(tmp_path, 1)
+    monkeypatch.chdir(tmp_path)
+
+    class Elsewhere(ThreadPoolExecutor):
+        def submit(self, function: Any, /, *arguments: Any, **_: Any) -> Any:
+            def moved() -> Any:
+                (tmp_path / "home").mkdir(exist_ok=True)
+                os.chdir(tmp_path / "home")
+                try:
+                    return function(*arguments)
+                finally:
+                    os.chdir(tmp_path)
+
+            return super().submit(moved)
+
+    report = run(Path("scenes"), Path("out"), tiny_prior, make=lambda: Elsewhere(1))
+    assert report.count("restored") == 1, report.failures
+    assert (tmp_path / "out" / "0_restored.tif").exists()
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "count", "names"), [(None, 2, ["0", "1"]), ("3", 1, ["3"]), ("2, GPU-ab", 2, ["2", "GPU-ab"]), ("", 1, ["0"])]
+)
+def test_gpus_that_a_scheduler_chose_are_kept(monkeypatch: pytest.MonkeyPatch, given: str | None, count: int, names: list[str]) -> None:
+    from imaging.archive.runner import _gpu_names
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert _gpu_names(count) == names

@@ -92,3 +92,7 @@ def test_arrays_and_scenes_of_small_numbers_are_estimated_too(tmp_path: Path, me
     assert band.noise is not None
     level = 800 / 4095
     assert np.sqrt(band.noise.sigma0**2 + band.noise.gain * level) * 4095 == pytest.approx(np.sqrt(36 + 0.09 * 800), rel=0.1)
+    again = invoke("--input", scene, "--sensor", tmp_path / "scene_sensor.toml", "--output", tmp_path / "again.tif", "--prior", tiny_prior,
+                   "--iterations", 1, "--method", "map")  # fmt: skip
+    assert again.exit_code == 0, again.output
+    np.testing.assert_array_equal(read(tmp_path / "again.tif"), read(tmp_path / "scene_restored.tif"))

@@ -99,3 +99,28 @@ def test_a_product_that_is_not_complete_leaves_nothing(tmp_path: Path, few: tupl
     before = listing(tmp_path)
     assert "B4.TIF is missing: the product is not complete" in sentence(invoke("--input", folder, *few))
     assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("place", [".", "..", "PAN"])
+def test_the_command_works_from_within_a_product(
+    tmp_path: Path, few: tuple[Any, ...], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    folder = dimap(tmp_path / "IMG", files={"A.TIF": ("P",)})
+    (folder / "sub").mkdir()
+    monkeypatch.chdir(folder / "sub" if place == ".." else folder)
+    result = invoke("--input", place, *few, "--json")
+    assert result.exit_code == 0, result.output
+    name = "IMG_PAN_restored.tif" if place == "PAN" else "IMG_restored.tif"
+    assert (tmp_path / name).exists()
+
+
+def test_the_plugin_restores_products_and_archives(tmp_path: Path, few: tuple[Any, ...]) -> None:
+    from click.testing import CliRunner
+
+    from imaging.cli.restore import rio_restore
+
+    folder = landsat(tmp_path / "LC08", bands=(3, 8))
+    arguments = [str(a) for a in (folder, tmp_path / "out", *few)]
+    result = CliRunner().invoke(rio_restore, arguments)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "LC08_MS_restored.tif").exists()

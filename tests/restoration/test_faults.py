@@ -144,3 +144,53 @@ def test_reading_fitting_and_writing_overlap_and_memory_is_bounded(scene: Path, 
     stages = result.stages
     assert set(stages) == {"reading", "fitting", "writing", "waiting"}
     assert 0 < stages["fitting"] <= result.seconds
+
+
+def test_two_runs_do_not_work_on_one_output(scene: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from imaging.errors import InputError
+
+    refused: list[str] = []
+
+    def second(made: int, _: int) -> None:
+        if made != 2:
+            return
+        for resume in (False, True):
+            with pytest.raises(InputError, match=r"another run is restoring to .*scene_restored\.tif") as caught:
+                fit(scene, tiny_prior, resume=resume)
+            refused.append(str(caught.value))
+
+    before_fit(monkeypatch, second)
+    fit(scene, tiny_prior)
+    assert len(refused) == 2
+    assert sorted(listing(scene.parent)) == ["scene.tif", "scene_restored.tif", "scene_std.tif"]
+
+
+def test_a_worker_of_a_run_that_was_begun_anew_keeps_its_tiles_to_itself(scene: Path, tiny_prior: Path) -> None:
+    from imaging.errors import ResumeError
+    from imaging.raster import TileStore
+    from imaging.raster.tiles import Tile
+    from imaging.restoration import RestoreOptions, ScenePaths
+    from imaging.restoration.planning import prepare
+
+    job = prepare(ScenePaths(input=scene), "pleiades-raw", RestoreOptions(prior=str(tiny_prior)))
+    job.scene.source.close()
+    tile: Tile = job.plan.tiles()[0]
+    old, new = (TileStore(scene.parent / "out.tif", {"seed": k}) for k in (0, 1))
+    old.open(resume=False)
+    worker = TileStore(scene.parent / "out.tif", {"seed": 0})
+    worker.join()
+    old.close()
+    new.open(resume=False)
+    with pytest.raises(ResumeError, match="begun with other settings"):
+        worker.put(tile, {"restored": np.zeros((1, 2, 2))})
+    assert not new.has(tile)
+    new.discard()
+    assert list(listing(scene.parent)) == ["scene.tif"]
+
+
+def test_outputs_may_lie_in_the_folder_of_a_product(tmp_path: Path, tiny_prior: Path) -> None:
+    from tests.sensors.products import dimap
+
+    folder = dimap(tmp_path / "IMG", files={"A.TIF": ("P",)})
+    result = fit(folder, tiny_prior, sensor=None, output=folder / "r.tif")
+    assert Path(result.restored).exists()

@@ -48,7 +48,7 @@ def dimap(
 </Radiometric_Settings></Product_Settings></Processing_Information>
 <Dataset_Sources><Source_Identification><Strip_Source><MISSION>{mission}</MISSION><MISSION_INDEX>{index}</MISSION_INDEX></Strip_Source>
 </Source_Identification></Dataset_Sources>
-<Raster_Data><Raster_Dimensions>{size}</Raster_Dimensions><Raster_Encoding><NBITS>16</NBITS></Raster_Encoding>
+<Raster_Data><Raster_Dimensions><NROWS>96</NROWS><NCOLS>96</NCOLS>{size}</Raster_Dimensions><Raster_Encoding><NBITS>16</NBITS></Raster_Encoding>
 <Data_Access>{"".join(blocks)}</Data_Access></Raster_Data>
 <Radiometric_Data><Radiometric_Calibration><Instrument_Calibration><Band_Measurement_List>{gains}</Band_Measurement_List>
 </Instrument_Calibration></Radiometric_Calibration></Radiometric_Data></Dimap_Document>
@@ -108,10 +108,12 @@ def sentinel2(
     return folder
 
 
-def landsat(folder: Path, *, spacecraft: str = "LANDSAT_8", bands: tuple[int, ...] = (2, 3, 4, 5, 8, 10)) -> Path:
-    """A Collection 2 folder."""
+def landsat(
+    folder: Path, *, spacecraft: str = "LANDSAT_8", bands: tuple[int, ...] = (2, 3, 4, 5, 8, 10), level: str = "L1TP"
+) -> Path:  # fmt: skip
+    """A Collection 2 folder; level 2 repeats the names of level 1, which are not delivered."""
     folder.mkdir(parents=True)
-    lines = ["GROUP = LANDSAT_METADATA_FILE", "  GROUP = PRODUCT_CONTENTS", '    PROCESSING_LEVEL = "L1TP"']
+    lines = ["GROUP = LANDSAT_METADATA_FILE", "  GROUP = PRODUCT_CONTENTS", f'    PROCESSING_LEVEL = "{level}"']
     for band in bands:
         name = f"LC08_L1TP_198030_20240501_B{band}.TIF"
         side, size = (192, 15.0) if band == 8 else (96, 30.0)
@@ -125,9 +127,15 @@ def landsat(folder: Path, *, spacecraft: str = "LANDSAT_8", bands: tuple[int, ..
         f'    SPACECRAFT_ID = "{spacecraft}"',
         "    SUN_ELEVATION = 50.5",
     ]
-    lines += ["  END_GROUP = IMAGE_ATTRIBUTES", "  GROUP = LEVEL1_RADIOMETRIC_RESCALING"]
-    for band in bands:
-        lines += [f"    REFLECTANCE_MULT_BAND_{band} = 2.0000E-05", f"    REFLECTANCE_ADD_BAND_{band} = -0.100000"]
+    lines += ["  END_GROUP = IMAGE_ATTRIBUTES"]
+    if level != "L1TP":
+        lines += ["  GROUP = LEVEL2_SURFACE_REFLECTANCE_PARAMETERS"]
+        lines += [f"    REFLECTANCE_{k}_BAND_{b} = {v}" for b in bands for k, v in (("MULT", 2.75e-05), ("ADD", -0.2))]
+        lines += ["  END_GROUP = LEVEL2_SURFACE_REFLECTANCE_PARAMETERS", "  GROUP = LEVEL1_PROCESSING_RECORD"]
+        lines += ['    PROCESSING_LEVEL = "L1TP"', '    FILE_NAME_BAND_8 = "LC08_L1TP_198030_20240501_B8.TIF"']
+        lines += ["  END_GROUP = LEVEL1_PROCESSING_RECORD"]
+    lines += ["  GROUP = LEVEL1_RADIOMETRIC_RESCALING"]
+    lines += [f"    REFLECTANCE_{k}_BAND_{b} = {v}" for b in bands for k, v in (("MULT", 2e-05), ("ADD", -0.1))]
     lines += ["  END_GROUP = LEVEL1_RADIOMETRIC_RESCALING", "END_GROUP = LANDSAT_METADATA_FILE", "END"]
     (folder / "LC08_L1TP_198030_20240501_MTL.txt").write_text("\n".join(lines) + "\n")
     return folder

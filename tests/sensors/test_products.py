@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -183,7 +184,7 @@ def test_older_sentinel_2_products_have_no_offset_and_those_without_noise_the_pr
     assert band.noise is not None
     assert reference is not None
     assert (band.noise.sigma0, band.noise.gain, band.noise.offset) == (reference.sigma0, reference.gain, 0.0)
-    assert any("no noise model" in n for n in scene.notes)
+    assert any("no complete noise model" in n for n in scene.notes)
 
 
 def test_level_2a_has_its_own_offsets_and_one_file_for_each_band(tmp_path: Path) -> None:
@@ -230,19 +231,25 @@ def _blue(folder: Path, name: str, old: str, new: str) -> Path:
     return _replaced(sentinel2(folder, bands=("B02",)), name, old, new)
 
 
+def _tiled(folder: Path, old: str, new: str) -> Path:
+    made = dimap(folder, files={"IMG_R1C1.TIF IMG_R2C1.TIF": ("P",)}, tile=60)
+    return _replaced(_replaced(made, "DIM*", "<NROWS>96<", "<NROWS>0<"), "DIM*", old, new)
+
+
 Case = tuple[Callable[[Path], Path], str]
 BROKEN: dict[str, Case] = {
     "missing raster": (lambda p: _without(landsat(p), "*_B3.TIF"), "B3.TIF is missing: the product is not complete"),
     "damaged raster": (lambda p: _cut(landsat(p), "*_B3.TIF"), "B3.TIF is not a raster that can be read"),
     "other spacecraft": (lambda p: landsat(p, spacecraft="LANDSAT_5"), "is of LANDSAT_5; accepted are LANDSAT_8, LANDSAT_9"),
     "no XML": (lambda p: _pan(p, "</Dimap_Document>", ""), "cannot be read as XML"),
-    "unknown band": (lambda p: dimap(p, files={"A.TIF": ("B9",)}), "names the band B9; sensor pleiades has PAN, B0"),
     "twice a band": (lambda p: dimap(p, files={"A.TIF": ("B1",), "B.TIF": ("B1",)}), "names the bands B1, B1, one of them twice"),
     "no number": (lambda p: _pan(p, "<GAIN>10<", "<GAIN>ten<"), "GAIN is 'ten'; accepted: a number"),
     "bands without names": (lambda p: _pan(p, "BAND_ID", "OTHER"), "has no BAND_ID"),
     "no files": (lambda p: _pan(p, "DATA_FILE_PATH", "OTHER"), "has a Data_File without DATA_FILE_PATH"),
-    "sun below": (lambda p: _blue(p, "MTD_TL.xml", "60.0", "95.0"), "detector counts for each stored value"),
-    "not all noise": (lambda p: _blue(p, "MTD_DS.xml", 'bandId="1"', 'bandId="x"'), "no noise model of band B2"),
+    "too small": (lambda p: _pan(p, "<NROWS>96<", "<NROWS>400<"), "make 96 x 96 pixels, the metadata say 400 x 96"),
+    "no first tile": (lambda p: _pan(p, 'tile_R="1"', 'tile_R="2"'), "names tiles but not their size"),
+    "first tile missing": (lambda p: _tiled(p, 'tile_R="1"', 'tile_R="3"'), "the first tile in"),
+    "overlap": (lambda p: _tiled(p, "</Regular_Tiling>", '<NTILES_OVERLAP nrows="8" ncols="0"/></Regular_Tiling>'), "tiles that overlap"),
 }
 
 
@@ -254,6 +261,61 @@ def test_broken_products_are_refused_with_the_reason(tmp_path: Path, case: str) 
     with pytest.raises(InputError) as caught:
         [scene.assembly.virtual() for scene in product_scenes(folder)]
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("MTD_TL.xml", "60.0", "95.0", "detector counts"),
+        ("MTD_TL.xml", "Mean_Sun_Angle", "Other", "no complete noise model"),
+        ("MTD_DS.xml", 'bandId="1"', 'bandId="x"', "no complete noise model"),
+    ],
+)
+def test_a_noise_model_that_is_not_complete_leaves_the_profile_s(tmp_path: Path, name: str, old: str, new: str, words: str) -> None:
+    scene = only(_blue(tmp_path / "A.SAFE", name, old, new))
+    noise = load_profile("sentinel2").bands[0].noise
+    assert scene.profile is not None
+    assert noise is not None
+    assert scene.profile.bands[0].noise == replace(noise, offset=1000.0)
+    assert any(words in n for n in scene.notes)
+
+
+def test_tiles_are_placed_by_their_names_too_and_the_first_pixel_s_georeference_holds(tmp_path: Path) -> None:
+    folder = dimap(tmp_path / "IMG", files={"IMG_R1C1.TIF IMG_R2C1.TIF": ("P",)}, tile=60)
+    xml = folder / "DIM_IMG.XML"
+    text = re.sub(r' tile_R="\d" tile_C="1"', "", xml.read_text())
+    first, second = re.findall(r"<Data_File>.*?</Data_File>", text)
+    xml.write_text(text.replace(first + second, second + first))
+    with opened(only(folder)) as raster:
+        assert (raster.height, raster.source.transform.f) == (96, 4_826_000)
+        parts = [values_of(folder / f"IMG_R{k}C1.TIF") for k in (1, 2)]
+        np.testing.assert_array_equal(raster.read(Area(0, 0, 96, 96))[0], np.concatenate(parts, 1))
+
+
+def test_level_2_of_landsat_has_no_panchromatic_scene_though_its_metadata_repeat_level_1(tmp_path: Path) -> None:
+    folder = landsat(tmp_path / "LC09", spacecraft="LANDSAT_9", bands=(2, 3, 4), level="L2SP")
+    (scene,) = product_scenes(folder)
+    assert scene.name == "MS"
+    assert scene.assembly.descriptions == ("B2", "B3", "B4")
+    assert {s.scale for s in scene.assembly.scaling} == {2.75e-5}
+    assert "L2SP" in scene.notes[0]
+
+
+def test_products_that_share_a_folder_are_all_found(tmp_path: Path) -> None:
+    folder = landsat(tmp_path / "both", bands=(3,))
+    other = landsat(tmp_path / "other", bands=(4,))
+    for path in other.iterdir():
+        path.rename(folder / path.name.replace("20240501", "20240517"))
+    mtl = folder / "LC08_L1TP_198030_20240517_MTL.txt"
+    mtl.write_text(mtl.read_text().replace("20240501", "20240517"))
+    assert [s.name for s in product_scenes(folder)] == [f"LC08_L1TP_198030_{d}_MS" for d in ("20240501", "20240517")]
+    assert only(mtl).assembly.descriptions == ("B4",)
+
+
+def test_a_band_that_the_profile_does_not_know_needs_a_sensor(tmp_path: Path) -> None:
+    scene = only(dimap(tmp_path / "IMG", files={"A.TIF": ("B9",)}))
+    assert scene.profile is None
+    assert any("has no band B9" in n for n in scene.notes)
 
 
 def test_an_unknown_mission_needs_a_sensor(tmp_path: Path) -> None:

@@ -254,3 +254,8 @@ def test_common_names_tell_what_the_sensor_calls_otherwise(tmp_path: Path) -> No
     assert [b.common_name for b in load_profile("pleiades").bands] == ["pan", "blue", "green", "red", "nir"]
     assert [b.common_name for b in load_profile("naip").bands] == ["red", "green", "blue", "nir"]
     assert load_profile("generic").bands[0].common_name is None
+
+
+def test_bands_that_share_a_name_are_taken_by_order() -> None:
+    profile = load_profile("pleiades")
+    assert [b.name for b in profile.match(("B1", "B1", "B1", "B1"))] == ["B0", "B1", "B2", "B3"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def dimap_scene(folder: Path, path: Path) -> ProductScene:
     profile = _profile(root, names, notes)
     scaling = _scaling(root, names)
     name = "PAN" if pan else root.text("SPECTRAL_PROCESSING", "MS")
-    return ProductScene(folder, name, Assembly(bands, names, _nodata(root), scaling), profile, tuple(notes))
+    dimensions = next(root.all("Raster_Dimensions"), root)
+    shape = int(dimensions.number("NROWS", 0)), int(dimensions.number("NCOLS", 0))
+    return ProductScene(folder, name, Assembly(bands, names, _nodata(root), scaling, shape), profile, tuple(notes))
 
 
 def _nodata(root: Metadata) -> float | None:
@@ -68,8 +71,7 @@ def _parts(root: Metadata, notes: list[str]) -> tuple[tuple[tuple[Part, ...], ..
     """Parts and names of the bands; Pleiades Neo keeps them in two groups of files, and may number them through both."""
     # The list of calibrations names the bands in the order of the file, as does the older format's.
     calibrated = [*(b.text("BAND_ID") for b in root.all("Band_Radiance")), *(b.text("BAND_ID") for b in root.all("Spectral_Band_Info"))]
-    tile = next(root.all("NTILES_SIZE"), None)
-    size = (int(tile.attribute("nrows") or 0), int(tile.attribute("ncols") or 0)) if tile else (0, 0)
+    size = _tile_size(root)
     bands: list[tuple[Part, ...]] = []
     names: list[str] = []
     groups = list(root.all("Data_Files")) or list(root.all("Data_Access"))
@@ -94,13 +96,24 @@ def _parts(root: Metadata, notes: list[str]) -> tuple[tuple[tuple[Part, ...], ..
 
 
 def _file(file: Metadata, folder: Path, size: tuple[int, int]) -> Part:
+    """One file and its place; its row and column among the tiles stand in the metadata or in its name."""
     href = next((p.attribute("href") or p.content for p in file.all("DATA_FILE_PATH")), "")
     if not href:
         raise InputError(f"{file.path} has a Data_File without DATA_FILE_PATH")
-    row, column = (int(file.attribute(k) or 1) - 1 for k in ("tile_R", "tile_C"))
+    named = re.search(r"_R(\d+)C(\d+)\.\w+$", href)
+    row, column = (int(file.attribute(k) or (named[n] if named else 1)) - 1 for n, k in enumerate(("tile_R", "tile_C"), start=1))
     if (row or column) and not all(size):
         raise InputError(f"{file.path} names tiles but not their size (NTILES_SIZE)")
     return Part(folder / href, 1, row * size[0], column * size[1])
+
+
+def _tile_size(root: Metadata) -> tuple[int, int]:
+    """Rows and columns of a tile, (0, 0) where there is none."""
+    for overlap in root.all("NTILES_OVERLAP"):
+        if any(float(overlap.attribute(k) or 0) for k in ("nrows", "ncols")):
+            raise InputError(f"{root.path} has tiles that overlap, which are not read; restore them one by one")
+    tile = next(root.all("NTILES_SIZE"), None)
+    return (int(tile.attribute("nrows") or 0), int(tile.attribute("ncols") or 0)) if tile else (0, 0)
 
 
 def _count(path: Path) -> int:
@@ -142,7 +155,8 @@ def _profile(root: Metadata, names: tuple[str, ...], notes: list[str]) -> Sensor
     by_name = {b.name: b for b in profile.bands}
     missing = [n for n in names if n not in by_name]
     if missing:
-        raise InputError(f"{root.path} names the band {missing[0]}; sensor {known} has {', '.join(by_name)}")
+        notes.append(f"sensor {known} has no band {missing[0]}, which {root.path.name} names; it has {', '.join(by_name)}")
+        return None
     bands = tuple(by_name[n] for n in names)
     if root.text("SPECTRAL_PROCESSING", "").startswith("PMS"):
         notes.append("assumed: pansharpened bands have sharpness and noise of the panchromatic band")

@@ -17,46 +17,52 @@ _SCENES = {"PAN": ("PAN",), "MS": ("B1", "B2", "B3", "B4", "B5", "B6", "B7")}
 _NUMBERS = {"PAN": 8}
 
 
-def landsat_file(folder: Path) -> Path | None:
-    """The product's metadata file."""
-    return next(iter(sorted(folder.glob("*_MTL.txt"))), None)
+def landsat_files(folder: Path) -> list[Path]:
+    """Metadata files of the products that lie in a folder."""
+    return sorted(folder.glob("*_MTL.txt"))
 
 
 def landsat_scenes(folder: Path, path: Path) -> list[ProductScene]:
-    """The scenes of 15 m (panchromatic) and 30 m, thermal and cirrus bands left out.
+    """The scenes of 15 m (panchromatic, level 1 only) and 30 m, thermal and cirrus bands left out.
 
     Raises
     ------
     InputError
         For another mission, or when metadata or rasters are not complete.
     """
-    keys = read_keys(path)
-    mission = keys.get("SPACECRAFT_ID", "")
+    groups = read_keys(path)
+    # Level 2 repeats the metadata of level 1, files that are not delivered included, in groups of their own.
+    contents, attributes = groups.get("PRODUCT_CONTENTS", {}), groups.get("IMAGE_ATTRIBUTES", {})
+    mission = attributes.get("SPACECRAFT_ID", "")
     if mission not in _MISSIONS:
         raise InputError(f"{path} is of {mission or 'no spacecraft'}; accepted are {', '.join(sorted(_MISSIONS))}")
+    level = contents.get("PROCESSING_LEVEL", "level unknown")
+    factors = groups.get("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS" if level.startswith("L2") else "LEVEL1_RADIOMETRIC_RESCALING", {})
     profile, found = load_profile(_SENSOR), []
     by_name = {b.name: b for b in profile.bands}
+    prefix = "" if len(landsat_files(folder)) == 1 else f"{path.name.removesuffix('_MTL.txt')}_"
     for name, bands in _SCENES.items():
         numbers = {b: _NUMBERS.get(b) or int(b[1:]) for b in bands}
-        there = [b for b in bands if f"FILE_NAME_BAND_{numbers[b]}" in keys]
+        there = [b for b in bands if f"FILE_NAME_BAND_{numbers[b]}" in contents]
         if not there:
             continue
-        parts = tuple((Part(folder / keys[f"FILE_NAME_BAND_{numbers[b]}"]),) for b in there)
-        scaling = tuple(s for b in there if (s := _scaling(keys, numbers[b])) is not None)
+        parts = tuple((Part(folder / contents[f"FILE_NAME_BAND_{numbers[b]}"]),) for b in there)
+        scaling = tuple(s for b in there if (s := _scaling(factors, numbers[b])) is not None)
         assembly = Assembly(parts, tuple(there), 0.0, scaling if len(scaling) == len(there) else ())
-        notes = [
-            f"{mission.replace('_', ' ').title()} {keys.get('PROCESSING_LEVEL', 'level unknown')}, {name}: sensor {_SENSOR}",
+        notes = (
+            f"{mission.replace('_', ' ').title()} {level}, {name}: sensor {_SENSOR}",
             "noise is estimated from the scene, which was resampled on the ground: its standard deviation may come out too small",
-        ]
-        found.append(ProductScene(folder, name, assembly, replace(profile, bands=tuple(by_name[b] for b in there)), tuple(notes)))
+        )
+        own = replace(profile, bands=tuple(by_name[b] for b in there))
+        found.append(ProductScene(folder, prefix + name, assembly, own, notes))
     if not found:
         raise InputError(f"{path} names no band that can be restored")
     return found
 
 
-def _scaling(keys: dict[str, str], number: int) -> Scaling | None:
+def _scaling(factors: dict[str, str], number: int) -> Scaling | None:
     """Reflectance of the stored values, at level 1 not yet divided by the sine of the sun's elevation."""
     try:
-        return Scaling(float(keys[f"REFLECTANCE_MULT_BAND_{number}"]), float(keys[f"REFLECTANCE_ADD_BAND_{number}"]), "reflectance")
+        return Scaling(float(factors[f"REFLECTANCE_MULT_BAND_{number}"]), float(factors[f"REFLECTANCE_ADD_BAND_{number}"]), "reflectance")
     except (KeyError, ValueError):
         return None

@@ -86,8 +86,8 @@ class Metadata:
         return {found.attribute(key): self._number(name, found.content) for found in self.all(name) if found.content}
 
 
-def read_keys(path: Path) -> dict[str, str]:
-    """``KEY = value`` lines of a text file, quotes removed; where a key comes twice, the first holds.
+def read_keys(path: Path) -> dict[str, dict[str, str]]:
+    """``KEY = value`` lines of a text file by their innermost ``GROUP``, quotes removed.
 
     Raises
     ------
@@ -98,7 +98,13 @@ def read_keys(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from error
-    found: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {}
+    groups = [""]
     for match in re.finditer(r'^\s*(\w+)\s*=\s*"?([^"\r\n]*?)"?\s*$', text, re.MULTILINE):
-        found.setdefault(match[1], match[2])
+        if match[1] == "GROUP":
+            groups.append(match[2])
+        elif match[1] == "END_GROUP":
+            groups = groups[:-1] or [""]
+        else:
+            found.setdefault(groups[-1], {}).setdefault(match[1], match[2])
     return found

@@ -101,25 +101,24 @@ def _with_own_noise(
     ``CN = A E0 U cos(theta) / pi * reflectance`` with the physical gain A, the solar irradiance E0, the correction U for the distance of
     the sun, and its zenith angle theta, as in ESA's radiometric uncertainty tool (S2-RUT).
     """
+    moved = [_moved(b, offsets.get(b.name, 0.0)) for b in bands]
     strips = sorted(folder.glob("DATASTRIP/*/MTD_DS.xml"))
     tiles = sorted(folder.glob("GRANULE/*/MTD_TL.xml"))
     models = {m.attribute("bandId"): m for s in strips[:1] for m in Metadata(s).all("Radiometric_Quality") if list(m.all("Noise_Model"))}
-    if not models or not tiles:
-        moved = [_moved(b, offsets.get(b.name, 0.0)) for b in bands]
-        return moved, "the metadata hold no noise model; the profile's is taken"
     gains, suns = root.numbers("PHYSICAL_GAINS", "bandId"), root.numbers("SOLAR_IRRADIANCE", "bandId")
-    distance = root.number("U")
-    angle = next(a.number("ZENITH_ANGLE") for a in Metadata(tiles[0]).all("Mean_Sun_Angle"))
+    angles = [a.number("ZENITH_ANGLE") for t in tiles[:1] for a in Metadata(t).all("Mean_Sun_Angle")]
+    keys = {b.name: str(_BANDS.index(b.name)) for b in bands}
+    if not angles or not all(k in models and k in gains and k in suns for k in keys.values()):
+        return moved, "the metadata hold no complete noise model; the profile's is taken"
+    light = root.number("U") * math.cos(math.radians(angles[0]))
     found = []
     for band in bands:
-        key = str(_BANDS.index(band.name))
-        if key not in models or key not in gains or key not in suns:
-            raise InputError(f"the metadata of {folder} hold no noise model of band {band.name}; give the sensor with --sensor")
-        counts = gains[key] * suns[key] * distance * math.cos(math.radians(angle)) / math.pi / quantum  # of the detector, for each DN
+        key = keys[band.name]
+        counts = gains[key] * suns[key] * light / math.pi / quantum  # of the detector, for each DN
         if not counts > 0:
-            raise InputError(f"the metadata of {folder} give {counts:g} detector counts for each stored value of band {band.name}")
+            return moved, f"the metadata give {counts:g} detector counts for a stored value of {band.name}; the profile's noise is taken"
         alpha, beta = models[key].number("ALPHA"), models[key].number("BETA")
-        source = f"alpha {alpha:g}, beta {beta:g} of the metadata, sun zenith {angle:.1f} deg; standard deviation x {RESAMPLED} assumed"
+        source = f"alpha {alpha:g}, beta {beta:g} of the metadata, sun zenith {angles[0]:.1f} deg; standard deviation x {RESAMPLED} assumed"
         noise = Noise(RESAMPLED * alpha / counts, RESAMPLED**2 * beta / counts, offsets.get(band.name, 0.0), source)
         found.append(replace(band, noise=noise))
     return found, f"noise model of the metadata; assumed: resampling on the ground left {RESAMPLED} of its standard deviation"
