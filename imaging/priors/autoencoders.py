@@ -14,7 +14,7 @@ from imaging.priors.base import Latents
 from imaging.priors.context import GroupCausalConv2d
 from imaging.priors.lapped import frequency_order
 from imaging.priors.networks import CausalBlock, ResidualBlock, refiner, zero
-from imaging.priors.rate import SCALE_BOUND, bounded, log_bottleneck, log_uniform_gaussian
+from imaging.priors.rate import SCALE_BOUND, SCALE_REACH, bounded, log_bottleneck, log_uniform_gaussian
 
 
 class LappedAutoencoder(AnchoredPrior):
@@ -135,7 +135,7 @@ class LappedAutoencoder(AnchoredPrior):
             shift, log_scale = self.head(features.to(z.dtype)).chunk(2, 1)
             base = torch.cat([(left + above) / 2, self.z_mean[:, c:].expand_as(z[:, c:])], 1)
             mean = base + shift * scale
-            return mean, bounded(scale * torch.exp(bounded(2 * log_scale - 0.5, -6, 3)), SCALE_BOUND)
+            return mean, bounded(scale * torch.exp(bounded(2 * log_scale - 0.5, -6, 3, reach=0.1)), SCALE_BOUND, reach=SCALE_REACH)
 
     def encode(self, x: Tensor) -> Latents:
         """Latents of images ``(B, C, H, W)``, noise-free."""

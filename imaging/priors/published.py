@@ -12,7 +12,7 @@ from compressai.models import Cheng2020Attention, FactorizedPrior, JointAutoregr
 from torch import Tensor, nn
 
 from imaging.priors.base import LatentPrior, Latents
-from imaging.priors.rate import SCALE_BOUND, bounded, log_bottleneck, log_uniform_gaussian
+from imaging.priors.rate import SCALE_BOUND, SCALE_REACH, bounded, log_bottleneck, log_uniform_gaussian
 
 SPREAD_FLOOR = 2e-4
 """Smallest standard deviation of a decoder, image units (VBLE-xz)."""
@@ -148,7 +148,7 @@ class PublishedAutoencoder(LatentPrior):
     def conditional(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and scale, at least 0.11, of p(z | h), or of p(z | h, causal z) with a context model."""
         scale, mean = self._scales_means(z, h).to(z.dtype).chunk(2, 1)
-        return mean, bounded(scale, SCALE_BOUND)
+        return mean, bounded(scale, SCALE_BOUND, reach=SCALE_REACH)
 
     def _scales_means(self, z: Tensor, h: Tensor) -> Tensor:
         """Scales, then means."""

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 SCALE_BOUND = 0.11
 """Smallest scale of the conditional density; compressai's default."""
+SCALE_REACH = 0.1 * SCALE_BOUND
+"""How far below it a slope still says that the scale should be larger."""
 
 _FARTHEST = 2000.0
 """Standardised distances are computed up to here; beyond it the density is as good as zero and its gradient stays finite."""
@@ -41,30 +43,40 @@ class _LogNdtr(torch.autograd.Function):
 
 
 class _Bounded(torch.autograd.Function):
-    """``clamp`` whose gradient is not lost outside the bounds where descending along it leads back."""
+    """``clamp`` whose gradient fades outside the bounds where descending along it leads back."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, low: float, high: float, reach: float) -> Tensor:
         """Clamped values."""
         ctx.save_for_backward(x)
-        ctx.bounds = low, high
+        ctx.bounds = low, high, reach
         return x.clamp(low, high)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """The gradient, but zero where it leads further out."""
-        (x,), (low, high), gradient = ctx.saved_tensors, ctx.bounds, gradients[0]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        """The gradient times what is left of it so far out, zero where it leads further."""
+        (x,), (low, high, reach), gradient = ctx.saved_tensors, ctx.bounds, gradients[0]
+        outside = (low - x).clamp(min=0) + (x - high).clamp(min=0)
         lost = ((x < low) & (gradient > 0)) | ((x > high) & (gradient < 0))
-        return gradient.masked_fill(lost, 0.0), None, None
+        return (gradient * torch.exp(-outside / reach)).masked_fill(lost, 0.0), None, None, None
 
 
-def bounded(x: Tensor, low: float = -math.inf, high: float = math.inf) -> Tensor:
-    """Values clamped to bounds, with a gradient outside them as at the bound, where descending along it leads back.
+def bounded(x: Tensor, low: float = -math.inf, high: float = math.inf, *, reach: float) -> Tensor:
+    """Values clamped to bounds, with a gradient that fades outside them, where descending along it leads back, and does not break off.
 
     With a plain clamp a scale that crosses its bound switches a slope of hundreds of nats on or off, so that a fit depends on the rounding
-    of its input; as in compressai's lower bound, the slope at the bound goes on instead.
+    of its input.
+
+    Parameters
+    ----------
+    x : Tensor
+        Values.
+    low, high : float
+        Bounds.
+    reach : float
+        Distance from a bound over which the gradient falls to 1 / e; short against what a fit moves, long against rounding.
     """
-    value: Tensor = _Bounded.apply(x, low, high)  # type: ignore[no-untyped-call]
+    value: Tensor = _Bounded.apply(x, low, high, reach)  # type: ignore[no-untyped-call]
     return value
 
 
@@ -101,7 +113,7 @@ def log_uniform_gaussian(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     dtype = torch.float64 if z.dtype == torch.float64 else torch.float32
     with torch.autocast(z.device.type, enabled=False):
         v = (z.to(dtype) - mean.to(dtype)).abs().clamp(max=_FARTHEST)
-        s = bounded(scale.to(dtype), SCALE_BOUND)
+        s = bounded(scale.to(dtype), SCALE_BOUND, reach=SCALE_REACH)
         upper = _log_ndtr((0.5 - v) / s)
         lower = _log_ndtr((-0.5 - v) / s)
         nats: Tensor = upper + _log1mexp(lower - upper)

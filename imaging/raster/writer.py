@@ -74,14 +74,12 @@ def partial_folder(output: Path) -> Path:
 
 def _sync(path: Path) -> None:
     """Have the disk hold a file, or the names in a folder, before anything that rests on it."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-    except OSError:  # some file systems know no such thing for folders
-        pass
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:  # file systems that know no such thing for folders
+            raise
     finally:
         os.close(descriptor)
 
@@ -170,7 +168,7 @@ class TileStore:
 
     def _acquire(self) -> None:
         """Lock the folder against other runs; the lock goes with the process, however that ends."""
-        while True:
+        while self._lock is None:
             self.folder.mkdir(exist_ok=True)
             path = self.folder / _LOCK
             try:

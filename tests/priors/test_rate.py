@@ -132,14 +132,15 @@ def test_a_fair_coin_is_one_bit() -> None:
     assert float(nats_to_bits(-torch.log(torch.tensor(0.5)))) == pytest.approx(1)
 
 
-def test_bounds_keep_the_slope_that_leads_back_and_no_other() -> None:
-    x = torch.tensor([-2.0, -2.0, 0.5, 3.0, 3.0], requires_grad=True)
-    wanted = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0])  # up the slope; a descent goes the other way
-    value = bounded(x, -1.0, 2.0)
-    assert value.tolist() == [-1.0, -1.0, 0.5, 2.0, 2.0]
+def test_bounds_keep_the_slope_that_leads_back_near_them_and_no_other() -> None:
+    x = torch.tensor([-1.5, -1.5, 0.5, 2.5, 2.5, -9.0, -1.0], dtype=torch.float64, requires_grad=True)
+    wanted = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0, -1.0, -1.0])  # up the slope; a descent goes the other way
+    value = bounded(x, -1.0, 2.0, reach=0.5)
+    assert value.tolist() == [-1.0, -1.0, 0.5, 2.0, 2.0, -1.0, -1.0]
     (value * wanted).sum().backward()
     assert x.grad is not None
-    assert x.grad.tolist() == [0.0, -1.0, 1.0, 1.0, 0.0]
+    near = math.exp(-1)
+    assert x.grad.tolist() == pytest.approx([0.0, -near, 1.0, near, 0.0, -math.exp(-16), -1.0])
 
 
 def test_a_scale_that_crosses_its_bound_changes_no_slope_of_an_improbable_value() -> None:

@@ -38,13 +38,15 @@ def product(path: Path, **changes: Any) -> Product:
 
 def test_tiles_come_back_as_they_were_put(store: TileStore) -> None:
     np.testing.assert_array_equal(np.concatenate([store.get(t, "restored") for t in TILES], 1), VALUES)
-    assert sorted(p.name for p in store.folder.iterdir()) == ["0.npz", "1.npz", "run.json"]
+    assert sorted(p.name for p in store.folder.iterdir()) == ["0.npz", "1.npz", "lock", "run.json"]
 
 
 def test_a_run_is_taken_over_with_the_same_settings_only(store: TileStore) -> None:
+    store.close()
     again = TileStore(store.target, {"seed": 1})
     again.open(resume=True)
     assert again.has(TILES[1])
+    again.close()
     with pytest.raises(InputError, match="begun with other settings or another input; run without --resume"):
         TileStore(store.target, {"seed": 2}).open(resume=True)
     assert again.has(TILES[1]), "a refusal destroys nothing"
