@@ -37,6 +37,7 @@ def test_a_panchromatic_dimap_folder_is_the_mission_s_sensor_with_its_special_va
     assert scene.profile is not None
     whole = load_profile("pleiades")
     assert scene.profile == replace(whole, bands=whole.bands[:1])
+    assert any("the value 4095 are saturated" in n for n in scene.notes)
     with opened(scene) as raster:
         assert raster.descriptions == ("PAN",)
         assert raster.nodata == 7

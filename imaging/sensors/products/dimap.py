@@ -49,16 +49,19 @@ def dimap_scene(folder: Path, path: Path) -> ProductScene:
     profile = _profile(root, names, notes)
     scaling = _scaling(root, names)
     name = "PAN" if pan else root.text("SPECTRAL_PROCESSING", "MS")
+    saturated = _special(root, "SATURATED")
+    if saturated is not None:
+        notes.append(f"pixels of the value {saturated:g} are saturated: taken as measured, though the ground was brighter")
     dimensions = next(root.all("Raster_Dimensions"), root)
     shape = int(dimensions.number("NROWS", 0)), int(dimensions.number("NCOLS", 0))
-    return ProductScene(folder, name, Assembly(bands, names, _nodata(root), scaling, shape), profile, tuple(notes))
+    return ProductScene(folder, name, Assembly(bands, names, _special(root, "NODATA"), scaling, shape), profile, tuple(notes))
 
 
-def _nodata(root: Metadata) -> float | None:
-    """Stored value of pixels that were not measured; the older format has other names for it, and COUNT is no count."""
+def _special(root: Metadata, meaning: str) -> float | None:
+    """Stored value with a meaning of its own; the older format has other names for it, and COUNT is no count."""
     for kind, value in (("Special_Value", "SPECIAL_VALUE_COUNT"), ("Special_Values", "SPECIAL_VALUE_INDEX")):
         for special in root.all(kind):
-            if special.text("SPECIAL_VALUE_TEXT", "") == "NODATA":
+            if special.text("SPECIAL_VALUE_TEXT", "") == meaning:
                 return special.number(value)
     return None
 
