@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from imaging.bilevel.errors import estimated_error
+from imaging.bilevel.hoag import HoagSettings, hoag
 from imaging.bilevel.hypergradient import conjugate_gradients, hypergradient, minimiser
 from imaging.bilevel.lower_level import Cost, LowerLevel, Solution
 from imaging.bilevel.maid import Learned, MaidSettings, Step, maid
@@ -15,6 +17,7 @@ __all__ = [
     "Differences",
     "FieldOfExperts",
     "FilterBank",
+    "HoagSettings",
     "Learned",
     "LowerLevel",
     "MaidSettings",
@@ -24,6 +27,8 @@ __all__ = [
     "TotalVariation",
     "check_hypergradient",
     "conjugate_gradients",
+    "estimated_error",
+    "hoag",
     "hypergradient",
     "maid",
     "minimiser",

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from imaging.bilevel.regularizers import Regularizer
 
+_STEEPEST = 1e12
+"""Condition numbers beyond which no solve is tried."""
+
 
 @dataclass
 class Cost:
@@ -100,7 +103,8 @@ class LowerLevel:
     def _normal(self, x: Tensor) -> Tensor:
         return x if self.physics is None else self.physics.A_adjoint_A(x)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def back(self, y: Tensor) -> Tensor:
+        """The operator's adjoint applied to measurements."""
         return y if self.physics is None else self.physics.A_adjoint(y)
 
     def gradient(self, x: Tensor, back: Tensor, theta: Tensor) -> Tensor:
@@ -134,10 +138,13 @@ class LowerLevel:
         limit : int
             Iterations at most.
         """
-        back = self._back(y)
+        back = self.back(y)
         best = (back if start is None else start).clone()
         count, mu, smoothness = len(best), self.strong_convexity, self.smoothness(theta)
         wanted = torch.as_tensor(accuracy, dtype=best.dtype, device=best.device).expand(count)
+        if not smoothness < _STEEPEST * mu:  # parameters gone astray: nothing can be solved, and the bound says so
+            distance = torch.nan_to_num(norms(self.gradient(best, back, theta)) / mu, nan=math.inf, posinf=math.inf)
+            return Solution(best, distance, torch.zeros(count, dtype=torch.long), distance <= wanted)
         ratio = math.sqrt(mu / smoothness)
         momentum, patience = (1 - ratio) / (1 + ratio), 50 + math.ceil(2 / ratio)
         bound, spent = torch.full_like(wanted, math.inf), torch.zeros(count, dtype=torch.long)

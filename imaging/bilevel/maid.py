@@ -12,6 +12,9 @@ from imaging.bilevel.hypergradient import hypergradient
 from imaging.bilevel.lower_level import Solution
 from imaging.bilevel.problem import BilevelProblem
 
+_FINER = 4.0
+"""A trial that is undecided is solved so much finer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MaidSettings:
@@ -35,6 +38,8 @@ class MaidSettings:
         Steps tried before accuracies are refined; one more after each refinement.
     floor : float
         Smallest distance of the lower level, relative to the norm of the measurements: below it, no step found means convergence.
+    coarsest : float
+        A trial is first solved to so many times the accuracy, and finer only while that does not decide; 1 solves each trial at once.
     """
 
     accuracy: float = 1.0
@@ -47,6 +52,7 @@ class MaidSettings:
     decrease: float = 1e-4
     trials: int = 5
     floor: float = 1e-7
+    coarsest: float = 64.0
 
     def __post_init__(self) -> None:
         for name in ("shrink", "refine", "decrease", "tolerance"):
@@ -55,8 +61,9 @@ class MaidSettings:
         for name in ("grow", "relax"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted are numbers from 1")
-        if self.accuracy <= 0 or self.trials < 1:
-            raise ValueError(f"accuracy {self.accuracy} and trials {self.trials}; accepted are numbers above 0")
+        if self.accuracy <= 0 or self.trials < 1 or self.coarsest < 1:
+            given = f"accuracy {self.accuracy}, trials {self.trials}, coarsest {self.coarsest}"
+            raise ValueError(f"{given}; accepted are numbers above 0, from 1 and from 1")
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,16 @@ def maid(
     return Learned(state.theta, history)
 
 
+def _trial(problem: BilevelProblem, theta: Tensor, wanted: float, accuracies: tuple[float, float], start: Tensor) -> Solution:
+    """Minimisers at parameters on trial, only as exact as it takes to see that their loss is above what is wanted."""
+    distance, accuracy = accuracies
+    while True:
+        solution = problem.solve(theta, max(distance, accuracy), start)
+        if distance <= accuracy or problem.interval(solution)[0] > wanted or not solution.converged.all():
+            return solution
+        start, distance = solution.x, distance / _FINER
+
+
 def _advance(
     problem: BilevelProblem, state: _State, s: MaidSettings, floor: float, budget: float, gradient_tolerance: float
 ) -> tuple[_State, Step] | str:  # fmt: skip
@@ -162,9 +179,10 @@ def _advance(
         for k in range(trials):
             trial_step = step * s.shrink**k
             theta = state.theta - trial_step * gradient.z
-            trial = problem.solve(theta, relaxed, x)
+            wanted = low - s.decrease * trial_step * length**2
+            trial = _trial(problem, theta, wanted, (s.coarsest * relaxed, relaxed), x)
             trial_low, high = problem.interval(trial)
-            if high + s.decrease * trial_step * length**2 <= low:
+            if high <= wanted:
                 moved = _State(theta, trial, relaxed, min(0.9, s.relax * state.tolerance), s.grow * trial_step, gradient.adjoint)
                 return moved, Step(problem.lower.cost.total, trial_low, high, relaxed, trial_step, length)
             if problem.lower.cost.total > budget:

@@ -11,11 +11,14 @@ import torch
 
 from imaging.bilevel import (
     BilevelProblem,
+    HoagSettings,
     LowerLevel,
     MaidSettings,
     TotalVariation,
     check_hypergradient,
     conjugate_gradients,
+    estimated_error,
+    hoag,
     hypergradient,
     maid,
     minimiser,
@@ -177,3 +180,47 @@ def test_work_is_counted_and_a_budget_is_kept() -> None:
     learned = maid(bilevel, theta, budget=2000)
     assert learned.status == "budget"
     assert learned.history[-1].cost <= bilevel.lower.cost.total
+
+
+@pytest.mark.parametrize("accuracy", [1e-1, 1e-2, 1e-3])
+def test_the_error_of_a_hypergradient_is_estimated(accuracy: float) -> None:
+    bilevel, theta = problem()
+    exact = bilevel.solve(theta, 1e-11)
+    truth = hypergradient(bilevel.lower, exact, theta, exact.x - bilevel.truth, 1e-12).z
+    coarse = bilevel.solve(theta, accuracy, torch.zeros_like(bilevel.truth))
+    found = hypergradient(bilevel.lower, coarse, theta, coarse.x - bilevel.truth, min(0.5, accuracy))
+    estimate = estimated_error(bilevel.lower, coarse, bilevel.measured, bilevel.truth, theta, found)
+    error = found.z - truth
+    assert float(error.norm()) > 1e-6 * float(truth.norm())
+    assert float(estimate @ error) > 0.8 * float(estimate.norm() * error.norm()), "the direction is right"
+    assert 0.5 < float(estimate.norm() / error.norm()) < 1.5
+
+
+@pytest.mark.parametrize("schedule", ["geometric", "quadratic", "cubic", "fixed"])
+def test_hoag_lowers_the_loss(schedule: str) -> None:
+    bilevel, _ = problem()
+    theta = torch.tensor([-5.0, -5.0], dtype=torch.float64)
+    before = bilevel.loss(bilevel.solve(theta, 1e-8))
+    learned = hoag(bilevel, theta, HoagSettings(schedule=schedule, accuracy=0.1), iterations=60)
+    assert bilevel.loss(bilevel.solve(learned.theta, 1e-8)) < 0.9 * before
+    assert learned.history[-1].cost <= bilevel.lower.cost.total
+
+
+def test_trials_that_are_refused_are_solved_coarsely() -> None:
+    theta, spent = torch.tensor([-3.0, -4.0], dtype=torch.float64), []
+    for coarsest in (64.0, 1.0):
+        bilevel, _ = problem()
+        solution = bilevel.solve(theta, 1e-6)
+        length = float(hypergradient(bilevel.lower, solution, theta, solution.x - bilevel.truth, 1e-6).z.norm())
+        bilevel, _ = problem()
+        maid(bilevel, theta, MaidSettings(accuracy=1e-4, step=12 / length, coarsest=coarsest), iterations=1)  # far too long at first
+        spent.append(bilevel.lower.cost.gradients)
+    assert spent[0] < 0.8 * spent[1]
+
+
+def test_parameters_gone_astray_are_no_solution() -> None:
+    bilevel, _ = problem()
+    for theta in ([200.0, -300.0], [float("nan"), 0.0]):
+        solution = bilevel.solve(torch.tensor(theta, dtype=torch.float64), 1e-3)
+        assert not solution.converged.any()
+        assert bilevel.interval(solution)[1] > 1e6

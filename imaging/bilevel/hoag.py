@@ -1,0 +1,92 @@
+"""HOAG: gradient descent with accuracies that follow a schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from imaging.bilevel.hypergradient import hypergradient
+from imaging.bilevel.maid import Learned, Step
+from imaging.bilevel.problem import BilevelProblem
+
+SCHEDULES: dict[str, Callable[[int], float]] = {
+    "geometric": lambda k: 0.9**k,
+    "quadratic": lambda k: (k + 1.0) ** -2,
+    "cubic": lambda k: (k + 1.0) ** -3,
+    "fixed": lambda _: 1.0,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoagSettings:
+    """Settings of HOAG.
+
+    Attributes
+    ----------
+    schedule : {"geometric", "quadratic", "cubic", "fixed"}
+        Of the accuracies; ``fixed`` is plain descent with constant ones.
+    accuracy : float
+        First distance of the lower level, Euclidean, for each image; the linear solves follow the same schedule from a tenth.
+    grow : float
+        Of the step after a loss that fell clearly.
+    """
+
+    schedule: str = "quadratic"
+    accuracy: float = 1.0
+    grow: float = 1.05
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"the schedule is {self.schedule!r}; accepted are {', '.join(SCHEDULES)}")
+        if self.accuracy <= 0 or self.grow < 1:
+            raise ValueError(f"accuracy {self.accuracy} and growth {self.grow}; accepted are numbers above 0 and from 1")
+
+
+def hoag(
+    problem: BilevelProblem, theta: Tensor, settings: HoagSettings | None = None, *, iterations: int = 100, budget: float = math.inf
+) -> Learned:  # fmt: skip
+    """Hyperparameter optimisation with approximate gradient (Pedregosa 2016), its step adapted to the loss.
+
+    The step is 1 over an estimate of the gradient's Lipschitz constant: it grows while the loss falls as such an estimate promises,
+    allowing for the accuracy of both values, and is halved where the loss rises by more. Nothing is certified: what MAID is compared with.
+
+    Parameters
+    ----------
+    problem, theta, iterations, budget
+        As for `maid`.
+    settings : HoagSettings, optional
+        Schedule.
+    """
+    s = settings or HoagSettings()
+    schedule, history = SCHEDULES[s.schedule], list[Step]()
+    accuracy = s.accuracy
+    solution, adjoint, step = problem.solve(theta, accuracy), None, 0.0
+    for k in range(iterations):
+        if problem.lower.cost.total > budget:
+            return Learned(theta, history, "budget")
+        tolerance = min(0.9, 0.1 * schedule(k))
+        gradient = hypergradient(problem.lower, solution, theta, solution.x - problem.truth, tolerance, adjoint)
+        adjoint, length = gradient.adjoint, float(gradient.z.norm())
+        if length == 0:
+            return Learned(theta, history, "converged")
+        step = step or 0.01 * max(float(theta.norm()), 1.0) / length
+        before, spread = problem.loss(solution), accuracy
+        accuracy = max(s.accuracy * schedule(k + 1), 1e-6)
+        moved = theta - step * gradient.z
+        trial = problem.solve(moved, accuracy, solution.x)
+        after = problem.loss(trial)
+        error = float(torch.linalg.vector_norm((solution.x - problem.truth).flatten(1), dim=1).mean()) * (spread + accuracy)
+        if after > before + error:  # the step was too long for any error of the values to explain
+            step *= 0.5
+            solution = problem.solve(theta, accuracy, solution.x)
+            continue
+        if after <= before + error - 0.5 * step * length**2:
+            step *= s.grow
+        theta, solution = moved, trial
+        low, high = problem.interval(solution)
+        history.append(Step(problem.lower.cost.total, low, high, accuracy, step, length))
+    return Learned(theta, history)
