@@ -148,7 +148,8 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
             raise InputError(f"--{name} is for several scenes; {source} is one")
     if values["dry_run"]:
         plan = plan_scene(paths, values["sensor"], options)
-        click.echo(json.dumps(plan) if values["as_json"] else "\n".join(f"{k:18s} {v}" for k, v in plan.items()))
+        shown = [f"{k:18s} {v}" for k, v in plan.items() if k != "notes"] + [f"note: {n}" for n in plan["notes"]]
+        click.echo(json.dumps(plan) if values["as_json"] else "\n".join(shown))
         return
     bar = None if values["quiet"] else _Bar()
     try:

@@ -174,7 +174,9 @@ def prepare(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> Job:
         largest = max(float(v[m].max()) for v, m in sample)
         profile, full_scale, remarks = stored_range(profile, scene.dtype, largest, ESTIMATE if estimated else options.noise)
         bands = scene_bands(profile, scene.descriptions, sample, options.noise)
-        notes += remarks + [_noise_note(b) for b in bands if b.noise and b.noise.source.startswith("estimated")]
+        notes += remarks
+        if not estimated:  # a report of its own says so
+            notes += [_noise_note(b) for b in bands if b.noise and b.noise.source.startswith("estimated")]
         name = options.prior_for(bands)
         info, prior = find_prior(name, download=options.download), load_prior(name, device, download=options.download)
         plan = TilePlan(
