@@ -67,7 +67,7 @@ def _column(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LowerLevel:
-    r"""The energy :math:`h(x, \theta) = \tfrac12 \|Ax - y\|^2 + \tfrac\gamma2 \|x\|^2 + R(x, \theta)`, not divided by pixels or images.
+    r"""The energy :math:`\tfrac12 \|Ax - y\|_w^2 + \tfrac\gamma2 \|x\|^2 + R(x, \theta)`, not divided by pixels or images.
 
     Parameters
     ----------
@@ -79,38 +79,55 @@ class LowerLevel:
         Gamma: makes the energy strongly convex.
     norm : float
         An upper bound on the squared norm of the operator.
+    weight : Tensor, optional
+        Of each measured pixel, not negative, ``(1 or B, C, h, w)``: noise that differs between pixels, or a mask. Zeros need a ridge.
     """
 
     regularizer: Regularizer
     physics: LinearPhysics | None = None
     ridge: float = 0.0
     norm: float = 1.0
+    weight: Tensor | None = None
     cost: Cost = field(default_factory=Cost)
 
     def __post_init__(self) -> None:
+        if self.weight is not None and bool((self.weight < 0).any()):
+            raise ValueError("weights of pixels must not be negative")
         if self.strong_convexity <= 0:
             raise ValueError("the energy is not strongly convex; an operator needs a ridge above 0")
 
     @property
     def strong_convexity(self) -> float:
         """A lower bound on the smallest eigenvalue of the Hessian: what turns gradients into distances."""
-        return self.ridge + (1.0 if self.physics is None else 0.0)
+        least = 1.0 if self.weight is None else float(self.weight.min())
+        return self.ridge + (least if self.physics is None else 0.0)
 
     def smoothness(self, theta: Tensor) -> float:
         """An upper bound on the largest eigenvalue of the Hessian."""
-        return (1.0 if self.physics is None else self.norm) + self.ridge + self.regularizer.curvature(theta)
+        most = 1.0 if self.weight is None else float(self.weight.max())
+        return most * (1.0 if self.physics is None else self.norm) + self.ridge + self.regularizer.curvature(theta)
 
-    def _normal(self, x: Tensor) -> Tensor:
-        return x if self.physics is None else self.physics.A_adjoint_A(x)
+    def _weighted(self, y: Tensor, rows: Tensor | None) -> Tensor:
+        """Measured values times their weights, those of some images of the batch where rows are given."""
+        if self.weight is None:
+            return y
+        return y * (self.weight if rows is None or len(self.weight) == 1 else self.weight[rows])
+
+    def _normal(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        if self.physics is None:
+            return self._weighted(x, rows)
+        found: Tensor = self.physics.A_adjoint(self._weighted(self.physics.A(x), rows))
+        return found
 
     def back(self, y: Tensor) -> Tensor:
-        """The operator's adjoint applied to measurements."""
-        return y if self.physics is None else self.physics.A_adjoint(y)
+        """The operator's adjoint applied to weighted measurements."""
+        weighted = self._weighted(y, None)
+        return weighted if self.physics is None else self.physics.A_adjoint(weighted)
 
-    def gradient(self, x: Tensor, back: Tensor, theta: Tensor) -> Tensor:
-        """Gradient of the energy; ``back`` is the adjoint of the operator applied to the measurement."""
+    def gradient(self, x: Tensor, back: Tensor, theta: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Gradient of the energy; ``back`` is that of the measurements, ``rows`` are the images' places in the batch."""
         self.cost.gradients += len(x)
-        return self._normal(x) - back + self.ridge * x + self.regularizer.grad(x, theta)
+        return self._normal(x, rows) - back + self.ridge * x + self.regularizer.grad(x, theta)
 
     def hessian(self, x: Tensor, v: Tensor, theta: Tensor) -> Tensor:
         """Second derivative of the energy at ``x`` applied to ``v``."""
@@ -152,7 +169,7 @@ class LowerLevel:
         x = z = best
         stale = torch.zeros(count, dtype=torch.long, device=best.device)
         for iteration in range(limit):
-            slope = self.gradient(z, back[active], theta)
+            slope = self.gradient(z, back[active], theta, active)
             distance = norms(slope) / mu
             better = distance < bound[active]
             best[active[better]], bound[active[better]] = z[better], distance[better]

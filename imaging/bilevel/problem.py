@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from imaging.bilevel.hypergradient import hypergradient
-from imaging.bilevel.lower_level import LowerLevel, Solution, norms
+from imaging.bilevel.lower_level import Cost, LowerLevel, Solution, norms
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def check_hypergradient(problem: BilevelProblem, theta: Tensor, *, step: float =
     seed : int
         Of the directions.
     """
-    lower = LowerLevel(problem.lower.regularizer, problem.lower.physics, problem.lower.ridge, problem.lower.norm)
+    weight = None if problem.lower.weight is None else problem.lower.weight.double()
+    lower = replace(problem.lower, weight=weight, cost=Cost())
     exact = BilevelProblem(lower, problem.measured.double(), problem.truth.double())
     theta, generator = theta.double(), torch.Generator().manual_seed(seed)
     accuracy = 1e-11 * float(norms(exact.measured).max())

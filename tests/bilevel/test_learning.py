@@ -224,3 +224,28 @@ def test_parameters_gone_astray_are_no_solution() -> None:
         solution = bilevel.solve(torch.tensor(theta, dtype=torch.float64), 1e-3)
         assert not solution.converged.any()
         assert bilevel.interval(solution)[1] > 1e6
+
+
+def test_weights_of_pixels_are_those_of_each_image() -> None:
+    bilevel, theta = problem("foe valid")
+    weight = torch.rand(bilevel.measured.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64) + 0.5
+    weighted = BilevelProblem(LowerLevel(bilevel.lower.regularizer, weight=weight), bilevel.measured, bilevel.truth)
+    accuracy = torch.tensor([1e-2, 1e-7, 1e-4], dtype=torch.float64)  # images leave the batch one by one
+    solution = weighted.solve(theta, accuracy)
+    x = solution.x.clone().requires_grad_()
+    energy = 0.5 * (weight * (x - bilevel.measured).square()).sum() + bilevel.lower.regularizer.energy(x, theta).sum()
+    (slope,) = torch.autograd.grad(energy, x)
+    assert (norms(slope) / float(weight.min()) <= accuracy * (1 + 1e-9)).all()
+    assert check_hypergradient(weighted, theta) < 1e-6
+
+
+def test_masked_pixels_need_a_ridge() -> None:
+    bilevel, theta = problem()
+    mask = (torch.arange(14) % 3 > 0).double().expand(1, 1, 14, 14)
+    with pytest.raises(ValueError, match="a ridge above 0"):
+        LowerLevel(bilevel.lower.regularizer, weight=mask)
+    with pytest.raises(ValueError, match="must not be negative"):
+        LowerLevel(bilevel.lower.regularizer, weight=mask - 1)
+    masked = BilevelProblem(LowerLevel(bilevel.lower.regularizer, ridge=1e-3, weight=mask), bilevel.measured, bilevel.truth)
+    changed = bilevel.measured + 100 * (1 - mask)
+    torch.testing.assert_close(masked.solve(theta, 1e-6).x, masked.lower.solve(changed, theta, 1e-6).x, rtol=0, atol=1e-5)
