@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from imaging.archive.executors import gpu_count, local_executor, scheduler_executor
 from imaging.archive.manifest import Entry, find_entries, shard
-from imaging.archive.runner import ArchiveReport, gpu_count, local_executor, restore_archive, scheduler_executor
+from imaging.archive.runner import ArchiveReport, restore_archive
 from imaging.archive.spread import restore_spread
 
 __all__ = [

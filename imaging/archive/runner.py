@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from imaging.archive.executors import shut_down
 from imaging.archive.manifest import Entry
 from imaging.errors import ImagingError, InputError, ResumeError, WorkError, one_line
 from imaging.raster import has_tag
@@ -23,15 +22,6 @@ from imaging.sensors import find_scene
 
 Record = dict[str, Any]
 MakeExecutor = Callable[[], Executor]
-
-
-def shut_down(executor: Executor, *, wait: bool) -> None:
-    """Let go of workers, and of what they have not begun."""
-    with suppress(Exception):
-        try:
-            executor.shutdown(wait=wait, cancel_futures=True)
-        except TypeError:  # Dask's knows no cancel_futures, and cancels when it is not to wait
-            executor.shutdown(wait=False)
 
 
 @dataclass
@@ -105,74 +95,6 @@ def _sensor(entry: Entry, sensor: Sensor) -> Sensor:
     return sensor if product is None or product.profile is None else None
 
 
-def _initialise(threads: int, devices: Any) -> None:
-    """Give a worker process its share of the processors, and a GPU of its own where there are several."""
-    if devices is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(devices.get())
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    import torch
-
-    torch.set_num_threads(threads)
-
-
-def gpu_count() -> int:
-    """GPUs of this machine."""
-    import torch
-
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
-def _gpu_names(count: int) -> list[str]:
-    """What CUDA_VISIBLE_DEVICES calls the GPUs that this process sees, which a scheduler may have chosen."""
-    given = [n.strip() for n in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if n.strip()]
-    return given[:count] if len(given) >= count else [str(k) for k in range(count)]
-
-
-def local_executor(workers: int | None = None) -> tuple[Executor, int]:
-    """Processes on this machine, one for each GPU or, without any, as many as asked for (1 by default); and their number.
-
-    On the CPU they share the processors: two scenes at once on half the processors each take about as long as one after the other, but need
-    the memory of two.
-
-    Raises
-    ------
-    InputError
-        For less than one worker.
-    """
-    if workers is not None and workers < 1:
-        raise InputError(f"the number of workers is {workers}; accepted are integers from 1")
-    gpus = gpu_count()
-    count = workers or max(1, gpus)
-    context = multiprocessing.get_context("spawn")
-    devices = None
-    if gpus:
-        devices, names = context.Queue(), _gpu_names(gpus)
-        for k in range(4 * count):  # for replaced workers, too
-            devices.put(names[k % gpus])
-    threads = max(1, (os.cpu_count() or 1) // count)
-    return ProcessPoolExecutor(count, context, _initialise, (threads, devices)), count
-
-
-def scheduler_executor(address: str) -> tuple[Executor, int]:
-    """The workers of a running Dask cluster, and their number.
-
-    Raises
-    ------
-    InputError
-        When distributed is not installed or the scheduler does not answer.
-    """
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise InputError("--scheduler needs Dask; install it with: pip install 'imaging-restore[cluster]'") from error
-    try:
-        client = Client(address, timeout=20, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise InputError(f"no Dask scheduler answers at {address} ({one_line(error)})") from error
-    workers = len(client.scheduler_info(n_workers=-1)["workers"])
-    return client.get_executor(pure=False, retries=1), max(1, workers)
-
-
 def restore_archive(
     entries: Iterable[Entry], sensor: Sensor, options: RestoreOptions, paths: ScenePaths, *, make_executor: MakeExecutor, ahead: int,
     log: Path | None = None, progress: Callable[[Record], None] | None = None,
@@ -200,8 +122,7 @@ def restore_archive(
     """
     waiting = [_absolute(e) for e in entries]
     _check_outputs(waiting, paths, options)
-    if isinstance(sensor, str) and Path(sensor).is_file():
-        sensor = str(Path(sensor).absolute())
+    sensor = anywhere(sensor) if isinstance(sensor, str) else sensor
     if paths.samples is not None:
         paths = replace(paths, samples=paths.samples.absolute())
     run = _Run(make_executor, (sensor, options, paths), log, progress)
@@ -223,11 +144,14 @@ def restore_archive(
     return run.report
 
 
+def anywhere(sensor: str) -> str:
+    """A sensor's name as it is, or the absolute path of its file, which means the same in any process."""
+    return str(Path(sensor).absolute()) if Path(sensor).is_file() else sensor
+
+
 def _absolute(entry: Entry) -> Entry:
     """Paths that mean the same in any process."""
-    sensor = entry.sensor
-    if sensor is not None and Path(sensor).is_file():
-        sensor = str(Path(sensor).absolute())
+    sensor = None if entry.sensor is None else anywhere(entry.sensor)
     return replace(entry, input=entry.input.absolute(), output=entry.output.absolute(), sensor=sensor)
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from imaging.archive.runner import MakeExecutor, shut_down
+from imaging.archive.executors import shut_down
+from imaging.archive.runner import MakeExecutor, anywhere
 from imaging.errors import ImagingError, one_line
 from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, Sensor, restore_scene, restore_tiles
 
@@ -55,8 +56,7 @@ def restore_spread(
     """
     parts = {k: v.absolute() for k in ("input", "output", "std", "samples") if (v := getattr(paths, k)) is not None}
     paths = replace(paths, **parts)  # the same in any process
-    if isinstance(sensor, str) and Path(sensor).is_file():
-        sensor = str(Path(sensor).absolute())
+    sensor = anywhere(sensor) if isinstance(sensor, str) else sensor
 
     def elsewhere(count: int) -> list[str]:
         return _Spread(make_executor, (paths, sensor, options), count, progress).run(blocks_of(count, workers))

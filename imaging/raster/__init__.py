@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from imaging.raster.assembly import Assembly, Part, Scaling
+from imaging.raster.assembly import Assembly, Part, Scaling, open_part
 from imaging.raster.magnified import Magnified
 from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, statistics
+from imaging.raster.store import TileStore, disk_errors, partial_folder
 from imaging.raster.tiles import Tile, TilePlan, check_halo, check_side
-from imaging.raster.writer import Product, TileStore, disk_errors, has_tag, partial_folder, publish, write_product
+from imaging.raster.writer import Product, has_tag, publish, write_product
 
 __all__ = [
     "SUFFIXES",
@@ -25,6 +26,7 @@ __all__ = [
     "check_side",
     "disk_errors",
     "has_tag",
+    "open_part",
     "partial_folder",
     "publish",
     "statistics",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import rasterio
@@ -110,18 +113,31 @@ class Assembly:
 _GDAL_TYPES = {"uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
 
 
-def _look(path: Path) -> tuple[tuple[int, int], str]:
-    """Shape and type of a file."""
+@contextmanager
+def open_part(path: Path) -> Iterator[Any]:
+    """A raster of a product, open.
+
+    Raises
+    ------
+    InputError
+        When it is missing or cannot be read.
+    """
     if not path.exists():
         raise InputError(f"{path} is missing: the product is not complete")
     try:
         with opening(), rasterio.open(path) as source:
-            dtype = source.dtypes[0]
-            if dtype not in _GDAL_TYPES:
-                raise InputError(f"{path} holds {dtype}; accepted are {', '.join(_GDAL_TYPES)}")
-            return (int(source.height), int(source.width)), dtype
+            yield source
     except RasterioError as error:
         raise InputError(f"{path} is not a raster that can be read ({one_line(error)})") from error
+
+
+def _look(path: Path) -> tuple[tuple[int, int], str]:
+    """Shape and type of a file."""
+    with open_part(path) as source:
+        dtype = source.dtypes[0]
+        if dtype not in _GDAL_TYPES:
+            raise InputError(f"{path} holds {dtype}; accepted are {', '.join(_GDAL_TYPES)}")
+        return (int(source.height), int(source.width)), dtype
 
 
 def _first(path: Path) -> ElementTree.Element:

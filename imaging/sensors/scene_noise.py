@@ -19,6 +19,11 @@ _COLOUR = 0.4
 """Relative standard error of the variance of coloured noise, from how much of it fine scales hold."""
 _PLAUSIBLE = 0.03
 """Greatest noise, as a share of the median signal, that coloured noise is believed to have."""
+_COLOURED = (
+    "the noise is coloured (ratio {:.2f}): a resampled, compressed or denoised product, or texture everywhere; "
+    "its variance was raised to the whole power of the flattest areas"
+)
+_DISAGREE = "a second method finds noise of {:.3g} DN where this one has {:.3g} DN: trust neither closely"
 _REPEATS = 60
 _WHITE = 0.6
 """Least ratio of high- to lower-frequency noise power that is taken for white noise: texture alone brings it to some 0.7."""
@@ -190,29 +195,21 @@ def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstim
     check = quiet_blocks(blocks, level, near) if coloured else patch_covariance(areas, level, near)
     agrees = bool(abs(check - std) <= 0.3 * std)
 
-    notes = []
-    if pure:
-        notes.append("the scene has one brightness: the noise was taken as the same at all levels")
-    if coloured:
-        notes.append(
-            f"the noise is coloured (ratio {colour.ratio:.2f}): a resampled, compressed or denoised product, or texture everywhere; "
-            "its variance was raised to the whole power of the flattest areas"
-        )
-    if doubtful:
-        notes.append("no area is flat enough to tell coloured noise from texture: the noise is at most that; give --noise if it is known")
-    if not np.isfinite(check):
-        notes.append("too few patches near the median level for a second estimate of the noise")
-    elif not agrees:
-        notes.append(f"a second method finds noise of {check:.3g} DN where this one has {std:.3g} DN: trust neither closely")
-    if pair[1] @ at_level > 1.3 * (pair[0] @ at_level):
-        notes.append("even the flattest areas hold texture: the noise may be overestimated")
+    remarks = [
+        (pure, "the scene has one brightness: the noise was taken as the same at all levels"),
+        (coloured, _COLOURED.format(colour.ratio)),
+        (doubtful, "no area is flat enough to tell coloured noise from texture: the noise is at most that; give --noise if it is known"),
+        (not np.isfinite(check), "too few patches near the median level for a second estimate of the noise"),
+        (np.isfinite(check) and not agrees, _DISAGREE.format(check, std)),
+        (pair[1] @ at_level > 1.3 * (pair[0] @ at_level), "even the flattest areas hold texture: the noise may be overestimated"),
+    ]
 
     sigma0, gain = (float(v) for v in _parameters(solution[None])[0])
     sigma0_error, gain_error, std_error = _errors(solution, repeats, pair, texture, at_level, float(low), pure)
     return NoiseEstimate(
         sigma0=sigma0, gain=gain, sigma0_error=sigma0_error, gain_error=gain_error, offset=offset, level=level, std=std,
         std_error=std_error, coloured=coloured, ratio=colour.ratio, correlation=correlation, cross_check=check, agrees=agrees,
-        blocks=len(blocks), notes=tuple(notes),
+        blocks=len(blocks), notes=tuple(text for holds, text in remarks if holds),
     )  # fmt: skip
 
 

@@ -352,7 +352,7 @@ def test_relative_paths_mean_the_same_in_any_process(tmp_path: Path, tiny_prior:
     ("given", "count", "names"), [(None, 2, ["0", "1"]), ("3", 1, ["3"]), ("2, GPU-ab", 2, ["2", "GPU-ab"]), ("", 1, ["0"])]
 )
 def test_gpus_that_a_scheduler_chose_are_kept(monkeypatch: pytest.MonkeyPatch, given: str | None, count: int, names: list[str]) -> None:
-    from imaging.archive.runner import _gpu_names
+    from imaging.archive.executors import _gpu_names
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if given is not None:

@@ -6,11 +6,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import rasterio
-from rasterio.errors import RasterioError
-
-from imaging.errors import InputError, one_line
-from imaging.raster import Assembly, Part, Scaling
+from imaging.errors import InputError
+from imaging.raster import Assembly, Part, Scaling, open_part
 from imaging.sensors.products.metadata import Metadata
 from imaging.sensors.products.scene import ProductScene
 from imaging.sensors.profile import SensorProfile
@@ -120,13 +117,8 @@ def _tile_size(root: Metadata) -> tuple[int, int]:
 
 
 def _count(path: Path) -> int:
-    if not path.exists():
-        raise InputError(f"{path} is missing: the product is not complete")
-    try:
-        with rasterio.open(path) as source:
-            return int(source.count)
-    except RasterioError as error:
-        raise InputError(f"{path} is not a raster that can be read ({one_line(error)})") from error
+    with open_part(path) as source:
+        return int(source.count)
 
 
 def _scaling(root: Metadata, names: tuple[str, ...]) -> tuple[Scaling, ...]:

@@ -1,0 +1,244 @@
+"""Finished tiles of a run: a hidden folder beside the output, one run at a time, nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # what rasterio.shutil raises; no public name
+from rasterio.errors import RasterioError
+
+from imaging.errors import InputError, ResumeError, one_line
+from imaging.raster.tiles import Tile
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+Arrays = dict[str, NDArray[Any]]
+_RUN, _LOCK = "run.json", "lock"
+
+
+def _exclusive(descriptor: int) -> bool:
+    """Lock an open file; False where another process has it. Without locks on a system all runs count as alone."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS}:
+            raise
+    return True
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn what a full or read-only disk raises into one sentence."""
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:  # before OSError, which RasterioIOError is without an errno
+        reason = one_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+        raise InputError(f"writing to {folder} failed, its disk may be full ({reason})") from error
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise InputError(f"the disk of {folder} is full; free some space or choose another --output") from error
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EINVAL}:
+            raise InputError(f"the output folder {folder} cannot be written to ({error.strerror})") from error
+        raise
+
+
+def partial_folder(output: Path) -> Path:
+    """Hidden folder in which an output comes into being."""
+    return output.parent / f".{output.name}.partial"
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold a file, or the names in a folder, before anything that rests on it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:  # file systems that know no such thing for folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@dataclass
+class TileStore:
+    """Finished tiles of one run, one file each, written atomically, and the place where outputs are assembled.
+
+    Parameters
+    ----------
+    target : Path
+        The output whose run this is; the folder is ``.<name>.partial`` beside it.
+    fingerprint : dict
+        What must be equal for a run to be continued.
+    outputs : tuple of Path
+        All outputs. Those in another folder, perhaps on another disk, are assembled in a hidden folder of their own beside their place.
+    """
+
+    target: Path
+    fingerprint: dict[str, Any]
+    outputs: tuple[Path, ...] = ()
+    folder: Path = field(init=False)
+    _lock: int | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.folder = self.beside(self.target)
+
+    def beside(self, output: Path) -> Path:
+        """Hidden folder on the disk of an output."""
+        return partial_folder(self.target if output.parent == self.target.parent else output)
+
+    @property
+    def _folders(self) -> list[Path]:
+        return list(dict.fromkeys([self.folder, *map(self.beside, self.outputs)]))
+
+    @property
+    def _text(self) -> str:
+        return json.dumps(self.fingerprint, sort_keys=True)
+
+    def join(self) -> None:
+        """Refuse to work on a run that is not under way, or was begun with other settings or another input.
+
+        Raises
+        ------
+        ResumeError
+            With the reason.
+        """
+        run = self.folder / _RUN
+        if not run.exists():
+            raise ResumeError(f"no run of {self.target} is under way")
+        if run.read_text() != self._text:
+            raise ResumeError(f"{self.target} was begun with other settings or another input; run without --resume to start afresh")
+
+    def open(self, *, resume: bool) -> None:
+        """Start afresh, or take over the finished tiles of an interrupted run with the same settings.
+
+        Raises
+        ------
+        InputError
+            When another process works on the same output, or the folder cannot be written to.
+        """
+        run = self.folder / _RUN
+        new = not self.folder.exists()
+        with disk_errors(self.target.parent):
+            self._acquire()
+            try:
+                if resume and run.exists():
+                    self.join()
+                else:
+                    self._clear()
+            except BaseException:
+                self._release(remove=new)
+                raise
+        begun = run.exists()
+        try:
+            for folder in self._folders:
+                with disk_errors(folder.parent):
+                    folder.mkdir(exist_ok=True)
+            if not begun:
+                with disk_errors(self.target.parent):
+                    self._write(_RUN, lambda p: p.write_text(self._text))
+        except BaseException:
+            if not begun:
+                self.discard()
+            raise
+
+    def _acquire(self) -> None:
+        """Lock the folder against other runs; the lock goes with the process, however that ends."""
+        while self._lock is None:
+            self.folder.mkdir(exist_ok=True)
+            path = self.folder / _LOCK
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            except FileNotFoundError:  # the run that held it has just cleared its folder
+                continue
+            try:
+                locked = _exclusive(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            if not locked:
+                os.close(descriptor)
+                raise InputError(f"another run is restoring to {self.target}; wait for it or choose another --output")
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                    self._lock = descriptor
+                    return
+            os.close(descriptor)
+
+    def _release(self, *, remove: bool) -> None:
+        if remove:
+            (self.folder / _LOCK).unlink(missing_ok=True)
+            with suppress(OSError):
+                self.folder.rmdir()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def close(self) -> None:
+        """Let others work on the run; its finished tiles stay."""
+        self._release(remove=False)
+
+    def _write(self, name: str, write: Any) -> None:
+        temporary = self.folder / f"{name}.{uuid.uuid4().hex}.tmp"  # of its own: workers of one run may fit one tile
+        write(temporary)
+        sync(temporary)
+        temporary.replace(self.folder / name)
+
+    def _path(self, tile: Tile) -> Path:
+        return self.folder / f"{tile.index}.npz"
+
+    def has(self, tile: Tile) -> bool:
+        """Whether a tile is finished."""
+        return self._path(tile).exists()
+
+    def put(self, tile: Tile, arrays: Arrays) -> None:
+        """Keep a finished tile's arrays, ``(bands, height, width)`` each."""
+        packed = io.BytesIO()  # in memory first: a zip file whose disk is full complains again when it is collected
+        np.savez(packed, **arrays)  # type: ignore[arg-type]
+
+        def write(path: Path) -> None:
+            path.write_bytes(packed.getbuffer())
+
+        if self._lock is None:
+            self.join()  # of another process: its run may have ended or been begun anew
+        with disk_errors(self.target.parent):
+            self._write(self._path(tile).name, write)
+
+    def get(self, tile: Tile, name: str) -> NDArray[Any]:
+        """One array of a finished tile."""
+        with np.load(self._path(tile), allow_pickle=False) as stored:
+            return np.asarray(stored[name])
+
+    def discard(self) -> None:
+        """Remove the hidden folders, what says that there is a run last: it can be cut off at any moment and done again."""
+        self._clear()
+        self._release(remove=True)
+
+    def _clear(self) -> None:
+        for folder in self._folders:
+            if folder != self.folder:
+                shutil.rmtree(folder, ignore_errors=True)
+        kept = [self.folder / name for name in (_RUN, _LOCK)]
+        with suppress(FileNotFoundError):
+            for path in self.folder.iterdir():
+                if path not in kept:
+                    path.unlink(missing_ok=True)
+        kept[0].unlink(missing_ok=True)
