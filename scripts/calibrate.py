@@ -33,6 +33,7 @@ from imaging.posterior.sharpness import sharpness
 from imaging.priors import DEFAULT_PRIOR, load_prior
 from imaging.priors.calibration import Calibration
 from imaging.priors.data import read_image
+from imaging.restoration import RestoreOptions
 from imaging.sensors import sensor_physics
 
 LEVELS = {0.90: 1.644854, 0.95: 1.959964}
@@ -102,7 +103,7 @@ def groups(posterior: LatentPosterior, block: int) -> torch.Tensor:
     variance = posterior.family.variance()
     if square is None or prior.linear_variance(variance[..., :1, :1], block) is None:
         return torch.ones(1, 1, 1, 1, 1)
-    group = torch.bucketize(square.sqrt(), torch.tensor(EDGES))
+    group = torch.bucketize(square.sqrt(), torch.tensor(EDGES)).to(variance.device)
     found = [prior.linear_variance(variance * (group == k)[:, None, None], block) for k in range(len(EDGES) + 1)]
     cropped = torch.stack([posterior.frame.crop(f, block) for f in found if f is not None])
     return cropped / cropped.sum(0)
@@ -123,14 +124,14 @@ def variances(t: Trial, model: VBLE, mixture: PosteriorMixture, block: int) -> V
 
     def scored(x: Tensor) -> np.ndarray:
         first, rows, columns = ((margin + SCORED) // block, *((margin + n - SCORED) // block for n in t.y.shape[-2:]))
-        inside = x[..., first:rows, first:columns].numpy().astype(float)
+        inside = x[..., first:rows, first:columns].cpu().numpy().astype(float)
         return inside.reshape(-1, *inside.shape[-2:])
 
     parts_, samples = mixture.parts, max(2, SAMPLES // len(mixture.parts))
     found = [p.moments(samples, block) for p in parts_]
     latent = [replace(p, calibration=(1.0, 0.0)).moments(samples, block).std.square() for p in parts_]
     mean = torch.stack([m.mean for m in found]).mean(0)
-    truth = torch.nn.functional.pad(t.truth, (margin - MARGIN,) * 4)
+    truth = torch.nn.functional.pad(t.truth, (margin - MARGIN,) * 4).to(mean)
     error = mean - torch.nn.functional.avg_pool2d(truth[..., : t.y.shape[-2] + 2 * margin, : t.y.shape[-1] + 2 * margin], block)
     between = pooled(torch.stack([(m.mean - mean).square() for m in found]).mean(0))
     image = torch.stack([m.std.square() - v for m, v in zip(found, latent, strict=True)]).mean(0)
@@ -142,8 +143,8 @@ def variances(t: Trial, model: VBLE, mixture: PosteriorMixture, block: int) -> V
 
 def parts(t: Trial, model: VBLE) -> Parts:
     """Fit one trial."""
-    physics = sensor_physics(t.profile.bands, FULL, room(model))
-    mixture = model.fit_mixture(t.y, physics, border=0)
+    device = next(model.prior.parameters()).device
+    mixture = model.fit_mixture(t.y.to(device), sensor_physics(t.profile.bands, FULL, room(model)).to(device), border=0)
     return Parts(float(mixture.parts[0].rate_scale.mean()), *(variances(t, model, mixture, block) for block in (1, BLOCK)))
 
 
@@ -223,7 +224,7 @@ def main() -> None:
     parser.add_argument("--prior", default=DEFAULT_PRIOR)
     parser.add_argument("--factors-only", action="store_true", help="without the guaranteed half-widths, which take four times as long")
     arguments = parser.parse_args()
-    model = VBLE(load_prior(arguments.prior), FitSettings(calibrated=False))
+    model = VBLE(load_prior(arguments.prior, RestoreOptions().torch_device()), FitSettings(calibrated=False))
     bands = model.prior.channels
 
     def fitted(chosen_scenes: dict[str, np.ndarray], seed: int) -> dict[str, dict[str, Parts]]:

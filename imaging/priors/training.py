@@ -6,26 +6,37 @@ import csv
 import itertools
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from imaging.priors.base import LatentPrior
 from imaging.priors.data import CropSampler
 from imaging.priors.losses import random_widths, rate_distortion, std_loss, validate
 from imaging.priors.pictures import write_comparison
 from imaging.priors.recipe import TrainingSettings
+from imaging.priors.zoo import full_precision
 
 _LONGEST_STEP = 20.0
 """Seconds a step may count for; what is beyond was a pause."""
-_MAKERS = 8
-"""Threads that make batches for a GPU."""
+_MAKERS = 3
+"""Processes that make batches for a GPU."""
+
+
+@dataclass(frozen=True)
+class _Batches(Dataset[Tensor]):
+    """The batch of each step, a function of seed and step alone."""
+
+    sampler: CropSampler
+    seed: int
+
+    def __getitem__(self, step: int) -> Tensor:
+        return self.sampler.batch(np.random.default_rng([self.seed, step]))
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -75,9 +86,11 @@ class Trainer:
     compiled: bool = False
 
     def __post_init__(self) -> None:
+        full_precision(self.device)
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.step, self.elapsed, self.std_stage = 0, 0.0, False
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.figures: dict[str, Tensor] = {}
         self.optimizer = _optimizer(self.model, self.settings, False)
         self.rate_distortion = torch.compile(rate_distortion) if self.compiled else rate_distortion
 
@@ -122,29 +135,23 @@ class Trainer:
         return self.settings.learning_rate * warm * (0.5 * (1 + math.cos(math.pi * min(1.0, within))) + 0.005)
 
     def _batches(self) -> Iterator[Tensor]:
-        """Batches from the present step on, each a function of seed and step alone; on a GPU they are made while it works."""
-
-        def batch(step: int) -> Tensor:
-            return self.sampler.batch(np.random.default_rng([self.settings.seed, step]))
-
+        """Batches from the present step on; for a GPU they are made beside its work."""
+        batches, steps = _Batches(self.sampler, self.settings.seed), itertools.count(self.step)
         if self.device.type == "cpu":
-            yield from map(batch, itertools.count(self.step))
-        with ThreadPoolExecutor(_MAKERS) as pool:
-            pending = deque(pool.submit(batch, self.step + k) for k in range(2 * _MAKERS))
-            for step in itertools.count(self.step + 2 * _MAKERS):
-                yield pending.popleft().result().to(self.device, non_blocking=True)
-                pending.append(pool.submit(batch, step))
+            return map(batches.__getitem__, steps)
+        made = DataLoader(batches, batch_size=None, sampler=steps, num_workers=_MAKERS, prefetch_factor=4, pin_memory=True)
+        return (x.to(self.device, non_blocking=True) for x in made)
 
-    def _update(self, x: Tensor) -> dict[str, float]:
+    def _update(self, x: Tensor) -> None:
         torch.manual_seed(self.settings.seed * 1_000_003 + self.step)  # what a step draws does not depend on interruptions
         with autocast(self.device):
             if self.std_stage:
                 loss = std_loss(self.model, x)
-                figures = {"loss": float(loss.detach())}
+                self.figures = {"loss": loss.detach()}
             else:
                 error, bits = self.rate_distortion(self.model, x, random_widths(self.model, len(x), self.settings.narrowest))
                 loss = self.model.objective(error, bits)
-                figures = {"loss": float(loss.detach()), "bits": float(bits.detach())}
+                self.figures = {"loss": loss.detach(), "bits": bits.detach()}
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate() * group["factor"]
         self.optimizer.zero_grad(set_to_none=True)
@@ -154,11 +161,9 @@ class Trainer:
             self.optimizer.step()
         decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                if value.dtype.is_floating_point:
-                    self.average[name].lerp_(value, 1 - decay)
+            present = {k: v for k, v in self.model.state_dict().items() if v.dtype.is_floating_point}
+            torch._foreach_lerp_([self.average[k] for k in present], list(present.values()), 1 - decay)
         self.step += 1
-        return figures
 
     def _evaluate(self) -> dict[str, float]:
         """Validation figures of the averaged weights."""
@@ -189,13 +194,14 @@ class Trainer:
         while self.progress < 1:
             if not self.std_stage and self.progress >= self._split:
                 self._freeze_all_but_std()
-            figures = self._update(next(batches))
+            self._update(next(batches))
             now = time.monotonic()
             self.elapsed += min(now - began, _LONGEST_STEP)
             began = now
             if self.elapsed - last > every or self.progress >= 1:
                 last = self.elapsed
-                figures |= {"step": self.step, "seconds": round(self.elapsed), "rate": self._rate()} | self._evaluate()
+                figures = {k: float(v) for k, v in self.figures.items()} | self._evaluate()
+                figures |= {"step": self.step, "seconds": round(self.elapsed), "rate": self._rate()}
                 self._log(figures)
                 self.save()
                 report(figures)

@@ -198,8 +198,19 @@ def weights(model: LatentPrior) -> dict[str, torch.Tensor]:
     return {k: v for k, v in model.state_dict().items() if not is_constant(k)}
 
 
+def full_precision(device: torch.device | str) -> None:
+    """Switch TensorFloat-32 convolutions off for the process where the device is a GPU.
+
+    They are PyTorch's default there and would leave errors of several grey levels of 4095 in the block transform, which is kept in float32
+    for that reason; the networks run in bfloat16 anyway.
+    """
+    if torch.device(device).type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+
+
 def ready(model: LatentPrior, device: torch.device | str) -> LatentPrior:
-    """Freeze a model for inference and put it on a device."""
+    """Freeze a model for inference and put it on a device; see `full_precision`."""
+    full_precision(device)
     return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
