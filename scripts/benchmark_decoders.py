@@ -4,7 +4,7 @@
 
 The designs are those of scripts/designs/decoders.toml, all trained for the same number of steps on the same crops; what counts for
 a fit is quality for the time of an iteration. An interrupted run resumes; finished designs are not trained again. Released priors may
-be timed beside them: --priors pan pan-large.
+be timed beside them: --priors pan.
 """
 
 from __future__ import annotations

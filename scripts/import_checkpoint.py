@@ -48,7 +48,7 @@ def main() -> int:
         return 2
     settings = "\n".join(f"{k} = {literal(v)}" for k, v in found.settings.items())
     recipe = f'name = "{name}"\ntitle = "imported"\nfamily = "{found.family}"\n\n[model]\n{settings}\n'
-    print(f"{arguments.output}: {found.family}, SHA-256 {save_prior(found.model, arguments.output, recipe, half=False)}")
+    print(f"{arguments.output}: {found.family}, SHA-256 {save_prior(found.model, arguments.output, recipe, small=False)}")
     return 0
 
 

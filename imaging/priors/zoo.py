@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from imaging.errors import InputError, did_you_mean
 from imaging.priors import compressai_zoo
@@ -20,11 +16,8 @@ from imaging.priors.base import LatentPrior
 from imaging.priors.calibration import read_calibration, read_guarantee
 from imaging.priors.context import GroupCausalConv2d
 from imaging.priors.families import FAMILIES, make_prior
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from imaging.priors.packing import packed, unpacked
+from imaging.releases import digest_of, read_recipe, write_release, zoo_folder
 
 DEFAULT_PRIOR = "pan"
 _CONSTANTS = ("_offset", "_quantized_cdf", "_cdf_length", ".scale_table", ".scale_bound", ".bound", ".pedestal", ".target", ".mask")
@@ -43,26 +36,6 @@ class PriorInfo:
     bands: tuple[str, ...] = ()
 
 
-def zoo_folder() -> Path:
-    """Folder of the released models: inside an installation, or beside the package in a checkout."""
-    package = Path(str(resources.files("imaging")))
-    for candidate in (package / "models", package.parent / "models"):
-        if candidate.is_dir():
-            return candidate
-    raise InputError("no model zoo is installed; give a model folder with --prior")
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _recipe(folder: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{folder} is not a model folder: its recipe.toml cannot be read") from error
-
-
 def prior_info(folder: Path) -> PriorInfo:
     """Read a model folder's own description.
 
@@ -71,7 +44,7 @@ def prior_info(folder: Path) -> PriorInfo:
     InputError
         When the folder holds no released model.
     """
-    recipe = _recipe(folder)
+    recipe = read_recipe(folder)
     release = recipe.get("release")
     if not isinstance(release, dict) or "sha256" not in release:
         raise InputError(f"{folder}/recipe.toml has no [release] sha256: the model has not been released by scripts/train_prior.py")
@@ -86,7 +59,8 @@ def prior_info(folder: Path) -> PriorInfo:
 
 def list_priors() -> list[PriorInfo]:
     """All released priors of the zoo, by name."""
-    return [prior_info(p.parent) for p in sorted(zoo_folder().glob("*/recipe.toml")) if (p.parent / "weights.safetensors").exists()]
+    folders = [p.parent for p in sorted(zoo_folder().glob("*/recipe.toml")) if (p.parent / "weights.safetensors").exists()]
+    return [prior_info(f) for f in folders if read_recipe(f).get("family") in FAMILIES]
 
 
 def choose_prior(bands: Sequence[str | None]) -> str:
@@ -112,7 +86,7 @@ def find_prior(name: str, *, download: bool = False) -> PriorInfo:
     """
     if name.startswith(compressai_zoo.PREFIX):
         path, _ = compressai_zoo.cached_file(name, download=download)
-        return PriorInfo(name, "of compressai's zoo", 3, _digest(path), path.parent)
+        return PriorInfo(name, "of compressai's zoo", 3, digest_of(path), path.parent)
     if Path(name).is_dir():
         return prior_info(Path(name))
     known = {p.name: p for p in list_priors()}
@@ -148,19 +122,19 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *,
     if name.startswith(compressai_zoo.PREFIX):
         return ready(_from_compressai(name, download), device)
     info = find_prior(name)
-    recipe = _recipe(info.folder)
+    recipe = read_recipe(info.folder)
     family = str(recipe.get("family"))
     if family not in FAMILIES:
         raise InputError(f"{info.folder}/recipe.toml: family is {recipe.get('family')!r}; accepted are {', '.join(FAMILIES)}")
     path = info.folder / "weights.safetensors"
     try:
-        digest = _digest(path)
+        digest = digest_of(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if digest != info.digest:
         raise InputError(f"{path} is damaged: its SHA-256 starts with {digest[:12]}, the recipe says {info.digest[:12]}; fetch it again")
     try:
-        state = {k: v.float() for k, v in load_file(path).items() if not is_constant(k)}
+        state = {k: v for k, v in unpacked(load_file(path)).items() if not is_constant(k)}
     except SafetensorError as error:
         raise InputError(f"{path} is not a safetensors file") from error
     try:
@@ -235,8 +209,8 @@ def start_from(model: LatentPrior, folder: Path) -> None:
         fill(model, weights(released), f"the recipe's [model] as a start from {folder}: it")
 
 
-def save_prior(model: LatentPrior, folder: Path, recipe: str, notes: dict[str, float | str] | None = None, *, half: bool = True) -> str:
-    """Release a model: float16 weights (float32 without ``half``) and the recipe with their digest; returns the digest.
+def save_prior(model: LatentPrior, folder: Path, recipe: str, notes: dict[str, float | str] | None = None, *, small: bool = True) -> str:
+    """Release a model: weights in 16 and 8 bits (float32 without ``small``) and the recipe with their digest; returns the digest.
 
     Parameters
     ----------
@@ -248,19 +222,11 @@ def save_prior(model: LatentPrior, folder: Path, recipe: str, notes: dict[str, f
         Text of the recipe; an earlier ``[release]`` table at its end is replaced.
     notes : dict, optional
         More keys for the ``[release]`` table, such as the compute given.
-    half : bool
-        Whether weights are rounded to float16.
+    small : bool
+        Whether weights are rounded, see `packed`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for module in model.modules():
         if isinstance(module, GroupCausalConv2d):  # what the mask hides is noise that cannot be compressed
             module.weight.data *= module.mask
-    state = {k: (v.half() if half else v.float()).contiguous() for k, v in weights(model).items()}
-    path = folder / "weights.safetensors"
-    save_file(state, path)
-    digest = _digest(path)
-    lines = [f'sha256 = "{digest}"', f"parameters = {sum(p.numel() for p in model.parameters())}"]
-    lines += [f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v}" for k, v in (notes or {}).items()]
-    text = recipe.split("\n[release]")[0].rstrip()
-    (folder / "recipe.toml").write_text(text + "\n\n[release]\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    return digest
+    stored = packed(weights(model)) if small else {k: v.float().contiguous() for k, v in weights(model).items()}
+    return write_release(folder, stored, recipe, {"parameters": sum(p.numel() for p in model.parameters())} | (notes or {}))

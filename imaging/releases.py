@@ -1,0 +1,71 @@
+"""Released models: one folder each, of weights and of the recipe that made them, with a recorded digest."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from imaging.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def zoo_folder() -> Path:
+    """Folder of the released models: inside an installation, or beside the package in a checkout."""
+    package = Path(str(resources.files("imaging")))
+    for candidate in (package / "models", package.parent / "models"):
+        if candidate.is_dir():
+            return candidate
+    raise InputError("no model zoo is installed; give a model folder instead of a name")
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """Recipe of a model folder.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    try:
+        return tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{folder} is not a model folder: its recipe.toml cannot be read") from error
+
+
+def write_release(folder: Path, weights: dict[str, torch.Tensor], recipe: str, notes: dict[str, float | str]) -> str:
+    """Write ``weights.safetensors`` and ``recipe.toml`` with their digest; returns the digest.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be.
+    weights : dict
+        What is stored.
+    recipe : str
+        Text of the recipe; an earlier ``[release]`` table and what follows it is replaced.
+    notes : dict
+        Further keys of the ``[release]`` table, such as the compute given.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "weights.safetensors"
+    save_file(weights, path)
+    digest = digest_of(path)
+    lines = [f'sha256 = "{digest}"'] + [f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v}" for k, v in notes.items()]
+    text = recipe.split("\n[release]")[0].rstrip()
+    (folder / "recipe.toml").write_text(text + "\n\n[release]\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return digest
