@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from imaging.bilevel.errors import estimated_error
+from imaging.bilevel.derivative_free import derivative_free
+from imaging.bilevel.errors import estimated_error, polish, rigorous_bound
 from imaging.bilevel.hoag import HoagSettings, hoag
-from imaging.bilevel.hypergradient import conjugate_gradients, hypergradient, minimiser
+from imaging.bilevel.hypergradient import Hypergradient, hypergradient, minimiser
+from imaging.bilevel.linear import Linear, conjugate_gradients, minres
 from imaging.bilevel.lower_level import Cost, LowerLevel, Solution
 from imaging.bilevel.maid import Learned, MaidSettings, Step, maid
 from imaging.bilevel.operators import Differences, FilterBank
-from imaging.bilevel.problem import BilevelProblem, check_hypergradient
+from imaging.bilevel.patches import Patches, PatchSettings, denoise
+from imaging.bilevel.problem import BilevelProblem, Problem, check_hypergradient
+from imaging.bilevel.problems import LogisticProblem, QuadraticProblem
+from imaging.bilevel.reconstructor import RegularizedReconstructor
 from imaging.bilevel.regularizers import FieldOfExperts, Regularizer, TotalVariation
+from imaging.bilevel.ridge import RidgeRegularizer
+from imaging.bilevel.stochastic import StochasticSettings, StochasticState, stochastic
+from imaging.bilevel.zoo import LearnedRegularizer, list_regularizers, load_regularizer, make_regularizer, save_regularizer
 
 __all__ = [
     "BilevelProblem",
@@ -18,18 +26,40 @@ __all__ = [
     "FieldOfExperts",
     "FilterBank",
     "HoagSettings",
+    "Hypergradient",
     "Learned",
+    "LearnedRegularizer",
+    "Linear",
+    "LogisticProblem",
     "LowerLevel",
     "MaidSettings",
+    "PatchSettings",
+    "Patches",
+    "Problem",
+    "QuadraticProblem",
+    "RegularizedReconstructor",
     "Regularizer",
+    "RidgeRegularizer",
     "Solution",
     "Step",
+    "StochasticSettings",
+    "StochasticState",
     "TotalVariation",
     "check_hypergradient",
     "conjugate_gradients",
+    "denoise",
+    "derivative_free",
     "estimated_error",
     "hoag",
     "hypergradient",
+    "list_regularizers",
+    "load_regularizer",
     "maid",
+    "make_regularizer",
     "minimiser",
+    "minres",
+    "polish",
+    "rigorous_bound",
+    "save_regularizer",
+    "stochastic",
 ]

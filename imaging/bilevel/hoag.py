@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from imaging.bilevel.hypergradient import hypergradient
 from imaging.bilevel.maid import Learned, Step
-from imaging.bilevel.problem import BilevelProblem
+from imaging.bilevel.problem import Problem
+from imaging.bilevel.solvers import norms
 
 SCHEDULES: dict[str, Callable[[int], float]] = {
     "geometric": lambda k: 0.9**k,
@@ -47,7 +46,7 @@ class HoagSettings:
 
 
 def hoag(
-    problem: BilevelProblem, theta: Tensor, settings: HoagSettings | None = None, *, iterations: int = 100, budget: float = math.inf
+    problem: Problem, theta: Tensor, settings: HoagSettings | None = None, *, iterations: int = 100, budget: float = math.inf
 ) -> Learned:  # fmt: skip
     """Hyperparameter optimisation with approximate gradient (Pedregosa 2016), its step adapted to the loss.
 
@@ -66,20 +65,20 @@ def hoag(
     accuracy = s.accuracy
     solution, adjoint, step = problem.solve(theta, accuracy), None, 0.0
     for k in range(iterations):
-        if problem.lower.cost.total > budget:
+        if problem.cost.total > budget:
             return Learned(theta, history, "budget")
         tolerance = min(0.9, 0.1 * schedule(k))
-        gradient = hypergradient(problem.lower, solution, theta, solution.x - problem.truth, tolerance, adjoint)
+        gradient = problem.hypergradient(solution, theta, tolerance, adjoint)
         adjoint, length = gradient.adjoint, float(gradient.z.norm())
-        if length == 0:
-            return Learned(theta, history, "converged")
+        if length == 0 or not math.isfinite(length):
+            return Learned(theta, history, "converged" if length == 0 and not gradient.length.any() else "stalled")
         step = step or 0.01 * max(float(theta.norm()), 1.0) / length
         before, spread = problem.loss(solution), accuracy
         accuracy = max(s.accuracy * schedule(k + 1), 1e-6)
         moved = theta - step * gradient.z
         trial = problem.solve(moved, accuracy, solution.x)
         after = problem.loss(trial)
-        error = float(torch.linalg.vector_norm((solution.x - problem.truth).flatten(1), dim=1).mean()) * (spread + accuracy)
+        error = float(norms(problem.error(solution)).mean()) * (spread + accuracy)
         if after > before + error:  # the step was too long for any error of the values to explain
             step *= 0.5
             solution = problem.solve(theta, accuracy, solution.x)
@@ -88,5 +87,5 @@ def hoag(
             step *= s.grow
         theta, solution = moved, trial
         low, high = problem.interval(solution)
-        history.append(Step(problem.lower.cost.total, low, high, accuracy, step, length))
+        history.append(Step(problem.cost.total, low, high, accuracy, step, length))
     return Learned(theta, history)

@@ -2,78 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from imaging.bilevel.lower_level import LowerLevel, Solution, inner, norms
+from imaging.bilevel.linear import Linear, Product, conjugate_gradients, jacobi, minres
+from imaging.bilevel.lower_level import LowerLevel, Solution
+from imaging.bilevel.solvers import norms
 
-
-@dataclass(frozen=True)
-class Linear:
-    """Solution of a batch of linear systems.
-
-    Attributes
-    ----------
-    q : Tensor
-        Of the right-hand side's shape.
-    residual : Tensor
-        ``(B,)`` Euclidean norm of what is left.
-    indefinite : Tensor
-        ``(B,)`` whether a direction without positive curvature was met, where the solve stopped.
-    """
-
-    q: Tensor
-    residual: Tensor
-    indefinite: Tensor
-
-
-@torch.no_grad()
-def conjugate_gradients(
-    product: Callable[[Tensor], Tensor], rhs: Tensor, tolerance: float, start: Tensor | None = None, limit: int = 1000
-) -> Linear:
-    """Solve ``product(q) = rhs`` for each image of a batch (Hestenes and Stiefel 1952).
-
-    Parameters
-    ----------
-    product : callable
-        A symmetric positive definite operator on batches.
-    rhs : Tensor
-        ``(B, C, H, W)``.
-    tolerance : float
-        Of the residual relative to the right-hand side; below 1, so that a solve that does nothing is no success.
-    start : Tensor, optional
-        First guess.
-    limit : int
-        Iterations at most.
-
-    Raises
-    ------
-    ValueError
-        For a tolerance of 1 or more.
-    """
-    if not 0 <= tolerance < 1:
-        raise ValueError(f"the tolerance is {tolerance}; accepted are numbers from 0 to below 1, relative to the right-hand side")
-    q = torch.zeros_like(rhs) if start is None else start.clone()
-    r = rhs - product(q) if start is not None else rhs.clone()
-    p, square, wanted = r.clone(), inner(r, r), (tolerance * norms(rhs)).square()
-    indefinite = torch.zeros(len(rhs), dtype=torch.bool, device=rhs.device)
-    for _ in range(limit):
-        going = (square > wanted) & ~indefinite
-        if not going.any():
-            break
-        moved = product(p)
-        curvature = inner(p, moved)
-        indefinite |= going & (curvature <= 0)
-        going &= ~indefinite
-        step = torch.where(going, square / curvature.where(going, torch.ones_like(curvature)), torch.zeros_like(square))
-        q, r = q + step.reshape(-1, 1, 1, 1) * p, r - step.reshape(-1, 1, 1, 1) * moved
-        new = inner(r, r)
-        factor = torch.where(going, new / square.clamp(min=torch.finfo(square.dtype).tiny), torch.zeros_like(new))
-        p, square = torch.where(going.reshape(-1, 1, 1, 1), r + factor.reshape(-1, 1, 1, 1) * p, p), torch.where(going, new, square)
-    return Linear(q, square.sqrt(), indefinite)
+__all__ = ["Hypergradient", "Linear", "conjugate_gradients", "hypergradient", "minimiser", "preconditioner"]
 
 
 @dataclass(frozen=True)
@@ -89,17 +27,59 @@ class Hypergradient:
     residual : Tensor
         ``(B,)`` of the adjoint systems, relative to their right-hand sides.
     indefinite : Tensor
-        ``(B,)`` whether a Hessian was found not positive definite: the value is then not to be trusted.
+        ``(B,)`` whether a Hessian was found not positive definite: the point is no minimiser then, and the adjoint is that of MINRES.
+    converged : Tensor
+        ``(B,)`` whether the residual is as small as asked for; otherwise, at the limit of iterations, the value is not to be trusted.
+    length : Tensor
+        ``(B,)`` norm of the right-hand sides, the losses' gradients.
     """
 
     z: Tensor
     adjoint: Tensor
     residual: Tensor
     indefinite: Tensor
+    converged: Tensor
+    length: Tensor
+
+    @classmethod
+    def of(cls, z: Tensor, found: Linear, rhs: Tensor) -> Hypergradient:
+        """With what became of the adjoint systems with right-hand sides ``rhs``."""
+        length = norms(rhs)
+        relative = found.residual / length.clamp(min=torch.finfo(length.dtype).tiny)
+        return cls(z, found.q, relative, found.indefinite, found.converged, length)
+
+
+def preconditioner(lower: LowerLevel, x: Tensor, theta: Tensor) -> Product | None:
+    """Division by the diagonal of the lower level's Hessian at ``x``, where its regulariser knows its own and asks for that.
+
+    None for lower levels with an operator, whose diagonal is not known.
+    """
+    if lower.physics is not None or not lower.regularizer.preconditioned:
+        return None
+    diagonal = lower.regularizer.hessian_diagonal(x, theta)
+    return None if diagonal is None else jacobi(diagonal + (1.0 if lower.weight is None else lower.weight) + lower.ridge)
+
+
+def _adjoint(
+    lower: LowerLevel, solution: Solution, theta: Tensor, rhs: Tensor, tolerance: float, start: Tensor | None, limit: int
+) -> Linear:  # fmt: skip
+    """Adjoint systems by conjugate gradients, and by MINRES for those images whose Hessian turns out not to be positive definite."""
+    x, divided = solution.x, preconditioner(lower, solution.x, theta)
+    found = conjugate_gradients(lambda v: lower.hessian(x, v, theta), rhs, tolerance, start, limit, preconditioner=divided)
+    bad = found.indefinite
+    if not bad.any():
+        return found
+    weight = lower.weight if lower.weight is None or len(lower.weight) == 1 else lower.weight[bad]
+    few = replace(lower, weight=weight)  # the same cost goes on being counted
+    again = minres(lambda v: few.hessian(x[bad], v, theta), rhs[bad], tolerance, limit=limit)
+    q, residual, converged = found.q.clone(), found.residual.clone(), found.converged.clone()
+    q[bad], residual[bad], converged[bad] = again.q, again.residual, again.converged
+    return Linear(q, residual, bad, converged)
 
 
 def hypergradient(
-    lower: LowerLevel, solution: Solution, theta: Tensor, loss_gradient: Tensor, tolerance: float, start: Tensor | None = None
+    lower: LowerLevel, solution: Solution, theta: Tensor, loss_gradient: Tensor, tolerance: float, start: Tensor | None = None,
+    limit: int = 1000,
 ) -> Hypergradient:  # fmt: skip
     r""":math:`z = -\tfrac1m \sum_i J_i^T H_i^{-1} \nabla g_i`, with the Hessian H and the mixed derivative J of the lower level.
 
@@ -113,31 +93,35 @@ def hypergradient(
         Of the linear solves, relative to ``loss_gradient``.
     start : Tensor, optional
         First guess of the adjoint.
+    limit : int
+        Iterations of the linear solves at most, of conjugate gradients and once more of MINRES.
     """
-    found = conjugate_gradients(lambda v: lower.hessian(solution.x, v, theta), loss_gradient, tolerance, start)
+    found = _adjoint(lower, solution, theta, loss_gradient, tolerance, start, limit)
     z = -lower.regularizer.mixed_adjoint(solution.x, found.q, theta) / len(loss_gradient)
-    scale = norms(loss_gradient).clamp(min=torch.finfo(z.dtype).tiny)
-    return Hypergradient(z, found.q, found.residual / scale, found.indefinite)
+    return Hypergradient.of(z, found, loss_gradient)
 
 
 class _Minimiser(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, theta, y, lower, accuracy, tolerance):  # type: ignore[no-untyped-def]  # noqa: ANN
+    def forward(ctx, theta, y, lower, accuracy, tolerance, limit):  # type: ignore[no-untyped-def]  # noqa: ANN
         solution = lower.solve(y, theta.detach(), accuracy)
-        ctx.lower, ctx.solution, ctx.tolerance = lower, solution, tolerance
+        ctx.lower, ctx.solution, ctx.tolerance, ctx.limit = lower, solution, tolerance, limit
         ctx.save_for_backward(theta.detach())
         return solution.x
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]  # noqa: ANN
         (theta,) = ctx.saved_tensors
-        found = hypergradient(ctx.lower, ctx.solution, theta, gradient, ctx.tolerance)
+        found = hypergradient(ctx.lower, ctx.solution, theta, gradient, ctx.tolerance, limit=ctx.limit)
         if found.indefinite.any():
             raise RuntimeError("the lower level's Hessian is not positive definite; no derivative through its minimiser is known")
-        return len(gradient) * found.z, None, None, None, None
+        if not found.converged.all():
+            worst = float(found.residual.max())
+            raise RuntimeError(f"the linear solves left {worst:.1e} of the loss gradient after {ctx.limit} iterations; allow more of them")
+        return len(gradient) * found.z, None, None, None, None, None
 
 
-def minimiser(lower: LowerLevel, y: Tensor, theta: Tensor, accuracy: float, tolerance: float = 1e-3) -> Tensor:
+def minimiser(lower: LowerLevel, y: Tensor, theta: Tensor, accuracy: float, tolerance: float = 1e-3, limit: int = 1000) -> Tensor:
     """The minimiser as a differentiable function of the parameters, for any loss and optimiser of torch.
 
     Parameters
@@ -150,6 +134,13 @@ def minimiser(lower: LowerLevel, y: Tensor, theta: Tensor, accuracy: float, tole
         Parameters; gradients arrive there.
     accuracy, tolerance : float
         Of the minimiser, a distance for each image, and of the linear solves of the derivative, relative.
+    limit : int
+        Iterations of the linear solves at most.
+
+    Raises
+    ------
+    RuntimeError
+        When the derivative is asked for and a Hessian is not positive definite, or a linear solve does not come to its tolerance.
     """
-    found: Tensor = _Minimiser.apply(theta, y, lower, accuracy, tolerance)  # type: ignore[no-untyped-call]
+    found: Tensor = _Minimiser.apply(theta, y, lower, accuracy, tolerance, limit)  # type: ignore[no-untyped-call]
     return found

@@ -10,7 +10,10 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from imaging.bilevel.regularizers import Regularizer
+from imaging.bilevel.solvers import accelerated, norms, quasi_newton
 
+METHODS = ("quasi-newton", "accelerated", "gradient")
+"""Solvers."""
 _STEEPEST = 1e12
 """Condition numbers beyond which no solve is tried."""
 
@@ -50,21 +53,6 @@ class Solution:
     converged: Tensor
 
 
-def norms(x: Tensor) -> Tensor:
-    """Euclidean norm of each image, ``(B,)``."""
-    found: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
-    return found
-
-
-def inner(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each pair of images, ``(B,)``."""
-    return (a * b).flatten(1).sum(1)
-
-
-def _column(values: Tensor) -> Tensor:
-    return values.reshape(-1, 1, 1, 1)
-
-
 @dataclass(frozen=True)
 class LowerLevel:
     r"""The energy :math:`\tfrac12 \|Ax - y\|_w^2 + \tfrac\gamma2 \|x\|^2 + R(x, \theta)`, not divided by pixels or images.
@@ -81,6 +69,10 @@ class LowerLevel:
         An upper bound on the squared norm of the operator.
     weight : Tensor, optional
         Of each measured pixel, not negative, ``(1 or B, C, h, w)``: noise that differs between pixels, or a mask. Zeros need a ridge.
+    method : {"quasi-newton", "accelerated", "gradient"}
+        How it is solved, see `imaging.bilevel.solvers`.
+    crowd : float
+        Finished images leave a batch when no more than this share of it is unfinished: at once by default; less saves copies on a GPU.
     """
 
     regularizer: Regularizer
@@ -88,9 +80,13 @@ class LowerLevel:
     ridge: float = 0.0
     norm: float = 1.0
     weight: Tensor | None = None
+    method: str = "quasi-newton"
+    crowd: float = 0.999
     cost: Cost = field(default_factory=Cost)
 
     def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"the method is {self.method!r}; accepted are {', '.join(METHODS)}")
         if self.weight is not None and bool((self.weight < 0).any()):
             raise ValueError("weights of pixels must not be negative")
         if self.strong_convexity <= 0:
@@ -100,7 +96,7 @@ class LowerLevel:
     def strong_convexity(self) -> float:
         """A lower bound on the smallest eigenvalue of the Hessian: what turns gradients into distances."""
         least = 1.0 if self.weight is None else float(self.weight.min())
-        return self.ridge + (least if self.physics is None else 0.0)
+        return self.ridge + (least if self.physics is None else 0.0) - self.regularizer.weak_convexity
 
     def smoothness(self, theta: Tensor) -> float:
         """An upper bound on the largest eigenvalue of the Hessian."""
@@ -138,9 +134,8 @@ class LowerLevel:
     def solve(self, y: Tensor, theta: Tensor, accuracy: float | Tensor, start: Tensor | None = None, limit: int = 20_000) -> Solution:
         r"""Minimise to a certified distance, :math:`\|x - \hat x\| \le \|\nabla h(x)\| / \mu`.
 
-        Accelerated gradient descent with the constant momentum of a strongly convex energy (Nesterov 2004, 2.2.22), restarted where it goes
-        uphill (O'Donoghue and Candes 2015). Images that are finished leave the batch. An image whose gradient no longer falls, as at the
-        floor of its dtype, keeps its best iterate and the valid, wider bound.
+        Images that are finished leave the batch. An image whose gradient no longer falls, as at the floor of its dtype, keeps its best
+        iterate and the valid, wider bound.
 
         Parameters
         ----------
@@ -156,30 +151,20 @@ class LowerLevel:
             Iterations at most.
         """
         back = self.back(y)
-        best = (back if start is None else start).clone()
-        count, mu, smoothness = len(best), self.strong_convexity, self.smoothness(theta)
-        wanted = torch.as_tensor(accuracy, dtype=best.dtype, device=best.device).expand(count)
+        begin = back if start is None else start
+        count, mu, smoothness = len(begin), self.strong_convexity, self.smoothness(theta)
+        wanted = torch.as_tensor(accuracy, dtype=begin.dtype, device=begin.device).expand(count)
         if not smoothness < _STEEPEST * mu:  # parameters gone astray: nothing can be solved, and the bound says so
-            distance = torch.nan_to_num(norms(self.gradient(best, back, theta)) / mu, nan=math.inf, posinf=math.inf)
-            return Solution(best, distance, torch.zeros(count, dtype=torch.long), distance <= wanted)
-        ratio = math.sqrt(mu / smoothness)
-        momentum, patience = (1 - ratio) / (1 + ratio), 50 + math.ceil(2 / ratio)
-        bound, spent = torch.full_like(wanted, math.inf), torch.zeros(count, dtype=torch.long)
-        active = torch.arange(count, device=best.device)
-        x = z = best
-        stale = torch.zeros(count, dtype=torch.long, device=best.device)
-        for iteration in range(limit):
-            slope = self.gradient(z, back[active], theta, active)
-            distance = norms(slope) / mu
-            better = distance < bound[active]
-            best[active[better]], bound[active[better]] = z[better], distance[better]
-            stale = torch.where(better, 0, stale + 1)
-            spent[active.cpu()] = iteration + 1
-            keep = (bound[active] > wanted[active]) & (stale < patience) & torch.isfinite(distance)
-            if not keep.any():
-                break
-            following = z - slope / smoothness
-            uphill = inner(slope, following - x) > 0
-            stepped = following + torch.where(_column(uphill), torch.zeros_like(x), momentum * (following - x))
-            active, x, z, stale = active[keep], following[keep], stepped[keep], stale[keep]
-        return Solution(best, bound, spent, bound <= wanted)
+            distance = torch.nan_to_num(norms(self.gradient(begin, back, theta)) / mu, nan=math.inf, posinf=math.inf)
+            return Solution(begin.clone(), distance, torch.zeros(count, dtype=torch.long), distance <= wanted)
+
+        def slope(x: Tensor, rows: Tensor) -> Tensor:
+            return self.gradient(x, back if len(rows) == count else back[rows], theta, rows)
+
+        if self.method == "quasi-newton":
+            best = quasi_newton(slope, begin, mu * wanted, smoothness, limit, self.crowd)
+        else:
+            momentum = self.method == "accelerated"
+            best = accelerated(slope, begin, mu * wanted, mu, smoothness, limit, self.crowd, momentum=momentum)
+        bound = best.length / mu
+        return Solution(best.x, bound, best.iterations, bound <= wanted)

@@ -77,7 +77,8 @@ class FilterBank(Analysis):
             raise ValueError(f"the border is {border!r}; accepted are {', '.join(BORDERS)}")
         if filters.ndim != 4 or filters.shape[2] != filters.shape[3] or filters.shape[2] % 2 == 0:
             raise ValueError(f"filters have shape {tuple(filters.shape)}; expected (K, C, k, k) with k odd")
-        self.filters, self.border, self.radius = filters, border, filters.shape[2] // 2
+        self.filters = filters.contiguous(memory_format=torch.channels_last)  # faster on a CPU
+        self.border, self.radius = border, filters.shape[2] // 2
 
     def pad(self, x: Tensor) -> Tensor:
         """Images continued across the border."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imaging.bilevel import Differences, FieldOfExperts, Regularizer, TotalVariation
+from imaging.bilevel import Differences, FieldOfExperts, Regularizer, RidgeRegularizer, TotalVariation
 
 
 class Quadratic(Regularizer):
@@ -18,6 +18,10 @@ class Quadratic(Regularizer):
     def __init__(self) -> None:
         super().__init__()
         self.analysis = Differences()
+
+    def start(self) -> Tensor:
+        """Weight 1."""
+        return torch.zeros(1)
 
     def energy(self, x: Tensor, theta: Tensor) -> Tensor:
         """Energy of each image."""
@@ -62,6 +66,10 @@ def regularizers() -> dict[str, tuple[Regularizer, Tensor]]:
         found[f"foe {border}"] = (foe, foe.start(2, -1.5, -2.0) + 0.2 * torch.randn(foe.size, generator=generator))
     colour = FieldOfExperts(3, 3, channels=3)
     found["foe colour"] = (colour, colour.start(3, -1.0, -2.0))
+    for name, weak in (("crr", 0.0), ("wcrr", 0.9)):
+        ridge = RidgeRegularizer(weak, widths=(3, 6), kernel=3, nodes=12, reach=2.0)
+        ridge.noise = 15 / 255
+        found[name] = (ridge, ridge.start(4) + 0.2 * torch.randn(ridge.size, generator=generator))
     return {name: (r, theta.double()) for name, (r, theta) in found.items()}
 
 

@@ -1,0 +1,70 @@
+"""Where MAID stands: what the next step depends on, to be saved and gone on from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from torch import Tensor
+
+from imaging.bilevel.lower_level import Solution
+
+
+@dataclass(frozen=True)
+class MaidState:
+    """Where MAID stands after an accepted step: all that the next one depends on.
+
+    Attributes
+    ----------
+    theta : Tensor
+        ``(p,)``.
+    solution : Solution
+        Minimisers there.
+    accuracy, tolerance : float
+        Of the lower level and of the linear solves.
+    step : float or None
+        To be tried next.
+    adjoint : Tensor or None
+        Last solution of the linear systems, of the shape of the minimisers.
+    behind : tuple of Tensor, or None
+        Parameters before the last step, and the hypergradient there.
+    weight, average : float
+        Of the earlier losses together, and a number below their average.
+    cost : int
+        What was spent.
+    """
+
+    theta: Tensor
+    solution: Solution
+    accuracy: float
+    tolerance: float
+    step: float | None
+    adjoint: Tensor | None = None
+    behind: tuple[Tensor, Tensor] | None = None
+    weight: float = 0.0
+    average: float = 0.0
+    cost: int = 0
+
+    def below(self, low: float, memory: float) -> float:
+        """A number below the average of the losses, from the lower end of the present one's interval.
+
+        The average of exact losses is never less than the last of them, so that the lower end itself is below it too.
+        """
+        weight = memory * self.weight
+        return max(low, (weight * self.average + low) / (weight + 1))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and numbers; what there is none of is left out."""
+        flat = {name: getattr(self, name) for name in ("theta", "accuracy", "tolerance", "step", "adjoint", "weight", "average", "cost")}
+        flat |= {f"solution.{f.name}": getattr(self.solution, f.name) for f in fields(Solution)}
+        if self.behind is not None:
+            flat |= dict(zip(("behind.theta", "behind.gradient"), self.behind, strict=True))
+        return {name: value for name, value in flat.items() if value is not None}
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Any]) -> MaidState:
+        """The state that was saved."""
+        plain = {f.name: state[f.name] for f in fields(cls) if f.name in state}
+        behind = (state["behind.theta"], state["behind.gradient"]) if "behind.theta" in state else None
+        solution = Solution(**{f.name: state[f"solution.{f.name}"] for f in fields(Solution)})
+        return cls(**{"step": None} | plain, solution=solution, behind=behind)

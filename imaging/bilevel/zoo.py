@@ -1,0 +1,102 @@
+"""Learned regularisers: made from recipes, saved, and loaded with a checked digest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from imaging.bilevel.regularizers import FieldOfExperts, Regularizer, TotalVariation
+from imaging.bilevel.ridge import RidgeRegularizer
+from imaging.errors import InputError, did_you_mean
+from imaging.releases import digest_of, read_recipe, write_release, zoo_folder
+
+REGULARIZERS: dict[str, type[Regularizer]] = {"tv": TotalVariation, "foe": FieldOfExperts, "ridge": RidgeRegularizer}
+"""Families of regularisers by the name that recipes call them."""
+
+
+@dataclass(frozen=True)
+class LearnedRegularizer:
+    """A regulariser with its parameters.
+
+    Attributes
+    ----------
+    name, title : str
+        As its recipe has them.
+    regularizer : Regularizer
+        The energy.
+    theta : Tensor
+        ``(p,)`` parameters.
+    digest : str
+        SHA-256 of the parameters' file.
+    """
+
+    name: str
+    title: str
+    regularizer: Regularizer
+    theta: Tensor
+    digest: str
+
+
+def make_regularizer(recipe: dict[str, Any]) -> Regularizer:
+    """The energy that a recipe describes.
+
+    Raises
+    ------
+    InputError
+        For an unknown family or settings it does not have.
+    """
+    family = recipe.get("family")
+    if family not in REGULARIZERS:
+        raise InputError(f"the family is {family!r}; accepted are {', '.join(REGULARIZERS)}")
+    try:
+        return REGULARIZERS[family](**recipe.get("model", {}))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"no regulariser can be made from [model]: {error}") from error
+
+
+def list_regularizers() -> list[str]:
+    """Names of the released regularisers."""
+    found = [p.parent for p in sorted(zoo_folder().glob("*/recipe.toml")) if (p.parent / "weights.safetensors").exists()]
+    return [f.name for f in found if read_recipe(f).get("family") in REGULARIZERS]
+
+
+def load_regularizer(name: str) -> LearnedRegularizer:
+    """Load a released regulariser by name, or from a folder.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, a damaged file or parameters that do not fit.
+    """
+    folder = Path(name) if Path(name).is_dir() else zoo_folder() / name
+    if not Path(name).is_dir() and name not in list_regularizers():
+        raise InputError(f"unknown regulariser {name!r}; {did_you_mean(name, list_regularizers())}, or a path to a model folder")
+    recipe, path = read_recipe(folder), folder / "weights.safetensors"
+    try:
+        digest = digest_of(path)
+        theta = load_file(path)["theta"]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (SafetensorError, KeyError) as error:
+        raise InputError(f"{path} does not hold a regulariser's parameters") from error
+    recorded = str(recipe.get("release", {}).get("sha256"))
+    if digest != recorded:
+        raise InputError(f"{path} is damaged: its SHA-256 starts with {digest[:12]}, the recipe says {recorded[:12]}; fetch it again")
+    regularizer = make_regularizer(recipe)
+    if theta.shape != (regularizer.size,) or not bool(torch.isfinite(theta).all()):
+        raise InputError(f"{path} holds {tuple(theta.shape)} parameters; its recipe's regulariser has {regularizer.size}")
+    return LearnedRegularizer(str(recipe.get("name", folder.name)), str(recipe.get("title", "")), regularizer, theta, digest)
+
+
+def save_regularizer(
+    regularizer: Regularizer, theta: Tensor, folder: Path, recipe: str, notes: dict[str, float | str] | None = None
+) -> str:  # fmt: skip
+    """Release a regulariser: its parameters in float32, and the recipe with their digest; returns the digest."""
+    stored = {"theta": theta.detach().float().cpu().contiguous()}
+    return write_release(folder, stored, recipe, {"parameters": regularizer.size} | (notes or {}))

@@ -1,0 +1,139 @@
+"""Released regularisers, learning from patches, and restoring with them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from imaging.bilevel import (
+    LowerLevel,
+    Patches,
+    PatchSettings,
+    RegularizedReconstructor,
+    RidgeRegularizer,
+    StochasticSettings,
+    StochasticState,
+    denoise,
+    list_regularizers,
+    load_regularizer,
+    make_regularizer,
+    save_regularizer,
+    stochastic,
+)
+from imaging.errors import InputError
+from imaging.priors import list_priors
+from imaging.sensors import SensorPhysics, SignalDependentNoise
+from tests.bilevel.models import images
+
+SAMPLE = Path(__file__).parents[2] / "data" / "pleiades_like_pan_reference.tif"
+
+
+def pictures(side: int = 96) -> torch.Tensor:
+    """Two places of the sample scene, ``(2, 1, side, side)`` in [0, 1]."""
+    import rasterio
+
+    with rasterio.open(SAMPLE) as source:
+        pixels = torch.from_numpy(source.read(1).astype("float32")) / 4095
+    return torch.stack([pixels[100 : 100 + side, 60 : 60 + side], pixels[300 : 300 + side, 280 : 280 + side]])[:, None]
+
+
+RECIPE = 'name = "t"\nfamily = "ridge"\n\n[model]\nwidths = [3, 6]\nkernel = 3\nnodes = 10\nreach = 2.0\n'
+
+
+def test_releases_come_back_and_are_no_priors(tmp_path: Path) -> None:
+    ridge = RidgeRegularizer(widths=(3, 6), kernel=3, nodes=10, reach=2.0)
+    digest = save_regularizer(ridge, ridge.start(3), tmp_path / "t", RECIPE, {"steps": 7})
+    found = load_regularizer(str(tmp_path / "t"))
+    assert (found.name, found.digest) == ("t", digest)
+    torch.testing.assert_close(found.theta, ridge.start(3), rtol=0, atol=0)
+    assert not {p.name for p in list_priors()} & set(list_regularizers())
+    assert list_regularizers()
+
+
+def test_what_is_wrong_with_a_release_is_said(tmp_path: Path) -> None:
+    ridge = RidgeRegularizer(widths=(3, 6), kernel=3, nodes=10, reach=2.0)
+    save_regularizer(ridge, ridge.start(3), tmp_path / "t", RECIPE)
+    with pytest.raises(InputError, match=r"unknown regulariser 'tw'"):
+        load_regularizer("tw")
+    recipe = (tmp_path / "t" / "recipe.toml").read_text(encoding="utf-8")
+    (tmp_path / "t" / "recipe.toml").write_text(recipe.replace("nodes = 10", "nodes = 11"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"holds .* parameters"):
+        load_regularizer(str(tmp_path / "t"))
+    (tmp_path / "t" / "weights.safetensors").write_bytes(b"x" * 40)
+    with pytest.raises(InputError, match=r"does not hold a regulariser|is damaged"):
+        load_regularizer(str(tmp_path / "t"))
+    with pytest.raises(InputError, match="the family is 'wavelet'"):
+        make_regularizer({"family": "wavelet"})
+    with pytest.raises(InputError, match=r"no regulariser can be made from \[model\]"):
+        make_regularizer({"family": "tv", "model": {"depth": 3}})
+
+
+@pytest.mark.parametrize("name", list_regularizers())
+def test_released_regularizers_denoise(name: str) -> None:
+    learned, truth = load_regularizer(name), pictures()
+    for noise, share in ((0.02, 0.6), (0.1, 0.2)):
+        y = truth + noise * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
+        x = denoise(LowerLevel(learned.regularizer), y, learned.theta, noise)
+        assert x.shape == truth.shape
+        assert float((x - truth).square().mean()) < share * noise**2
+
+
+def problems(regularizer: RidgeRegularizer) -> Patches:
+    pictures = [i[0].float() for i in images(3, 64)]
+    return Patches(pictures, PatchSettings(batch=3, crop=24, border=4, shrink=0.3, seed=2), LowerLevel(regularizer, crowd=0.5))
+
+
+def test_learning_from_patches_lowers_the_loss_and_can_be_resumed() -> None:
+    def learn(steps: int, state: StochasticState) -> list[float]:
+        ridge = RidgeRegularizer(widths=(3, 6), kernel=3, nodes=10, reach=2.0)
+        settings = StochasticSettings(steps=40, rates={"all": 0.02}, accuracy=3e-3, warmup=3, average=0.9)
+        run = stochastic(problems(ridge), state, settings, ridge.groups())
+        return [next(run)["loss"] for _ in range(steps)]
+
+    start = RidgeRegularizer(widths=(3, 6), kernel=3, nodes=10, reach=2.0).start(1)
+    whole = StochasticState.begin(start)
+    learn(40, whole)
+    parts = StochasticState.begin(start)
+    learn(15, parts)
+    resumed = StochasticState.begin(start)
+    resumed.load_state_dict(parts.state_dict())
+    learn(25, resumed)
+    torch.testing.assert_close(resumed.mean, whole.mean, rtol=0, atol=0)
+    assert _log_loss(whole.mean) < _log_loss(start) - 0.3
+
+
+def _log_loss(theta: torch.Tensor) -> float:
+    """Mean over other patches."""
+    ridge = RidgeRegularizer(widths=(3, 6), kernel=3, nodes=10, reach=2.0)
+    drawn = problems(ridge)
+    return sum(math.log(p.loss(p.solve(theta, 1e-3))) for p in (drawn(1000 + k) for k in range(8))) / 8
+
+
+def test_a_problem_is_a_function_of_seed_and_step() -> None:
+    ridge = RidgeRegularizer(widths=(3, 6), kernel=3, nodes=10, reach=2.0)
+    first, again, other = (problems(ridge)(k) for k in (4, 4, 5))
+    assert torch.equal(first.measured, again.measured)
+    assert not torch.equal(first.measured, other.measured)
+
+
+def test_a_sensor_is_undone() -> None:
+    learned = load_regularizer("tv")
+    axis = torch.arange(-3.0, 4.0)
+    psf = torch.exp(-(axis[:, None] ** 2 + axis**2) / (2 * 0.7**2))
+    physics = SensorPhysics((psf / psf.sum())[None, None], SignalDependentNoise(torch.tensor([0.004]), torch.tensor([1e-5])), 4)
+    truth = pictures(72)
+    y = physics(truth, seed=1)
+    mask = torch.ones_like(y)
+    mask[..., 20:24, 20:24] = 0
+    broken = torch.where(mask > 0, y, torch.full_like(y, 9.0))
+    x = RegularizedReconstructor(learned, accuracy=0.003, limit=400)(broken, physics, mask=mask, level=0.5)
+    assert x.shape == truth.shape
+    inner = (slice(None), slice(None), slice(8, -8), slice(8, -8))
+    assert float((x - truth)[inner].square().mean()) < 0.75 * float((y - truth[..., 4:-4, 4:-4])[..., 4:-4, 4:-4].square().mean())
+    alone = RegularizedReconstructor(learned, accuracy=0.003, limit=400)(broken[:1], physics, mask=mask[:1], level=0.5)
+    difference = (alone[0] - x[0]).abs()
+    difference[..., 18:34, 18:34] = 0  # around the hole and in the margins, of which nothing is known, the energy is nearly flat
+    assert float(difference[..., 8:-8, 8:-8].max()) < 2e-3
