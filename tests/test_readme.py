@@ -32,3 +32,11 @@ def test_the_python_shown_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     restored, std = names["restored"], names["std"]
     assert restored.shape == std.shape == (1, 512, 512)
     assert bool((std > 0).all())
+
+
+def test_the_python_of_the_regularisers_page_runs() -> None:
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "bilevel.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    names: dict[str, object] = {}
+    exec(compile(code, "bilevel.md", "exec"), names)  # our own file
+    error = (names["x"] - names["truth"]).square().mean().sqrt()  # type: ignore[operator]
+    assert float(error) < 0.4 * 15 / 255
