@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from imaging.errors import InputError
 
@@ -45,6 +47,34 @@ def read_recipe(folder: Path) -> dict[str, Any]:
         return tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{folder} is not a model folder: its recipe.toml cannot be read") from error
+
+
+def released(zoo: Path, families: Collection[str]) -> list[Path]:
+    """Folders of the released models of some families, by name."""
+    folders = [p.parent for p in sorted(zoo.glob("*/recipe.toml")) if (p.parent / "weights.safetensors").exists()]
+    return [f for f in folders if read_recipe(f).get("family") in families]
+
+
+def read_weights(folder: Path, recorded: str) -> dict[str, torch.Tensor]:
+    """Stored tensors of a model folder, their digest checked against the recorded one.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, is damaged or no safetensors file.
+    """
+    path = folder / "weights.safetensors"
+    try:
+        digest = digest_of(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if digest != recorded:
+        raise InputError(f"{path} is damaged: its SHA-256 starts with {digest[:12]}, the recipe says {recorded[:12]}; fetch it again")
+    try:
+        stored: dict[str, torch.Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a safetensors file") from error
+    return stored
 
 
 def write_release(folder: Path, weights: dict[str, torch.Tensor], recipe: str, notes: dict[str, float | str]) -> str:

@@ -53,8 +53,8 @@ def quality(lower: LowerLevel, theta: Tensor, truth: Tensor) -> dict[str, float]
     return found
 
 
-def main() -> None:
-    """Learn, release."""
+def parsed() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folder that the recipe's patterns start from, or packs")
@@ -64,7 +64,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="learn for so long instead of the recipe's steps")
     parser.add_argument("--every", type=float, default=60, help="seconds between validations")
     parser.add_argument("--release", type=Path, help="write the regulariser into this folder when done")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Learn, release."""
+    arguments = parsed()
     text = arguments.recipe.read_text(encoding="utf-8")
     recipe = tomllib.loads(text)
     device, data = torch.device(arguments.device), recipe["data"]

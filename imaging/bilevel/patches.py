@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -106,7 +106,6 @@ def denoise(lower: LowerLevel, y: Tensor, theta: Tensor, noise: float, accuracy:
         Pixels of continuation.
     """
     padded = torch.nn.functional.pad(y, (reach,) * 4, mode="reflect")
-    lower = replace(lower, cost=lower.cost)
     lower.regularizer.noise = noise
     solution = lower.solve(padded, theta, accuracy * math.sqrt(padded[0].numel()), limit=2000)
     return solution.x[..., reach:-reach, reach:-reach]

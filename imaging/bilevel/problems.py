@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from imaging.bilevel.hypergradient import Hypergradient
 from imaging.bilevel.linear import Product, conjugate_gradients
 from imaging.bilevel.lower_level import Cost, Solution
-from imaging.bilevel.solvers import norms
 
 _INEXACT, _DAMPINGS, _STEEPEST = 0.05, [0.5**k for k in range(30)], 1e12
 """Residual of Newton's directions, relative; factors on them that are tried; condition numbers beyond which no solve is tried."""
@@ -100,10 +99,8 @@ class _Single(ABC):
     def hypergradient(self, solution: Solution, theta: Tensor, tolerance: float, start: Tensor | None = None) -> Hypergradient:
         """Derivative of the loss by the implicit function theorem, as `imaging.bilevel.hypergradient`."""
         rhs = self.error(solution)
-        found, length = conjugate_gradients(self._product(solution.x, theta), rhs, tolerance, start), norms(rhs)
-        relative = found.residual / length.clamp(min=torch.finfo(rhs.dtype).tiny)
-        z = -self.mixed_adjoint(solution.x, found.q, theta)
-        return Hypergradient(z, found.q, relative, found.indefinite, found.converged, length)
+        found = conjugate_gradients(self._product(solution.x, theta), rhs, tolerance, start)
+        return Hypergradient.of(-self.mixed_adjoint(solution.x, found.q, theta), found, rhs)
 
 
 @dataclass(frozen=True)

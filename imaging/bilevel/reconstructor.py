@@ -6,20 +6,19 @@ import math
 
 import torch
 from deepinv.models import Reconstructor
-from deepinv.physics import GaussianNoise, LinearPhysics
+from deepinv.physics import LinearPhysics
 from torch import Tensor
 from torch.nn import functional as F
 
 from imaging.bilevel.solvers import quasi_newton
 from imaging.bilevel.zoo import LearnedRegularizer
-from imaging.sensors import SensorPhysics, SignalDependentNoise
+from imaging.sensors import SensorPhysics
+from imaging.sensors.variance import noise_variance
 
 _RIDGE = 1e-4
 """Pull towards the first estimate, relative to the likelihood: decides what the sensor does not pass at all."""
 _HEAVIEST = 4.0
 """Largest weight of a pixel, however dark: the result of a scene must not depend on what else is in its batch."""
-_LEAST_DEVIATION = 1e-4
-"""A noise-free measurement is taken as known to this much of the range."""
 
 
 class RegularizedReconstructor(Reconstructor):  # type: ignore[misc]
@@ -69,8 +68,8 @@ class RegularizedReconstructor(Reconstructor):  # type: ignore[misc]
         if mask is not None:  # what is not valid must not be seen, in whatever way
             y = torch.where(mask > 0, y, torch.full_like(y, signal))
         first = _first_estimate(y, physics)
-        variance = _variance(physics, _smoothed(y))
-        reference = _variance(physics, torch.full_like(y, signal)).mean()
+        variance = noise_variance(physics, _smoothed(y))
+        reference = noise_variance(physics, torch.full_like(y, signal)).mean()
         weight = (reference / variance).clamp(max=_HEAVIEST) * (1.0 if mask is None else mask)
         deviation = float(reference.sqrt())
         back = physics.A_adjoint(weight * y) + _RIDGE * first
@@ -98,15 +97,3 @@ def _first_estimate(y: Tensor, physics: LinearPhysics) -> Tensor:
 def _smoothed(y: Tensor) -> Tensor:
     """Signal that the noise of a pixel depends on: means over 5 x 5 pixels."""
     return F.avg_pool2d(F.pad(y, (2, 2, 2, 2), mode="replicate"), 5, 1)
-
-
-def _variance(physics: LinearPhysics, signal: Tensor) -> Tensor:
-    """Noise variance at a signal."""
-    model = physics.noise_model
-    if isinstance(model, SignalDependentNoise):
-        found = model.variance(signal)
-    elif isinstance(model, GaussianNoise):
-        found = (torch.as_tensor(model.sigma, dtype=signal.dtype, device=signal.device).reshape(-1, 1, 1, 1) ** 2).expand_as(signal)
-    else:
-        raise TypeError(f"noise model is {type(model).__name__}; accepted are SignalDependentNoise and GaussianNoise")
-    return found.clamp(min=_LEAST_DEVIATION**2)

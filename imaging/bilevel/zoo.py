@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from imaging.bilevel.regularizers import FieldOfExperts, Regularizer, TotalVariation
 from imaging.bilevel.ridge import RidgeRegularizer
 from imaging.errors import InputError, did_you_mean
-from imaging.releases import digest_of, read_recipe, write_release, zoo_folder
+from imaging.releases import read_recipe, read_weights, released, write_release, zoo_folder
 
 REGULARIZERS: dict[str, type[Regularizer]] = {"tv": TotalVariation, "foe": FieldOfExperts, "ridge": RidgeRegularizer}
 """Families of regularisers by the name that recipes call them."""
@@ -62,8 +60,7 @@ def make_regularizer(recipe: dict[str, Any]) -> Regularizer:
 
 def list_regularizers() -> list[str]:
     """Names of the released regularisers."""
-    found = [p.parent for p in sorted(zoo_folder().glob("*/recipe.toml")) if (p.parent / "weights.safetensors").exists()]
-    return [f.name for f in found if read_recipe(f).get("family") in REGULARIZERS]
+    return [f.name for f in released(zoo_folder(), REGULARIZERS)]
 
 
 def load_regularizer(name: str) -> LearnedRegularizer:
@@ -77,20 +74,14 @@ def load_regularizer(name: str) -> LearnedRegularizer:
     folder = Path(name) if Path(name).is_dir() else zoo_folder() / name
     if not Path(name).is_dir() and name not in list_regularizers():
         raise InputError(f"unknown regulariser {name!r}; {did_you_mean(name, list_regularizers())}, or a path to a model folder")
-    recipe, path = read_recipe(folder), folder / "weights.safetensors"
-    try:
-        digest = digest_of(path)
-        theta = load_file(path)["theta"]
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (SafetensorError, KeyError) as error:
-        raise InputError(f"{path} does not hold a regulariser's parameters") from error
-    recorded = str(recipe.get("release", {}).get("sha256"))
-    if digest != recorded:
-        raise InputError(f"{path} is damaged: its SHA-256 starts with {digest[:12]}, the recipe says {recorded[:12]}; fetch it again")
+    recipe = read_recipe(folder)
+    digest = str(recipe.get("release", {}).get("sha256"))
+    theta = read_weights(folder, digest).get("theta", torch.zeros(0))
     regularizer = make_regularizer(recipe)
     if theta.shape != (regularizer.size,) or not bool(torch.isfinite(theta).all()):
-        raise InputError(f"{path} holds {tuple(theta.shape)} parameters; its recipe's regulariser has {regularizer.size}")
+        raise InputError(
+            f"{folder}/weights.safetensors holds {tuple(theta.shape)} parameters; its recipe's regulariser has {regularizer.size}"
+        )
     return LearnedRegularizer(str(recipe.get("name", folder.name)), str(recipe.get("title", "")), regularizer, theta, digest)
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.posterior.noise import noise_variance
 from imaging.sensors.physics import SensorPhysics
+from imaging.sensors.variance import noise_variance
 
 _GRID = 128
 _RADIUS = 12

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from imaging.errors import InputError, did_you_mean
 from imaging.priors import compressai_zoo
@@ -17,7 +15,7 @@ from imaging.priors.calibration import read_calibration, read_guarantee
 from imaging.priors.context import GroupCausalConv2d
 from imaging.priors.families import FAMILIES, make_prior
 from imaging.priors.packing import packed, unpacked
-from imaging.releases import digest_of, read_recipe, write_release, zoo_folder
+from imaging.releases import digest_of, read_recipe, read_weights, released, write_release, zoo_folder
 
 DEFAULT_PRIOR = "pan"
 _CONSTANTS = ("_offset", "_quantized_cdf", "_cdf_length", ".scale_table", ".scale_bound", ".bound", ".pedestal", ".target", ".mask")
@@ -59,8 +57,7 @@ def prior_info(folder: Path) -> PriorInfo:
 
 def list_priors() -> list[PriorInfo]:
     """All released priors of the zoo, by name."""
-    folders = [p.parent for p in sorted(zoo_folder().glob("*/recipe.toml")) if (p.parent / "weights.safetensors").exists()]
-    return [prior_info(f) for f in folders if read_recipe(f).get("family") in FAMILIES]
+    return [prior_info(f) for f in released(zoo_folder(), FAMILIES)]
 
 
 def choose_prior(bands: Sequence[str | None]) -> str:
@@ -126,22 +123,13 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *,
     family = str(recipe.get("family"))
     if family not in FAMILIES:
         raise InputError(f"{info.folder}/recipe.toml: family is {recipe.get('family')!r}; accepted are {', '.join(FAMILIES)}")
-    path = info.folder / "weights.safetensors"
-    try:
-        digest = digest_of(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    if digest != info.digest:
-        raise InputError(f"{path} is damaged: its SHA-256 starts with {digest[:12]}, the recipe says {info.digest[:12]}; fetch it again")
-    try:
-        state = {k: v for k, v in unpacked(load_file(path)).items() if not is_constant(k)}
-    except SafetensorError as error:
-        raise InputError(f"{path} is not a safetensors file") from error
+    stored = read_weights(info.folder, info.digest)
+    state = {k: v for k, v in unpacked(stored).items() if not is_constant(k)}
     try:
         model = make_prior(family, recipe["model"])
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise InputError(f"{info.folder}/recipe.toml: no model can be built from [model] ({error})") from error
-    fill(model, state, str(path))
+    fill(model, state, str(info.folder / "weights.safetensors"))
     model.bands = info.bands
     model.calibration, model.guarantee = read_calibration(recipe, info.folder), read_guarantee(recipe, info.folder)
     return ready(model, device)
