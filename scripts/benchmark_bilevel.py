@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,18 @@ import torch
 from learn_regularizer import grey
 from torch import Tensor
 
-from imaging.bilevel import BilevelProblem, FieldOfExperts, HoagSettings, Learned, LowerLevel, MaidSettings, TotalVariation, hoag, maid
+from imaging.bilevel import (
+    BilevelProblem,
+    FieldOfExperts,
+    HoagSettings,
+    Learned,
+    LowerLevel,
+    MaidSettings,
+    Step,
+    TotalVariation,
+    hoag,
+    maid,
+)
 from imaging.priors.data import read_image
 
 SIDE, NOISE = 96, 0.1
@@ -28,11 +40,12 @@ ACCURACIES = (1e2, 1e0, 1e-2, 1e-5)
 SCHEDULES = ("geometric", "quadratic", "cubic")
 
 
-def scenes(data: Path, count: int = 25) -> Tensor:
-    """Middles of images, ``(count, 1, 96, 96)``, float64."""
-    paths = sorted((data / "kodak24").glob("*.png"))[:12] + sorted((data / "bsds500" / "train").glob("*.jpg"))[:13]
+def scenes(data: Path, *, test: bool = False) -> Tensor:
+    """Middles of the 25 images that are learned from, or of 12 others, ``(n, 1, 96, 96)``, float64."""
+    photographs = sorted((data / "kodak24").glob("*.png"))
+    paths = photographs[12:] if test else photographs[:12] + sorted((data / "bsds500" / "train").glob("*.jpg"))[:13]
     found = []
-    for path in paths[:count]:
+    for path in paths:
         image = torch.from_numpy(grey(read_image(path))).double()
         row, column = ((n - SIDE) // 2 for n in image.shape)
         found.append(image[row : row + SIDE, column : column + SIDE])
@@ -52,7 +65,8 @@ def problem(data: Path, name: str, method: str) -> tuple[BilevelProblem, Tensor]
     return BilevelProblem(LowerLevel(regularizer, method=method), y, truth), start
 
 
-Method = Callable[[BilevelProblem, Tensor, float], Learned]
+Progress = Callable[[Step, Tensor], None]
+Method = Callable[[BilevelProblem, Tensor, float, Progress], Learned]
 
 
 def methods(name: str) -> dict[str, tuple[str, Method]]:
@@ -60,48 +74,73 @@ def methods(name: str) -> dict[str, tuple[str, Method]]:
     found: dict[str, tuple[str, Method]] = {}
 
     def ours(settings: MaidSettings) -> Method:
-        return lambda p, t, budget: maid(p, t, settings, iterations=10_000, budget=budget)
+        return lambda p, t, budget, seen: maid(p, t, settings, iterations=100_000, budget=budget, progress=seen)
 
     def theirs(settings: HoagSettings) -> Method:
-        return lambda p, t, budget: hoag(p, t, settings, iterations=10_000, budget=budget)
+        return lambda p, t, budget, seen: hoag(p, t, settings, iterations=100_000, budget=budget, progress=seen)
 
+    finest = {"floor": 1e-9 if name == "tv" else 1e-6}  # float64 and float32
     for accuracy in ACCURACIES if name == "tv" else (1.0,):
-        found[f"MAID, {accuracy:g}"] = ("quasi-newton", ours(MaidSettings(accuracy=accuracy, barzilai_borwein=True)))
-    found["MAID plain steps, 1"] = ("quasi-newton", ours(MaidSettings(accuracy=1.0)))
-    found["MAID, gradient descent below, 1"] = ("gradient", ours(MaidSettings(accuracy=1.0, coarsest=1.0)))
+        found[f"MAID, {accuracy:g}"] = ("quasi-newton", ours(MaidSettings(accuracy=accuracy, pairs=10, **finest)))
+    found["MAID, Barzilai-Borwein steps, 1"] = ("quasi-newton", ours(MaidSettings(accuracy=1.0, barzilai_borwein=True, **finest)))
+    plain = MaidSettings(accuracy=1.0, coarsest=1.0, adaptive=False, **finest)
+    found["MAID, plain, 1"] = ("quasi-newton", ours(plain))
+    found["MAID, plain, gradient descent below, 1"] = ("gradient", ours(plain))
     for schedule in SCHEDULES:
         found[f"HOAG {schedule}, 1"] = ("quasi-newton", theirs(HoagSettings(schedule=schedule)))
     found["fixed accuracy, 1e-2"] = ("quasi-newton", theirs(HoagSettings(schedule="fixed", accuracy=1e-2)))
     return found
 
 
+def thinned(seen: list[tuple[int, Tensor]], most: int) -> list[tuple[int, Tensor]]:
+    """So many points at most, evenly spread over the logarithm of the cost; always the last."""
+    if len(seen) <= most:
+        return seen
+    low, high = (math.log(seen[k][0]) for k in (0, -1))
+    chosen = {min(range(len(seen)), key=lambda k, at=at: abs(math.log(seen[k][0]) - at)) for at in torch.linspace(low, high, most).tolist()}
+    return [seen[k] for k in sorted(chosen | {len(seen) - 1})]
+
+
+def quality(learned: LowerLevel, theta: Tensor, data: Path) -> float:
+    """Mean PSNR (dB) of twelve other Kodak images."""
+    truth = scenes(data, test=True).to(theta)
+    y = truth + NOISE * torch.randn(truth.shape, generator=torch.Generator().manual_seed(32), dtype=torch.float64).to(theta)
+    error = learned.solve(y, theta, 1e-3 * SIDE).x - truth
+    return float(-10 * error.square().mean((1, 2, 3)).log10().mean())
+
+
 def run(data: Path, name: str, solver: str, method: Method, budget: float) -> dict[str, Any]:
-    """One method from the start until it ends or the budget is used up; the loss at its end is evaluated exactly."""
+    """One method from the start until it ends or the budget is used up; losses on its way are evaluated afterwards, to high accuracy."""
     learning, start = problem(data, name, solver)
+    seen: list[tuple[int, Tensor]] = []
     began = time.perf_counter()
-    found = method(learning, start, budget)
+    found = method(learning, start, budget, lambda step, theta: seen.append((step.cost, theta)))
     seconds = time.perf_counter() - began
-    table = found.table()
     exact, _ = problem(data, name, "quasi-newton")
-    loss = exact.loss(exact.solve(found.theta, 1e-4 if name == "tv" else 1e-2))
-    theta = found.theta.tolist() if name == "tv" else []
-    return {"cost": table["cost"], "low": table["low"], "high": table["high"], "loss": loss, "theta": theta, "status": found.status,
-            "total": learning.lower.cost.total, "seconds": seconds}  # fmt: skip
+    curve, x = [], None
+    for cost, theta in thinned(seen, 150 if name == "tv" else 25):
+        solution = exact.solve(theta, 1e-4 if name == "tv" else 1e-2, x)
+        x = solution.x
+        curve.append((cost, exact.loss(solution), theta.tolist() if name == "tv" else []))
+    return {"curve": curve, "status": found.status, "total": learning.lower.cost.total, "steps": len(seen), "seconds": seconds,
+            "accuracy": found.history[-1].accuracy, "psnr": quality(exact.lower, found.theta, data)}  # fmt: skip
 
 
 def spent(result: dict[str, Any], level: float) -> float:
-    """Cost at which the loss is certainly at or below a level; infinite where it never is."""
-    return next((c for c, high in zip(result["cost"], result["high"], strict=True) if high <= level), float("inf"))
+    """Cost at which the loss is at or below a level; infinite where it never is."""
+    return next((cost for cost, loss, _ in result["curve"] if loss <= level), math.inf)
 
 
 def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
-    """Loss against cost."""
+    """Excess of the loss over the best against cost."""
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(8, 5))
+    least = min(loss for r in results.values() for _, loss, _ in r["curve"])
     for name, r in results.items():
-        axis.plot(r["cost"], [(a + b) / 2 for a, b in zip(r["low"], r["high"], strict=True)], label=name)
-    axis.set(xscale="log", xlabel="gradients and Hessian products of single images", ylabel="mean squared distance / 2")
+        style = "-" if name.startswith("MAID") else "--"
+        axis.plot([c for c, _, _ in r["curve"]], [loss - least + 1e-5 for _, loss, _ in r["curve"]], style, label=name)
+    axis.set(xscale="log", yscale="log", xlabel="gradients and Hessian products of single images", ylabel="loss above the least seen")
     axis.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
@@ -123,13 +162,16 @@ def main() -> None:
         if name not in results:
             results[name] = run(arguments.data, arguments.problem, solver, method, arguments.budget)
             kept.write_text(json.dumps(results))
-            print(f"{name}: {results[name]['status']}, loss {results[name]['loss']:.5f}, cost {results[name]['total']}", flush=True)
-    best = min(r["loss"] for r in results.values())
-    print("\n| method, first accuracy | loss | parameters | cost | cost to 1.001 of the best | status | s |\n|" + "---|" * 7)
+            print(f"{name}: {results[name]['status']}, loss {results[name]['curve'][-1][1]:.5f}, cost {results[name]['total']}", flush=True)
+    best = min(loss for r in results.values() for _, loss, _ in r["curve"])
+    levels = (1.01, 1.001, 1.0001)
+    costs = " | ".join(f"to {level} of the best" for level in levels)
+    print(f"\n| method, first accuracy | loss | parameters | test PSNR | cost | {costs} | steps | status |\n|" + "---|" * 10)
     for name, r in results.items():
-        theta = ", ".join(f"{v:.4f}" for v in r["theta"])
-        reached = spent(r, 1.001 * best)
-        print(f"| {name} | {r['loss']:.5f} | {theta} | {r['total']} | {reached:.0f} | {r['status']} | {r['seconds']:.0f} |")
+        _, loss, theta = r["curve"][-1]
+        reached = " | ".join(f"{spent(r, level * best):.0f}" for level in levels)
+        at = ", ".join(f"{v:.4f}" for v in theta)
+        print(f"| {name} | {loss:.5f} | {at} | {r['psnr']:.2f} | {r['total']} | {reached} | {r['steps']} | {r['status']} |")
     if arguments.picture:
         draw(results, arguments.picture)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from imaging.bilevel.derivative_free import derivative_free
 from imaging.bilevel.errors import estimated_error, polish, rigorous_bound
+from imaging.bilevel.history import Learned, Step
 from imaging.bilevel.hoag import HoagSettings, hoag
 from imaging.bilevel.hypergradient import Hypergradient, hypergradient, minimiser
 from imaging.bilevel.linear import Linear, conjugate_gradients, minres
 from imaging.bilevel.lower_level import Cost, LowerLevel, Solution
-from imaging.bilevel.maid import Learned, MaidSettings, Step, maid
+from imaging.bilevel.maid import maid
+from imaging.bilevel.maid_settings import MaidSettings
 from imaging.bilevel.operators import Differences, FilterBank
 from imaging.bilevel.patches import Patches, PatchSettings, denoise
 from imaging.bilevel.problem import BilevelProblem, Problem, check_hypergradient

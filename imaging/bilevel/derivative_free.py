@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from imaging.bilevel.maid import Learned, Step
+from imaging.bilevel.history import Learned, Step
 from imaging.bilevel.problem import BilevelProblem
 from imaging.bilevel.solvers import norms
 from imaging.errors import InputError
@@ -44,7 +44,7 @@ class _Evaluations:
         if loss < self.loss:
             moved = float((theta - self.best).norm())
             self.best, self.loss, self.warm = theta, loss, solution.x
-            self.history.append(Step(problem.cost.total, low, high, self.accuracy, moved, math.nan))
+            self.history.append(Step(problem.cost.total, low, high, self.accuracy, moved, math.nan, math.nan))
         residuals = norms(problem.error(solution)).double() / math.sqrt(len(problem.truth))
         found: NDArray[np.float64] = residuals.cpu().numpy()
         return found

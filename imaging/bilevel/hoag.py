@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from imaging.bilevel.maid import Learned, Step
+from imaging.bilevel.history import Learned, Step
 from imaging.bilevel.problem import Problem
 from imaging.bilevel.solvers import norms
 
@@ -46,7 +46,8 @@ class HoagSettings:
 
 
 def hoag(
-    problem: Problem, theta: Tensor, settings: HoagSettings | None = None, *, iterations: int = 100, budget: float = math.inf
+    problem: Problem, theta: Tensor, settings: HoagSettings | None = None, *, iterations: int = 100, budget: float = math.inf,
+    progress: Callable[[Step, Tensor], None] | None = None,
 ) -> Learned:  # fmt: skip
     """Hyperparameter optimisation with approximate gradient (Pedregosa 2016), its step adapted to the loss.
 
@@ -55,7 +56,7 @@ def hoag(
 
     Parameters
     ----------
-    problem, theta, iterations, budget
+    problem, theta, iterations, budget, progress
         As for `maid`.
     settings : HoagSettings, optional
         Schedule.
@@ -87,5 +88,7 @@ def hoag(
             step *= s.grow
         theta, solution = moved, trial
         low, high = problem.interval(solution)
-        history.append(Step(problem.cost.total, low, high, accuracy, step, length))
+        history.append(Step(problem.cost.total, low, high, accuracy, step, length, length**2))
+        if progress is not None:
+            progress(history[-1], theta)
     return Learned(theta, history)

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from imaging.bilevel.lower_level import Solution
 
+_PLAIN = ("theta", "accuracy", "tolerance", "step", "adjoint", "weight", "average", "cost", "again", "effort")
+
 
 @dataclass(frozen=True)
 class MaidState:
@@ -23,7 +25,7 @@ class MaidState:
     accuracy, tolerance : float
         Of the lower level and of the linear solves.
     step : float or None
-        To be tried next.
+        To be tried next, along the hypergradient.
     adjoint : Tensor or None
         Last solution of the linear systems, of the shape of the minimisers.
     behind : tuple of Tensor, or None
@@ -32,6 +34,12 @@ class MaidState:
         Of the earlier losses together, and a number below their average.
     cost : int
         What was spent.
+    pairs : tuple of Tensor, or None
+        Earlier steps, and the changes of the hypergradient that they made, ``(k, p)``.
+    again : float or None
+        To be tried next where a step was refused for want of accuracy.
+    effort : int
+        Most iterations of an image that a solve has needed so far.
     """
 
     theta: Tensor
@@ -44,6 +52,9 @@ class MaidState:
     weight: float = 0.0
     average: float = 0.0
     cost: int = 0
+    pairs: tuple[Tensor, Tensor] | None = None
+    again: float | None = None
+    effort: int = 0
 
     def below(self, low: float, memory: float) -> float:
         """A number below the average of the losses, from the lower end of the present one's interval.
@@ -55,10 +66,12 @@ class MaidState:
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and numbers; what there is none of is left out."""
-        flat = {name: getattr(self, name) for name in ("theta", "accuracy", "tolerance", "step", "adjoint", "weight", "average", "cost")}
+        flat = {name: getattr(self, name) for name in _PLAIN}
         flat |= {f"solution.{f.name}": getattr(self.solution, f.name) for f in fields(Solution)}
         if self.behind is not None:
             flat |= dict(zip(("behind.theta", "behind.gradient"), self.behind, strict=True))
+        if self.pairs is not None:
+            flat |= dict(zip(("pairs.steps", "pairs.changes"), self.pairs, strict=True))
         return {name: value for name, value in flat.items() if value is not None}
 
     @classmethod
@@ -66,5 +79,6 @@ class MaidState:
         """The state that was saved."""
         plain = {f.name: state[f.name] for f in fields(cls) if f.name in state}
         behind = (state["behind.theta"], state["behind.gradient"]) if "behind.theta" in state else None
+        pairs = (state["pairs.steps"], state["pairs.changes"]) if "pairs.steps" in state else None
         solution = Solution(**{f.name: state[f"solution.{f.name}"] for f in fields(Solution)})
-        return cls(**{"step": None} | plain, solution=solution, behind=behind)
+        return cls(**{"step": None} | plain, solution=solution, behind=behind, pairs=pairs)

@@ -12,8 +12,8 @@ from torch import Tensor
 Slope = Callable[[Tensor, Tensor], Tensor]
 """Gradient of the energies at images ``(b, C, H, W)`` whose places in the whole batch are ``(b,)``."""
 
-_PAIRS, _WORSE, _RESETS = 6, 3.0, 4
-"""Pairs that are remembered; growth of the gradient that sends an image back; returns after which it descends plainly."""
+_PAIRS, _WORSE, _RESETS = 6, 10.0, 4
+"""Pairs that are remembered; growth of the gradient that sends an image back; returns after which it descends plainly for a while."""
 _BEYOND = 0.7
 """Slope along a step at its end, over that at its beginning, with the opposite sign, from which on the step was too long."""
 
@@ -134,6 +134,7 @@ class _Memory:
     pairs: list[tuple[Tensor, Tensor, Tensor]]
     scale: Tensor
     resets: Tensor
+    mark: Tensor
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Two-loop recursion (Nocedal 1980); a pair of weight 0 has no effect."""
@@ -164,19 +165,24 @@ class _Memory:
             for a, b in zip(self.pairs, following, strict=True)
         ]  # each image has its own order
 
+    def forgive(self, length: Tensor) -> None:
+        """Returns no longer count once the shortest gradient has halved since they began to."""
+        halved = length < 0.5 * self.mark
+        self.resets, self.mark = torch.where(halved, 0, self.resets), torch.where(halved, length, self.mark)
+
     def keep(self, rows: Tensor) -> None:
         """Only these images are left."""
         self.pairs = [(s[rows], c[rows], w[rows]) for s, c, w in self.pairs]
-        self.scale, self.resets = self.scale[rows], self.resets[rows]
+        self.scale, self.resets, self.mark = self.scale[rows], self.resets[rows], self.mark[rows]
 
 
 def quasi_newton(slope: Slope, start: Tensor, wanted: Tensor, smoothness: float, limit: int, crowd: float) -> Best:
     """Limited-memory BFGS with unit steps (Liu and Nocedal 1989), guarded by slopes and lengths of the gradients.
 
     A step at whose end the energy rises again nearly as steeply as it fell at the beginning is shortened to where a line between both
-    slopes is zero. An image whose gradient grows to three times its shortest one goes back there and forgets; after four returns it
-    descends by steps of one over the smoothness, which always converges. No energy is evaluated: the gradient alone says how far away the
-    minimiser is. Each image has its own memory, so that its result does not depend on its batch.
+    slopes is zero. An image whose gradient grows to ten times its shortest one goes back there and forgets; after four returns it
+    descends by steps of one over the smoothness, which always converges, until its gradient has halved. No energy is evaluated: the
+    gradient alone says how far away the minimiser is. Each image has its own memory, so that its result does not depend on its batch.
 
     Parameters
     ----------
@@ -185,7 +191,7 @@ def quasi_newton(slope: Slope, start: Tensor, wanted: Tensor, smoothness: float,
     """
     batch = _Batch(start, wanted, 60, crowd)
     x, gradient = start, slope(start, batch.rows)
-    memory = _Memory([], torch.full_like(wanted, 1 / smoothness), torch.zeros_like(batch.taken))
+    memory = _Memory([], torch.full_like(wanted, 1 / smoothness), torch.zeros_like(batch.taken), norms(gradient))
     home, uphill = x, gradient  # the best iterates and their gradients
     keep = batch.record(x, gradient)
     step = memory.direction(gradient)
@@ -195,6 +201,7 @@ def quasi_newton(slope: Slope, start: Tensor, wanted: Tensor, smoothness: float,
             memory.keep(keep)
             if not len(x):
                 break
+        memory.forgive(batch.length)
         moved = x + step
         following = slope(moved, batch.rows)
         length = norms(following)

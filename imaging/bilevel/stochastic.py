@@ -11,11 +11,12 @@ from torch import Tensor
 
 from imaging.bilevel.hypergradient import hypergradient
 from imaging.bilevel.problem import BilevelProblem
+from imaging.bilevel.solvers import column, norms
 
 
 @dataclass(frozen=True, kw_only=True)
 class StochasticSettings:
-    """Settings of inexact stochastic gradients.
+    r"""Settings of inexact stochastic gradients.
 
     Attributes
     ----------
@@ -33,6 +34,14 @@ class StochasticSettings:
         Decay of the running mean of the parameters that is the result.
     warmup : int
         Steps of linear warm-up; a cosine takes the rates down to a hundredth.
+    recall : int
+        Problems after which the first comes again, each going on from its last minimisers and adjoints, which are kept: fewer iterations.
+        With 0 each step's problem is new.
+    even : bool
+        Whether images of small and of large losses :math:`f_i` count more alike: descended is the mean of :math:`\log(f_i + f)` with the
+        batch's mean loss f held fixed, instead of :math:`\log f`.
+    limits : dict
+        Smallest and largest value of a group's parameters, which are set back to them after each step.
     """
 
     steps: int = 1000
@@ -42,11 +51,16 @@ class StochasticSettings:
     limit: int = 200
     average: float = 0.99
     warmup: int = 20
+    recall: int = 0
+    even: bool = False
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.accuracy <= 0 or not 0 < self.tolerance < 1:
             given = f"steps {self.steps}, accuracy {self.accuracy}, tolerance {self.tolerance}"
             raise ValueError(f"{given}; accepted are numbers from 1, above 0 and between 0 and 1")
+        if self.recall < 0:
+            raise ValueError(f"recall is {self.recall}; accepted are numbers from 0")
 
     def schedule(self, step: int, progress: float) -> float:
         """Factor on the rates."""
@@ -117,26 +131,43 @@ def stochastic(
         Of each step: loss a pixel, iterations of the lower level, share of images that reached the accuracy, relative residual of the
         linear solves, whether the step was used.
     """
+    groups = groups or {}
     rates = torch.full_like(state.theta.detach(), settings.rates.get("all", 0.0))
-    for name, part in (groups or {}).items():
+    for name, part in groups.items():
         rates[part] = settings.rates.get(name, settings.rates.get("all", 0.0))
+    kept: dict[int, tuple[Tensor, Tensor]] = {}
     while (done := progress() if progress else state.step / settings.steps) < 1:
-        problem, theta = problems(state.step), state.theta.detach().clone()
+        index = state.step % settings.recall if settings.recall else state.step
+        problem, theta = problems(index), state.theta.detach().clone()
         pixels = problem.truth[0].numel()
-        solution = problem.solve(theta, settings.accuracy * math.sqrt(pixels), limit=settings.limit)
-        found = hypergradient(problem.lower, solution, theta, problem.error(solution), settings.tolerance, limit=settings.limit)
-        loss = problem.loss(solution)
+        start, adjoint = kept.get(index, (None, None))
+        solution = problem.solve(theta, settings.accuracy * math.sqrt(pixels), start, settings.limit)
+        errors = problem.error(solution)
+        each = 0.5 * norms(errors).square()
+        loss = float(each.mean())
+        weight = 1 / (each + loss).clamp(min=1e-12) if settings.even else torch.full_like(each, 1 / max(loss, 1e-12))
+        slopes = column(weight) * errors
+        found = hypergradient(problem.lower, solution, theta, slopes, settings.tolerance, adjoint, settings.limit)
         usable = bool(torch.isfinite(found.z).all()) and not bool(found.indefinite.any()) and math.isfinite(loss)
         if usable:
-            state.theta.grad = found.z / max(loss, 1e-12)
-            before = state.theta.detach().clone()
-            state.optimizer.param_groups[0]["lr"] = settings.schedule(state.step, done)
-            state.optimizer.step()
-            with torch.no_grad():
-                state.theta.copy_(before + rates * (state.theta - before))
-                state.mean.lerp_(state.theta.detach(), 1 - min(settings.average, (1 + state.step) / (10 + state.step)))
+            _descend(state, found.z, rates, settings, done)
+            for name, (least, most) in settings.limits.items():
+                state.theta.data[groups[name]].clamp_(least, most)
+                state.mean[groups[name]].clamp_(least, most)
+        if usable and settings.recall:
+            kept[index] = solution.x, found.adjoint
         state.step += 1
         yield {
             "step": state.step, "loss": loss / pixels, "iterations": float(solution.iterations.float().mean()),
             "reached": float(solution.converged.float().mean()), "residual": float(found.residual.max()), "used": float(usable),
         }  # fmt: skip
+
+
+@torch.no_grad()
+def _descend(state: StochasticState, z: Tensor, rates: Tensor, settings: StochasticSettings, done: float) -> None:
+    """A step of Adam with each parameter's own rate, and the running mean."""
+    state.theta.grad, before = z, state.theta.detach().clone()
+    state.optimizer.param_groups[0]["lr"] = settings.schedule(state.step, done)
+    state.optimizer.step()
+    state.theta.copy_(before + rates * (state.theta - before))
+    state.mean.lerp_(state.theta.detach(), 1 - min(settings.average, (1 + state.step) / (10 + state.step)))

@@ -213,9 +213,17 @@ def test_trials_that_are_refused_are_solved_coarsely() -> None:
         solution = bilevel.solve(theta, 1e-6)
         length = float(hypergradient(bilevel.lower, solution, theta, solution.x - bilevel.truth, 1e-6).z.norm())
         bilevel, _ = problem()
-        maid(bilevel, theta, MaidSettings(accuracy=1e-4, step=12 / length, coarsest=coarsest), iterations=1)  # far too long at first
+        settings = MaidSettings(accuracy=1e-4, step=12 / length, coarsest=coarsest, adaptive=False)  # far too long at first
+        maid(bilevel, theta, settings, iterations=1)
         spent.append(bilevel.lower.cost.gradients)
     assert spent[0] < 0.8 * spent[1]
+
+
+def test_minimisers_of_close_parameters_are_found_from_each_other() -> None:
+    bilevel, theta = problem()
+    near = bilevel.solve(theta, 1e-6)
+    cold, warm = (bilevel.solve(theta + 1e-3, 1e-6, start) for start in (None, near.x))
+    assert int(warm.iterations.max()) < int(cold.iterations.min())
 
 
 def test_parameters_gone_astray_are_no_solution() -> None:

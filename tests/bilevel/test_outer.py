@@ -8,6 +8,7 @@ import math
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from imaging.bilevel import BilevelProblem, HoagSettings, LowerLevel, MaidSettings, TotalVariation, check_hypergradient, hoag, maid
 from imaging.bilevel.derivative_free import derivative_free
-from imaging.bilevel.maid import Learned
+from imaging.bilevel.history import Learned
+from imaging.bilevel.maid_step import scaled
 from imaging.bilevel.problems import LogisticProblem, QuadraticProblem
 from imaging.bilevel.regularizers import Regularizer
 from imaging.errors import InputError
@@ -59,16 +61,16 @@ def assert_certified(learned: Learned, exact: list[float], memory: float, decrea
     """Each exact loss is below the average of those before by Armijo's share."""
     average, weight = exact[0], 1.0
     for step, loss in zip(learned.history, exact[1:], strict=True):
-        assert loss <= average - decrease * step.step * step.gradient**2
+        assert loss <= average - decrease * step.step * step.slope
         average, weight = (memory * weight * average + loss) / (memory * weight + 1), memory * weight + 1
 
 
 @pytest.mark.parametrize("memory", [0.0, 0.85])
-@pytest.mark.parametrize("barzilai_borwein", [False, True])
+@pytest.mark.parametrize("way", [{}, {"adaptive": False}, {"barzilai_borwein": True}, {"pairs": 3}])
 @pytest.mark.parametrize("accuracy", [1e1, 1e-2])
-def test_steps_are_certified_on_images(accuracy: float, barzilai_borwein: bool, memory: float) -> None:
+def test_steps_are_certified_on_images(accuracy: float, way: dict[str, Any], memory: float) -> None:
     problem, theta = denoising(), torch.tensor([-5.0, -5.0], dtype=torch.float64)
-    visited, settings = [theta], MaidSettings(accuracy=accuracy, barzilai_borwein=barzilai_borwein, memory=memory, decrease=0.01)
+    visited, settings = [theta], MaidSettings(accuracy=accuracy, memory=memory, decrease=0.01, **way)
     learned = maid(problem, theta, settings, iterations=12, progress=lambda _, t: visited.append(t))
     assert len(learned.history) == 12
     exact = [problem.loss(problem.solve(t, 1e-9)) for t in visited]
@@ -91,7 +93,7 @@ def test_a_memory_lets_losses_rise_as_far_as_is_certified() -> None:
 
 def test_barzilai_borwein_steps_have_their_length() -> None:
     problem, theta = QuadraticProblem.random(50, 5), torch.zeros(5, dtype=torch.float64)
-    visited, settings = [theta], MaidSettings(accuracy=1e-9, tolerance=1e-9, relax=1.0, refine=0.5, barzilai_borwein=True, memory=0.9)
+    visited, settings = [theta], MaidSettings(accuracy=1e-9, tolerance=1e-9, relax=1.0, barzilai_borwein=True, memory=0.9, adaptive=False)
     learned = maid(problem, theta, settings, iterations=25, progress=lambda _, t: visited.append(t))
     mapping = problem.upper @ torch.linalg.lstsq(problem.lower, problem.coupling).solution
     hessian, checked = mapping.T @ mapping, 0
@@ -176,7 +178,7 @@ def test_logistic_regression_is_learned() -> None:
     assert exact[-1] < 0.95 * exact[0]
 
 
-@pytest.mark.parametrize("settings", [MaidSettings(), MaidSettings(barzilai_borwein=True, memory=0.85)])
+@pytest.mark.parametrize("settings", [MaidSettings(), MaidSettings(barzilai_borwein=True, memory=0.85), MaidSettings(pairs=3)])
 def test_a_run_that_is_saved_and_gone_on_from_is_the_same_run(settings: MaidSettings) -> None:
     theta = torch.tensor([-5.0, -5.0], dtype=torch.float64)
     whole = maid(denoising(), theta, settings, iterations=10)
@@ -223,6 +225,29 @@ def test_hypergradients_that_say_nothing_are_no_success(value: float) -> None:
     assert learned.theta is theta
     assert hoag(denoising(Frozen(value)), theta).status == "stalled"
     assert maid(denoising(Frozen(value)), theta, budget=500).status == "budget"
+
+
+def test_pairs_make_newton_steps_of_a_quadratic() -> None:
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(4, 4, generator=generator, dtype=torch.float64)
+    hessian = root @ root.T + torch.eye(4, dtype=torch.float64)
+    steps = torch.linalg.eigh(hessian).eigenvectors.T  # conjugate to each other
+    z = torch.randn(4, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(scaled(z, steps, steps @ hessian), torch.linalg.solve(hessian, z))
+    assert float(scaled(z, steps[:2], steps[:2] @ hessian) @ z) > 0
+
+
+def test_pairs_find_the_same_parameters_from_any_accuracy_with_less_work() -> None:
+    theta, found, spent = torch.tensor([-5.0, -5.0], dtype=torch.float64), [], []
+    plain = MaidSettings(accuracy=1e-2, adaptive=False, coarsest=1.0)
+    for settings in (MaidSettings(accuracy=1e2, pairs=5, floor=1e-10), MaidSettings(accuracy=1e-4, pairs=5, floor=1e-10), plain):
+        problem = denoising(count=5, side=32)
+        learned = maid(problem, theta, settings, iterations=500, budget=16_000)
+        found.append(learned.theta)
+        spent.append(problem.cost.total)
+    assert max(spent[:2]) < 0.6 * spent[2]
+    torch.testing.assert_close(found[0], found[1], rtol=0.01, atol=0)
+    assert problem.loss(problem.solve(found[0], 1e-8)) <= problem.loss(problem.solve(found[2], 1e-8))
 
 
 @pytest.mark.parametrize("memory", [-0.1, 1.0, math.nan])

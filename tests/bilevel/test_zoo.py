@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,33 @@ def test_learning_from_patches_lowers_the_loss_and_can_be_resumed() -> None:
     learn(25, resumed)
     torch.testing.assert_close(resumed.mean, whole.mean, rtol=0, atol=0)
     assert _log_loss(whole.mean) < _log_loss(start) - 0.3
+
+
+def test_problems_that_come_again_go_on_from_what_was_found() -> None:
+    def learn(recall: int, again: Callable[[int], int]) -> tuple[list[dict[str, float]], torch.Tensor]:
+        ridge = RidgeRegularizer(widths=(3, 6), kernel=3, nodes=10, reach=2.0)
+        settings = StochasticSettings(steps=24, rates={"all": 0.002}, accuracy=1e-3, recall=recall)
+        state, drawn = StochasticState.begin(ridge.start(1)), problems(ridge)
+        return list(stochastic(lambda k: drawn(again(k)), state, settings, ridge.groups())), state.theta.detach()
+
+    (cold, theta), (warm, same) = learn(0, lambda k: k % 4), learn(4, lambda k: k)
+    assert [w["iterations"] for w in warm[:4]] == [c["iterations"] for c in cold[:4]]
+    assert sum(w["iterations"] for w in warm[4:]) < 0.6 * sum(c["iterations"] for c in cold[4:])
+    assert float((same - theta).norm()) < 0.2 * float(
+        (theta - RidgeRegularizer(widths=(3, 6), kernel=3, nodes=10, reach=2.0).start(1)).norm()
+    )
+
+
+def test_limits_of_parameters_are_kept() -> None:
+    ridge = RidgeRegularizer(widths=(3, 6), kernel=3, nodes=10, reach=2.0)
+    state, part = StochasticState.begin(ridge.start(1)), ridge.groups()["scales"]
+    settings = StochasticSettings(steps=5, rates={"all": 0.1}, accuracy=3e-3, limits={"scales": (-0.05, 2.31)}, even=True)
+    list(stochastic(problems(ridge), state, settings, ridge.groups()))
+    for theta in (state.theta.detach(), state.mean):
+        assert -0.05 <= float(theta[part].min()) <= float(theta[part].max()) <= 2.31 + 1e-6
+    assert float((state.theta.detach() - ridge.start(1))[part].abs().max()) > 0.02
+    with pytest.raises(ValueError, match="recall is -1"):
+        StochasticSettings(recall=-1)
 
 
 def _log_loss(theta: torch.Tensor) -> float:

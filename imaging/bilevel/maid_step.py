@@ -1,0 +1,186 @@
+"""One step of MAID: its direction, its length, and how finely its end is looked at."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from imaging.bilevel.history import Step
+from imaging.bilevel.hypergradient import Hypergradient
+from imaging.bilevel.lower_level import Solution
+from imaging.bilevel.maid_settings import MaidSettings
+from imaging.bilevel.maid_state import MaidState
+from imaging.bilevel.problem import Problem
+
+_FINER = 4.0
+"""A trial that is undecided is solved so much finer."""
+_REACH = 100.0
+"""A Barzilai-Borwein step is at most so many times longer or shorter than the one that would be tried without."""
+_PATIENCE, _LEAST, _UNLIMITED = 10, 200, 20_000
+"""A trial's lower level gets so many times the most iterations that were needed before, at least so many: far out it may hardly be
+solvable. Without adaptation it gets the last of these numbers."""
+_NARROW, _FINEST, _NEXT, _WIDEST = 0.5, 1 / 64, 1 / 8, 4.0
+"""Where a trial is undecided the intervals are to shrink to the first share of the gain, by no more than the second; after an
+accepted step they may grow to the third share of the gain, by no more than the last factor."""
+_SHORTEST, _LONGEST, _WORTH = 0.05, 4.0, 0.25
+"""A refused step shrinks to no less than the first share, an accepted one grows by no more than the second factor; a step is taken to gain
+no less than the third share of what its slope promises."""
+_Ends = tuple[tuple[float, float], tuple[float, float]]
+"""Intervals of the loss before and after a step."""
+_EXACT = 1e-10
+"""Smallest tolerance of the linear solves."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What stays the same from step to step; ``earlier`` is the cost that the problem's own count does not have."""
+
+    problem: Problem
+    settings: MaidSettings
+    budget: float
+    gradient_tolerance: float
+    floor: float
+    earlier: int
+
+    def spent(self) -> int:
+        """Cost so far."""
+        return self.earlier + self.problem.cost.total
+
+
+@dataclass(frozen=True)
+class Refused:
+    """No step was certainly good enough: which to try first with finer values, and how much finer."""
+
+    step: float | None
+    finer: float
+
+
+@dataclass(frozen=True)
+class _Descent:
+    """Where to: against ``d``, along which the loss falls by ``slope`` for a step of length 1; the step to try first."""
+
+    d: Tensor
+    slope: float
+    first: float
+    pairs: tuple[Tensor, Tensor] | None
+
+
+def scaled(z: Tensor, steps: Tensor, changes: Tensor) -> Tensor:
+    """A hypergradient ``(p,)`` by the two-loop recursion (Nocedal 1980), pairs ``(k, p)`` from the oldest to the newest."""
+    q, alphas = z.double(), []
+    for s, y in zip(steps.flip(0), changes.flip(0), strict=True):
+        alphas.append(s @ q / (s @ y))
+        q = q - alphas[-1] * y
+    q = q * (steps[-1] @ changes[-1]) / (changes[-1] @ changes[-1])
+    for s, y, alpha in zip(steps, changes, reversed(alphas), strict=True):
+        q = q + (alpha - y @ q / (s @ y)) * s
+    return q.to(z)
+
+
+def _remembered(state: MaidState, z: Tensor, count: int) -> tuple[Tensor, Tensor] | None:
+    """The last pairs of steps and changes of the hypergradient, those of positive curvature alone."""
+    found = state.pairs
+    if state.behind is not None:
+        moved, changed = (state.theta - state.behind[0]).double()[None], (z - state.behind[1]).double()[None]
+        if float((moved * changed).sum()) > 1e-8 * float(moved.norm() * changed.norm()):
+            found = (moved, changed) if found is None else (torch.cat([found[0], moved]), torch.cat([found[1], changed]))
+    return None if found is None else (found[0][-count:], found[1][-count:])
+
+
+def _plain_step(state: MaidState, length: float, z: Tensor, barzilai_borwein: bool) -> float:
+    """Step along the hypergradient to try first."""
+    plain = state.step or 0.01 * max(float(state.theta.norm()), 1.0) / length
+    if not barzilai_borwein or state.behind is None:
+        return plain
+    moved, changed = (state.theta - state.behind[0]).double(), (z - state.behind[1]).double()
+    product = float(moved @ changed)
+    if not product > 0:
+        return plain
+    long, short = float(moved @ moved) / product, product / float(changed @ changed)
+    return min(max(long if long < 2 * short else short, plain / _REACH), plain * _REACH)
+
+
+def _descent(state: MaidState, z: Tensor, settings: MaidSettings) -> _Descent:
+    """Direction and first step, that of a search gone on with at finer accuracy where there is one."""
+    length = float(z.norm())
+    pairs = _remembered(state, z, settings.pairs) if settings.pairs else None
+    if pairs is not None:
+        d = scaled(z, *pairs)
+        slope = float(d.double() @ z.double())
+        if 0 < slope < math.inf:
+            return _Descent(d, slope, state.again or 1.0, pairs)
+    step = _plain_step(state, length, z, settings.barzilai_borwein and not settings.pairs)
+    return _Descent(z, length**2, state.again or step, pairs)
+
+
+def _trial(search: Search, theta: Tensor, wanted: float, accuracy: float, state: MaidState) -> Solution:
+    """Minimisers at parameters on trial, only as exact as it takes to see that their loss is above what is wanted."""
+    problem, s = search.problem, search.settings
+    start, distance = state.solution.x, s.coarsest * accuracy
+    limit = max(_PATIENCE * state.effort, _LEAST) if s.adaptive else _UNLIMITED
+    while True:
+        solution = problem.solve(theta, max(distance, accuracy), start, limit)
+        if distance <= accuracy or problem.interval(solution)[0] > wanted or not solution.converged.all():
+            return solution
+        start, distance = solution.x, distance / _FINER
+
+
+def descend(search: Search, state: MaidState, gradient: Hypergradient, trials: int) -> tuple[MaidState, Step] | str | Refused:
+    """The first of some shrinking steps that is certainly good enough, or what to go on with where there is none."""
+    problem, s = search.problem, search.settings
+    descent = _descent(state, gradient.z, s)
+    present = problem.interval(state.solution)
+    below, relaxed = state.below(present[0], s.memory), s.relax * state.accuracy
+    step = again = descent.first
+    for _ in range(trials):
+        theta, share = state.theta - step * descent.d, s.decrease * step * descent.slope
+        trial = _trial(search, theta, below - share, relaxed, state)
+        low, high = problem.interval(trial)
+        if high <= below - share:
+            ends = present, (low, high)
+            factor, grow = _relaxation(search, state, ends, share), _growth(s, step * descent.slope, ends)
+            moved = MaidState(
+                theta, trial, factor * state.accuracy, min(s.tolerance, max(factor * state.tolerance, _EXACT)), grow * step,
+                gradient.adjoint, (state.theta, gradient.z), s.memory * state.weight + 1, below, pairs=descent.pairs,
+                effort=max(state.effort, int(trial.iterations.max())),
+            )  # fmt: skip
+            return moved, Step(search.spent(), low, high, relaxed, step, float(gradient.z.norm()), descent.slope)
+        if search.spent() > search.budget:
+            return "budget"
+        if not s.adaptive or not trial.converged.all():
+            step *= s.shrink
+            continue
+        gain, width = (sum(present) - low - high) / 2 - share, present[1] - present[0]
+        if low <= present[1] - share:  # not a shorter step but finer values are wanted; a shorter one too, if this is probably too long
+            worth = max(gain, _WORTH * step * descent.slope)
+            return Refused(step if gain > 0 else step * s.shrink, min(s.refine, max(_NARROW * worth / (2 * width), _FINEST)))
+        step *= min(max(_parabola(step * descent.slope, present[1] - low), _SHORTEST), s.shrink)
+        again = step  # a longer one need not be tried again
+    return Refused(again if s.adaptive else None, s.refine)
+
+
+def _parabola(promised: float, gain: float) -> float:
+    """Where the least of a parabola is, in units of a step whose slope promises one gain and that has another."""
+    bend = promised - gain
+    return 0.5 * promised / bend if bend > 0 else math.inf
+
+
+def _growth(settings: MaidSettings, promised: float, ends: _Ends) -> float:
+    """Factor on a step that was accepted."""
+    if not settings.adaptive:
+        return settings.grow
+    return max(settings.grow, min(_parabola(promised, (sum(ends[0]) - sum(ends[1])) / 2), _LONGEST))
+
+
+def _relaxation(search: Search, state: MaidState, ends: _Ends, share: float) -> float:
+    """Factor on the accuracies after an accepted step."""
+    s, (present, after) = search.settings, ends
+    if after[1] > present[0] - share:  # what only the memory lets pass may be for want of accuracy
+        return s.refine if state.accuracy > search.floor else 1.0
+    if not s.adaptive:
+        return s.relax
+    gain, width = (sum(present) - sum(after)) / 2, max(after[1] - after[0], 1e-300)
+    return max(s.relax, min(_NEXT * gain / width, _WIDEST))
