@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--tile", type=int, default=RestoreOptions().tile)
-    parser.add_argument("--iterations", type=int, default=RestoreOptions().iterations)
+    parser.add_argument("--iterations", type=int, default=RestoreOptions().steps)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, help="table")

@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--tiles", type=int, nargs="+", default=[512, 256, 192])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--iterations", type=int, default=RestoreOptions().iterations)
+    parser.add_argument("--iterations", type=int, default=RestoreOptions().steps)
     parser.add_argument("--halo", type=int, help="by default as of the command")
     parser.add_argument("--output", type=Path, help="table")
     a = parser.parse_args()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from deepinv.models import Reconstructor
@@ -10,13 +11,15 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.bilevel.solvers import quasi_newton
+from imaging.bilevel.solvers import Slope
 from imaging.bilevel.zoo import LearnedRegularizer
 from imaging.sensors import SensorPhysics
 from imaging.sensors.variance import noise_variance
 
 _RIDGE = 1e-4
 """Pull towards the first estimate, relative to the likelihood: decides what the sensor does not pass at all."""
+_SLOW = 0.02
+"""Curvature that the momentum of steps of one length is made for; what is flatter converges no faster."""
 _HEAVIEST = 4.0
 """Largest weight of a pixel, however dark: the result of a scene must not depend on what else is in its batch."""
 
@@ -26,26 +29,31 @@ class RegularizedReconstructor(Reconstructor):  # type: ignore[misc]
 
     The weights w of the measured pixels are the mean noise variance over their own, and :math:`\sigma` is the root of that mean: the
     regulariser's weight follows from the noise alone. A point, no posterior: there is no standard deviation. A weakly convex regulariser
-    makes a convex energy with the identity only; behind a blur it has several minima, and which of them is found depends on rounding, so
-    that tiles may differ by some thousandths of the range.
+    makes a convex energy with the identity only; behind a blur it has several minima, of which that near the measurement is found.
 
     Parameters
     ----------
     learned : LearnedRegularizer
         Energy and parameters; of one channel, each band is restored by itself.
-    accuracy : float
-        Root mean square of the gradient a pixel at which the solve ends, relative to the noise.
-    limit : int
-        Gradients at most.
+    weight : float, optional
+        Factor on the regulariser's weight; by default 1, the rule of denoising.
+    steps : int
+        Accelerated gradient steps. Their length and number are fixed and not where a solver stops, so that what becomes of a pixel depends
+        on pixels nearby alone, also among several minima: scenes can be cut into tiles.
     """
 
-    def __init__(self, learned: LearnedRegularizer, accuracy: float = 0.03, limit: int = 150) -> None:
+    steps: int = 60
+
+    def __init__(self, learned: LearnedRegularizer, weight: float | None = None, steps: int | None = None) -> None:
         super().__init__()
-        self.learned, self.accuracy, self.limit = learned, accuracy, limit
+        self.learned, self.weight, self.steps = learned, weight or 1.0, steps or self.steps
         self.register_buffer("theta", learned.theta)
 
     @torch.no_grad()
-    def forward(self, y: Tensor, physics: LinearPhysics, *, mask: Tensor | None = None, level: float | None = None) -> Tensor:
+    def forward(
+        self, y: Tensor, physics: LinearPhysics, *, mask: Tensor | None = None, level: float | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Tensor:  # fmt: skip
         """Restore scenes.
 
         Parameters
@@ -58,6 +66,8 @@ class RegularizedReconstructor(Reconstructor):  # type: ignore[misc]
             ``(B, C, h, w)``, one where a pixel is valid.
         level : float, optional
             Signal at which the regulariser takes the noise; the mean of the measurements by default.
+        progress : callable, optional
+            Called with the number of gradients so far.
 
         Returns
         -------
@@ -75,14 +85,29 @@ class RegularizedReconstructor(Reconstructor):  # type: ignore[misc]
         back = physics.A_adjoint(weight * y) + _RIDGE * first
         self.learned.regularizer.noise = deviation
 
+        taken = 0
+
         def slope(x: Tensor, rows: Tensor) -> Tensor:
+            nonlocal taken
+            taken += 1
+            if progress is not None:
+                progress(taken)
             by_band = self.learned.regularizer.grad(x.flatten(0, 1)[:, None], self.theta).reshape(x.shape)
-            found: Tensor = physics.A_adjoint(weight[rows] * physics.A(x)) - back[rows] + _RIDGE * x + by_band
+            found: Tensor = physics.A_adjoint(weight[rows] * physics.A(x)) - back[rows] + _RIDGE * x + self.weight * by_band
             return found
 
-        wanted = torch.full((len(y),), self.accuracy * deviation * math.sqrt(first[0].numel()), dtype=y.dtype, device=y.device)
-        smoothness = _HEAVIEST + _RIDGE + self.learned.regularizer.curvature(self.theta)
-        return quasi_newton(slope, first, wanted, smoothness, self.limit, 0.999).x
+        smoothness = _HEAVIEST + _RIDGE + self.weight * self.learned.regularizer.curvature(self.theta)
+        return _steps(slope, first, smoothness, self.steps)
+
+
+def _steps(slope: Slope, x: Tensor, smoothness: float, count: int) -> Tensor:
+    """Accelerated steps of one length (Nesterov 2004, 2.2.22)."""
+    ratio = math.sqrt(_SLOW / smoothness)
+    factor, rows, z = (1 - ratio) / (1 + ratio), torch.arange(len(x), device=x.device), x
+    for _ in range(count):
+        following = z - slope(z, rows) / smoothness
+        x, z = following, following + factor * (following - x)
+    return x
 
 
 def _first_estimate(y: Tensor, physics: LinearPhysics) -> Tensor:

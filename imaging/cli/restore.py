@@ -29,7 +29,9 @@ _OPTIONS = [
     click.option("--sensor", metavar="NAME|FILE.toml|estimate", help="Sensor profile; see --list-sensors. Products name it themselves."),
     click.option("--std", type=_PATH, help="Standard deviations; default <stem>_std.tif beside the restored scene."),
     click.option("--no-uncertainty", is_flag=True, help="Write no standard deviations."),
-    click.option("--method", default="vble-xz", show_default=True, metavar="vble-xz|vble|map", help="Posterior or point estimate."),
+    click.option(
+        "--method", default="vble-xz", show_default=True, metavar="vble-xz|vble|map|tv|foe|crr|wcrr", help="Posterior or point estimate."
+    ),
     click.option("--prior", metavar="NAME|DIR", help="What scenes look like; see --list-priors. Default: by the bands."),
     click.option("--download", is_flag=True, help="Allow to fetch a prior of compressai's zoo, compressai:NAME-QUALITY."),
     click.option("--scale", type=int, default=1, show_default=True, help="2: also halve the ground sample distance."),

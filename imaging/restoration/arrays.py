@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import InputError
-from imaging.posterior import lattice_room
-from imaging.priors import load_prior
 from imaging.restoration.fitting import make_fitters, scene_bands, window_margin
 from imaging.restoration.options import RestoreOptions
 from imaging.restoration.planning import ESTIMATE, estimated_profile, sensor_profile
@@ -44,7 +42,8 @@ def restore(
     Returns
     -------
     Restored
-        Of the same height and width, times ``options.scale``; invalid pixels are NaN.
+        Of the same height and width, times ``options.scale``; invalid pixels are NaN, and so are all standard deviations of methods
+        that are points.
 
     Raises
     ------
@@ -66,21 +65,22 @@ def restore(
     profile, full_scale, _ = stored_range(profile, values.dtype, float(values[valid].max()), ESTIMATE if estimated else options.noise)
     values = sample[0][0]
     bands = scene_bands(profile, names, sample, options.noise)
-    prior = load_prior(options.prior_for(bands), options.torch_device(), download=options.download)
+    method = options.make_method(bands)
     s, (height, width) = options.scale, values.shape[1:]
-    margin = window_margin(bands, prior, s)
-    right, bottom = (-(s * n + 2 * margin + lattice_room(prior)) % prior.hyper_stride // s for n in (width, height))
+    margin = window_margin(bands, method.border, s)
+    right, bottom = (-(s * n + 2 * margin + method.room) % method.lattice // s for n in (width, height))
     extend = ((0, 0), (0, bottom), (0, right))
     values, valid = np.pad(values, extend), np.pad(valid, extend)
     result: dict[str, list[NDArray[np.float64]]] = {}
-    for fitter in make_fitters(bands, full_scale, sample, prior, options.fit_settings(), options.seed, s):
+    for fitter in make_fitters(bands, full_scale, sample, method, options.seed, s):
         part = fitter(values[None, fitter.indices], valid[None, fitter.indices], [(0, 0)], options.samples, None)
         for name, array in part.items():
             result.setdefault(name, []).append(array[0, :, margin : array.shape[2] - margin, margin : array.shape[3] - margin])
     valid = valid.repeat(s, 1).repeat(s, 2)
     joined = {k: np.where(valid, np.concatenate(v), np.nan)[:, : s * height, : s * width] for k, v in result.items()}
     samples = [joined[f"sample_{k:03d}"] for k in range(options.samples)]
-    return Restored(joined["restored"], joined["std"], np.stack(samples) if samples else np.zeros((0, *joined["std"].shape)))
+    std = joined.get("std", np.full_like(joined["restored"], np.nan))
+    return Restored(joined["restored"], std, np.stack(samples) if samples else np.zeros((0, *std.shape)))
 
 
 def _checked(scene: NDArray[Any], mask: NDArray[np.bool_] | None, bands: tuple[int, ...] | None) -> tuple[NDArray[Any], NDArray[np.bool_]]:

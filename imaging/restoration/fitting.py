@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,14 +11,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from imaging.errors import InputError
-from imaging.posterior import VBLE, FitSettings, rate_scale, sensor_deviation
-from imaging.priors import LatentPrior
 from imaging.raster import Statistics, statistics
+from imaging.restoration.methods import Method, Progress, Window
 from imaging.restoration.radiometry import Radiometry
 from imaging.sensors import Band, Noise, SensorPhysics, SensorProfile, estimate_affine_noise, sensor_physics
 
 Sample = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -28,8 +25,8 @@ class Fitter:
 
     Attributes
     ----------
-    method : VBLE
-        With its prior.
+    method : Method
+        Of all bands.
     physics : SensorPhysics
         Of these bands.
     radiometry : Radiometry
@@ -37,14 +34,14 @@ class Fitter:
     indices : list of int
         The bands, among those to be restored.
     order : list of int
-        Place among `indices` of each channel of the prior; physics and radiometry are in the prior's order.
+        Place among `indices` of each channel of the method; physics and radiometry are in its order.
     scale, level : float
         Rate scale and mean signal, the same for the whole scene.
     seed : int
         Of these bands' draws.
     """
 
-    method: VBLE
+    method: Method
     physics: SensorPhysics
     radiometry: Radiometry
     indices: list[int]
@@ -72,24 +69,18 @@ class Fitter:
         Returns
         -------
         dict
-            ``restored``, ``std``, ``sample_000``, ...; each ``(B, C, s h + 2 margin, s w + 2 margin)`` at scale s.
+            ``restored`` and, where the method has a spread, ``std``, ``sample_000``, ...; each ``(B, C, s h + 2 margin, s w + 2 margin)``
+            at scale s.
         """
-        device = next(self.method.prior.parameters()).device
+        device = self.method.device
         values, valid = values[:, self.order], valid[:, self.order]
         filled = np.stack([_fill(v, m) for v, m in zip(values, valid, strict=True)])
         y = torch.from_numpy(self.radiometry.to_image(filled)).to(device)
         mask = torch.from_numpy(valid.astype(np.float32)).to(device)
-        posterior = self.method.fit_mixture(
-            y, self.physics, mask=mask, scale=self.scale, level=self.level, origins=origins, border=0, seed=self.seed,
-            progress=progress,
-        )  # fmt: skip
-        moments = posterior.moments(self.method.settings.samples)
-        result = {
-            "restored": self.radiometry.to_stored(moments.mean.cpu().numpy()),
-            "std": moments.std.cpu().numpy().astype(float) * self.radiometry.full_scale,
-        }
-        for k in range(samples):
-            result[f"sample_{k:03d}"] = self.radiometry.to_stored(posterior.sample(1, first=k)[0].cpu().numpy())
+        window = Window(y, mask, origins, self.scale, self.level, self.seed, samples)
+        found = {name: x.cpu().numpy() for name, x in self.method.restore(window, self.physics, progress).items()}
+        scale = self.radiometry.full_scale
+        result = {name: x.astype(float) * scale if name == "std" else self.radiometry.to_stored(x) for name, x in found.items()}
         return {name: array[:, np.argsort(self.order)] for name, array in result.items()}
 
 
@@ -105,9 +96,9 @@ def _fill(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
     return filled
 
 
-def window_margin(bands: tuple[Band, ...], prior: LatentPrior, scale: int = 1) -> int:
-    """Unknown pixels around what is measured: PSF radius and the decoder's border, whole measured pixels."""
-    pixels = max(b.mtf.psf(scale).shape[0] // 2 for b in bands) + prior.border
+def window_margin(bands: tuple[Band, ...], border: int, scale: int = 1) -> int:
+    """Unknown pixels around what is measured: PSF radius and the method's border, whole measured pixels."""
+    pixels = max(b.mtf.psf(scale).shape[0] // 2 for b in bands) + border
     return -(-pixels // scale) * scale
 
 
@@ -129,18 +120,16 @@ def scene_bands(profile: SensorProfile, descriptions: tuple[str | None, ...], sa
     return tuple(_estimated(b, sample, i) if noise == "estimate" or b.noise is None else b for i, b in enumerate(matched))
 
 
-def channel_order(bands: tuple[Band, ...], prior: LatentPrior) -> list[int]:
+def channel_order(bands: tuple[Band, ...], wanted: tuple[str, ...]) -> list[int]:
     """Place of each channel of a prior among bands that are fitted together: by common names where both know them, else as they are."""
     names = [b.common_name for b in bands]
-    if sorted(prior.bands) != sorted(n or "" for n in names):
+    if sorted(wanted) != sorted(n or "" for n in names):
         return list(range(len(bands)))
-    return [names.index(n) for n in prior.bands]
+    return [names.index(n) for n in wanted]
 
 
-def make_fitters(
-    bands: tuple[Band, ...], full_scale: float, sample: Sample, prior: LatentPrior, settings: FitSettings, seed: int, scale: int = 1
-) -> list[Fitter]:
-    """One fitter for all bands with a joint prior of as many channels, or one for each band.
+def make_fitters(bands: tuple[Band, ...], full_scale: float, sample: Sample, method: Method, seed: int, scale: int = 1) -> list[Fitter]:
+    """One fitter for all bands with a method of as many channels, or one for each band.
 
     Parameters
     ----------
@@ -150,32 +139,28 @@ def make_fitters(
         Stored value of 1.
     sample : list
         Sampled areas of the scene, from which mean and brightest signal are taken.
-    prior : LatentPrior
+    method : Method
         Of one channel or as many as there are bands.
-    settings : FitSettings
-        Of the fit.
     seed : int
         Run seed.
     scale : int
         Pixels of the restored scene to one measured pixel along each side.
     """
-    if prior.channels not in {1, len(bands)}:
-        raise InputError(f"the prior has {prior.channels} channels, the scene {len(bands)} bands; choose with --bands or another --prior")
-    groups = [list(range(len(bands)))] if prior.channels == len(bands) else [[i] for i in range(len(bands))]
-    margin, method = window_margin(bands, prior, scale), VBLE(prior, settings)
-    device = next(prior.parameters()).device
+    channels = method.channels
+    if channels not in {1, len(bands)}:
+        raise InputError(f"the prior has {channels} channels, the scene {len(bands)} bands; choose with --bands or another --prior")
+    groups = [list(range(len(bands)))] if channels == len(bands) else [[i] for i in range(len(bands))]
+    margin = window_margin(bands, method.border, scale)
     found = [statistics(sample, i) or Statistics(full_scale / 4, full_scale, full_scale) for i in range(len(bands))]
     fitters = []
     for group in groups:
-        order = channel_order(tuple(bands[i] for i in group), prior)
+        order = channel_order(tuple(bands[i] for i in group), method.bands)
         chosen = tuple(bands[group[k]] for k in order)
         offset = np.array([b.noise.offset if b.noise else 0.0 for b in chosen])
         level = float(np.mean([(found[i].mean - o) / full_scale for i, o in zip([group[k] for k in order], offset, strict=True)]))
         high = float(np.max([(found[i].high - o) / full_scale for i, o in zip([group[k] for k in order], offset, strict=True)]))
         level = max(level, 1e-3)
-        physics = sensor_physics(chosen, full_scale, margin, scale).to(device)
-        rate = settings.rate_scale
-        if rate is None:
-            rate = rate_scale(prior, sensor_deviation(physics, level, len(group)), high, settings.rate_ratio)
+        physics = sensor_physics(chosen, full_scale, margin, scale).to(method.device)
+        rate = method.rate(physics, level, high)
         fitters.append(Fitter(method, physics, Radiometry(offset, full_scale), group, order, rate, level, seed * 1009 + group[0]))
     return fitters

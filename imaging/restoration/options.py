@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from imaging.errors import InputError, did_you_mean
-from imaging.posterior import METHODS, FitSettings
+from imaging.posterior import FitSettings
 from imaging.priors import choose_prior
+from imaging.priors.zoo import find_prior
 from imaging.raster import check_halo, check_side, partial_folder
+from imaging.restoration.methods import GRADIENTS, METHODS, REGULARIZERS, Method, find_regularizer, make_method
 from imaging.sensors import Band, is_product
 
 AUTO = "auto"
@@ -27,11 +29,13 @@ class RestoreOptions:
 
     Attributes
     ----------
-    method : {"vble-xz", "vble", "map"}
-        Posterior in latent and image space, in latent space only, or a point estimate with the image-space spread.
+    method : {"vble-xz", "vble", "map", "tv", "foe", "crr", "wcrr"}
+        Posterior in latent and image space, in latent space only, or a point estimate with the image-space spread; or the minimiser with a
+        learned regulariser, total variation, field of experts, convex or weakly convex ridge regulariser: a point without a spread.
     prior : str
         Zoo name, model folder, or a model of compressai's zoo such as ``compressai:mbt2018-mean-8``. ``"auto"`` takes the zoo's joint prior
-        for the scene's bands where it has one (the sensor profile tells their common names), otherwise the default, band by band.
+        for the scene's bands where it has one (the sensor profile tells their common names), otherwise the default, band by band. With
+        regularisers, another one of the zoo such as ``"wcrr-bsd"``, or a model folder.
     download : bool
         Whether a model of compressai's zoo may be fetched.
     scale : int
@@ -40,12 +44,13 @@ class RestoreOptions:
         Bands to restore, numbered from 1; all by default.
     samples : int
         Posterior samples to save.
-    iterations : int
-        Steps of the fit; fewer are faster and less sharp.
+    iterations : int, optional
+        Steps of the fit; fewer are faster and less sharp. By default 24; of a minimisation with a regulariser by default 60.
     rate_scale : float, optional
         Fixes the rate scale; smaller regularises more. By default it follows from the sensor and the scene's mean signal.
     weight : float, optional
-        Of the prior against the measurement; 1 is Bayes' rule and the default at scale 1, 1.5 at scale 2.
+        Of the prior against the measurement; 1 is Bayes' rule and the default at scale 1, 1.5 at scale 2. Of a regulariser, a factor on
+        the weight that follows from the noise.
     calibrated : bool
         Whether standard deviations carry the prior's calibration; otherwise they are those of the variational posterior.
     seed : int
@@ -71,7 +76,7 @@ class RestoreOptions:
     scale: int = 1
     bands: tuple[int, ...] | None = None
     samples: int = 0
-    iterations: int = DEFAULT_ITERATIONS
+    iterations: int | None = None
     rate_scale: float | None = None
     weight: float | None = None
     calibrated: bool = True
@@ -89,8 +94,10 @@ class RestoreOptions:
         if self.scale not in SCALES:
             raise InputError(f"the scale is {self.scale}; accepted are 1 (the scene's own grid) and 2 (half its ground sample distance)")
         for name, least in (("iterations", 1), ("samples", 0), ("tile", 64)):
-            if getattr(self, name) < least:
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; accepted are integers from {least}")
+        if self.is_point:
+            self._check_point()
         for name in ("rate_scale", "weight"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -103,9 +110,56 @@ class RestoreOptions:
         if isinstance(self.noise, str) and self.noise not in {"profile", "estimate"}:
             raise InputError(f"noise is {self.noise!r}; accepted are profile, estimate or two numbers SIGMA0,GAIN")
 
+    def _check_point(self) -> None:
+        """Refuse what only a posterior has."""
+        given = {"samples": self.samples > 0, "rate scale": self.rate_scale is not None, "uncalibrated": not self.calibrated}
+        for name in (n for n, asked in given.items() if asked):
+            raise InputError(f"{self.method} is a point estimate, {name} does not apply; leave it away or choose --method vble-xz")
+
+    @property
+    def is_point(self) -> bool:
+        """Whether the method is a point estimate without a spread."""
+        return self.method in REGULARIZERS
+
+    @property
+    def steps(self) -> int:
+        """Steps of the fit."""
+        return self.iterations or (GRADIENTS if self.is_point else DEFAULT_ITERATIONS)
+
     def prior_for(self, bands: Sequence[Band]) -> str:
-        """Name of the prior for the bands of a scene."""
-        return choose_prior([b.common_name for b in bands]) if self.prior == AUTO else self.prior
+        """Name of the prior, or of the regulariser, for the bands of a scene."""
+        if self.prior != AUTO:
+            return self.prior
+        return self.method if self.is_point else choose_prior([b.common_name for b in bands])
+
+    def check(self) -> None:
+        """Refuse a device that is not there, or a prior or regulariser by name that is not there, before any scene is opened."""
+        self.torch_device()
+        if self.prior != AUTO and self.is_point:
+            find_regularizer(self.method, self.prior)
+        elif self.prior != AUTO:
+            find_prior(self.prior, download=self.download)
+
+    def make_method(self, bands: Sequence[Band]) -> Method:
+        """Load what the method needs for the bands of a scene."""
+        return make_method(
+            self.method, self.prior_for(bands), self.torch_device(), None if self.is_point else self.fit_settings(), weight=self.weight,
+            iterations=self.iterations, download=self.download,
+        )  # fmt: skip
+
+    def outputs_of(self, paths: ScenePaths) -> tuple[ScenePaths, list[str]]:
+        """The outputs that the method has, and what the user should know of those it has not.
+
+        Raises
+        ------
+        InputError
+            When standard deviations are asked for by name and the method has none.
+        """
+        if not self.is_point or not paths.uncertainty:
+            return paths, []
+        if paths.std is not None:
+            raise InputError(f"{self.method} is a point estimate without standard deviations; leave --std away or choose --method vble-xz")
+        return replace(paths, uncertainty=False), [f"{self.method} is a point estimate: there are no standard deviations"]
 
     def torch_device(self) -> torch.device:
         """The device to compute on.
@@ -125,7 +179,7 @@ class RestoreOptions:
     def fit_settings(self) -> FitSettings:
         """The part that concerns the fit."""
         return FitSettings(
-            method=self.method, iterations=self.iterations, rate_scale=self.rate_scale, weight=self.weight, calibrated=self.calibrated
+            method=self.method, iterations=self.steps, rate_scale=self.rate_scale, weight=self.weight, calibrated=self.calibrated
         )
 
 

@@ -90,7 +90,7 @@ def _shown(job: Job, tile: Tile, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def fit(job: Job, batch: Loaded, step: Callable[[int], None]) -> list[Arrays]:
     """Fitted arrays ``(C, H, W)`` of each tile's core, in stored units, not rounded."""
-    origins = [job.plan.origin(t, job.prior.stride) for t in batch.tiles]
+    origins = [job.plan.origin(t, job.method.stride) for t in batch.tiles]
     parts: list[list[Arrays]] = [[] for _ in batch.tiles]
     for fitter in job.fitters:
         indices = fitter.indices
@@ -129,7 +129,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self._size = self.job.batch
-        self._per_tile = self.job.options.iterations * sum(f.method.settings.lattices for f in self.job.fitters)
+        self._per_tile = self.job.method.passes * len(self.job.fitters)
 
     def finish(self, tiles: list[Tile]) -> None:
         """Fit what is not finished of some tiles.
@@ -217,6 +217,6 @@ class Run:
         for tile, core, shown, arrays in zip(batch.tiles, batch.cores, batch.shown, fitted, strict=True):
             stored = to_stored(self.job, core, shown, arrays)
             if not self.job.paths.uncertainty:
-                stored.pop("std")
+                stored.pop("std", None)
             self.store.put(tile, stored)
         self.seconds.writing += time.monotonic() - began

@@ -14,13 +14,11 @@ import torch
 
 import imaging
 from imaging.errors import InputError
-from imaging.posterior import lattice_room
-from imaging.priors import LatentPrior, PriorInfo, load_prior
-from imaging.priors.zoo import find_prior
 from imaging.raster import Area, Magnified, Scene, Tile, TilePlan
 from imaging.raster.tiles import STEP
 from imaging.restoration.fitting import Fitter, Sample, make_fitters, scene_bands, window_margin
-from imaging.restoration.options import AUTO, RestoreOptions, ScenePaths
+from imaging.restoration.methods import Method
+from imaging.restoration.options import RestoreOptions, ScenePaths
 from imaging.restoration.radiometry import stored_range
 from imaging.sensors import Band, ProductScene, SensorProfile, estimate_sensor, find_scene, load_profile
 
@@ -37,8 +35,8 @@ class Job:
         To restore.
     profile, bands : SensorProfile, tuple of Band
         The sensor, and its bands in the order of the scene's, each with a noise model.
-    prior, prior_info : LatentPrior, PriorInfo
-        Loaded on the device.
+    method : Method
+        With its prior or regulariser, on the device.
     fitters : list of Fitter
         One for each group of bands.
     plan : TilePlan
@@ -54,8 +52,7 @@ class Job:
     scene: Scene
     profile: SensorProfile
     bands: tuple[Band, ...]
-    prior: LatentPrior
-    prior_info: PriorInfo
+    method: Method
     fitters: list[Fitter]
     plan: TilePlan
     options: RestoreOptions
@@ -83,7 +80,7 @@ class Job:
         """Tiles to fit together."""
         if self.options.batch is not None:
             return self.options.batch
-        if next(self.prior.parameters()).device.type != "cuda":
+        if self.method.device.type != "cuda":
             return 1
         free, _ = torch.cuda.mem_get_info()
         window = self.plan.tiles()[0].window
@@ -117,15 +114,14 @@ def sensor_profile(sensor: Sensor, options: RestoreOptions, product: ProductScen
     return profile.with_overrides(mtf_nyquist=options.mtf_nyquist, noise=None if isinstance(options.noise, str) else options.noise)
 
 
-def _halo(scene: Scene, bands: tuple[Band, ...], prior: LatentPrior, options: RestoreOptions) -> int:
-    """As asked for, or how far a fit carries what it does not know beyond a window: twice the reach of a latent and the PSF."""
+def _halo(scene: Scene, bands: tuple[Band, ...], method: Method, options: RestoreOptions) -> int:
+    """As asked for, or how far a fit carries what it does not know beyond a window: twice the method's reach and the PSF."""
     if options.halo is not None:
         return options.halo
     if options.scale * max(scene.height, scene.width) <= options.tile:
         return 0  # one window holds it all
-    field = prior.receptive_field(max(256, 8 * prior.hyper_stride))
     radius = max(b.mtf.psf(options.scale).shape[0] // 2 for b in bands)
-    return -(-2 * (field + radius) // _HALO_STEP) * _HALO_STEP
+    return -(-2 * (method.reach + radius) // _HALO_STEP) * _HALO_STEP
 
 
 def estimated_profile(
@@ -152,16 +148,15 @@ def prepare(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> Job:
     InputError
         For whatever cannot be used, with the reason.
     """
+    paths, unspread = options.outputs_of(paths)
     product, estimated = find_scene(paths.input), sensor == ESTIMATE
     known = None if estimated else sensor_profile(sensor, options, product)
-    device = options.torch_device()
-    if options.prior != AUTO:
-        find_prior(options.prior, download=options.download)
+    options.check()
     paths.check(options.samples, estimated=estimated)
     scene = Scene(paths.input, options.bands, virtual=None if product is None else product.assembly.virtual())
     try:
         paths.check_sources(scene.files, options.samples)
-        notes = list(product.notes) if product else []
+        notes = unspread + (list(product.notes) if product else [])
         if known is None:
             profile, report = estimated_profile(scene.sample(_ESTIMATED_FROM), scene.dtype, scene.descriptions, options)
             notes += report
@@ -177,17 +172,16 @@ def prepare(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> Job:
         notes += remarks
         if not estimated:  # a report of its own says so
             notes += [_noise_note(b) for b in bands if b.noise and b.noise.source.startswith("estimated")]
-        name = options.prior_for(bands)
-        info, prior = find_prior(name, download=options.download), load_prior(name, device, download=options.download)
+        method = options.make_method(bands)
         plan = TilePlan(
-            options.scale * scene.height, options.scale * scene.width, options.tile, window_margin(bands, prior, options.scale),
-            lattice_room(prior), _halo(scene, bands, prior, options), max(STEP, prior.hyper_stride),
+            options.scale * scene.height, options.scale * scene.width, options.tile, window_margin(bands, method.border, options.scale),
+            method.room, _halo(scene, bands, method, options), method.step,
         )  # fmt: skip
-        fitters = make_fitters(bands, full_scale, sample, prior, options.fit_settings(), options.seed, options.scale)
+        fitters = make_fitters(bands, full_scale, sample, method, options.seed, options.scale)
     except BaseException:
         scene.source.close()
         raise
-    return Job(scene, profile, bands, prior, info, fitters, plan, options, paths, notes, estimated)
+    return Job(scene, profile, bands, method, fitters, plan, options, paths, notes, estimated)
 
 
 def _noise_note(band: Band) -> str:
@@ -203,9 +197,9 @@ def plan_scene(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> di
         windows = sum(t.window.height * t.window.width for t in tiles)
         return {
             "input": str(paths.input), "outputs": [str(p) for p in job.outputs], "sensor": job.profile.name,
-            "prior": job.prior_info.name, "method": options.method, "width": job.grid.width, "height": job.grid.height,
+            "prior": job.method.name, "method": options.method, "width": job.grid.width, "height": job.grid.height,
             "bands": list(job.scene.bands), "tiles": len(tiles), "largest_window": max(max(t.window.height, t.window.width) for t in tiles),
-            "window_megapixels": windows / 1e6, "iterations": options.iterations, "rate_scale": [round(f.scale, 4) for f in job.fitters],
+            "window_megapixels": windows / 1e6, "iterations": options.steps, "rate_scale": [round(f.scale, 4) for f in job.fitters],
             "disk_mb": round(_disk_need(job) / 1e6, 1), "notes": job.notes,
         }  # fmt: skip
 
@@ -239,6 +233,6 @@ def fingerprint(job: Job) -> dict[str, Any]:
     bands = [[b.name, b.mtf.psf().round(12).tolist(), asdict(b.noise) if b.noise else None] for b in job.bands]
     return {
         "input": [str(job.paths.input.absolute()), _state(job)], "options": json.loads(json.dumps(options)),
-        "bands": bands, "bits": job.profile.bits, "prior": [job.prior_info.digest, *job.prior.calibration], "version": imaging.__version__,
+        "bands": bands, "bits": job.profile.bits, "prior": [job.method.digest, job.method.record()], "version": imaging.__version__,
         "uncertainty": job.paths.uncertainty,
     }  # fmt: skip

@@ -42,15 +42,15 @@ def _tags(job: Job) -> dict[str, str]:
     """Settings written to the outputs."""
     mtf = {b.name: [*b.mtf.nyquist, b.mtf.target] for b in job.bands}
     noise = {b.name: [b.noise.sigma0, b.noise.gain, b.noise.offset] for b in job.bands if b.noise}
-    guarantee = job.prior.guarantee if job.options.calibrated else None
-    widths = {} if guarantee is None else {"IMAGING_HALF_WIDTHS": json.dumps(guarantee.half_widths)}
+    record = job.method.record()
+    widths = {"IMAGING_HALF_WIDTHS": json.dumps(record["half_widths"])} if "half_widths" in record else {}
     return widths | {
         "IMAGING_VERSION": imaging.__version__, "IMAGING_SENSOR": job.profile.name, "IMAGING_METHOD": job.options.method,
-        "IMAGING_PRIOR": job.prior_info.name, "IMAGING_PRIOR_SHA256": job.prior_info.digest,
-        "IMAGING_ITERATIONS": str(job.options.iterations), "IMAGING_SEED": str(job.options.seed),
+        "IMAGING_PRIOR": job.method.name, "IMAGING_PRIOR_SHA256": job.method.digest,
+        "IMAGING_ITERATIONS": str(job.options.steps), "IMAGING_SEED": str(job.options.seed),
         "IMAGING_TILE": str(job.options.tile), "IMAGING_SCALE": str(job.options.scale), "IMAGING_BANDS": json.dumps(job.scene.bands),
         "IMAGING_MTF_NYQUIST_AND_TARGET": json.dumps(mtf), "IMAGING_NOISE": json.dumps(noise),
-        "IMAGING_CALIBRATION": json.dumps(job.prior.calibration if job.options.calibrated else "none"),
+        "IMAGING_CALIBRATION": json.dumps(record["calibration"]),
         "IMAGING_RATE_SCALE": json.dumps([round(f.scale, 6) for f in job.fitters]),
     }  # fmt: skip
 

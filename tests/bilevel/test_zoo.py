@@ -157,11 +157,11 @@ def test_a_sensor_is_undone() -> None:
     mask = torch.ones_like(y)
     mask[..., 20:24, 20:24] = 0
     broken = torch.where(mask > 0, y, torch.full_like(y, 9.0))
-    x = RegularizedReconstructor(learned, accuracy=0.003, limit=400)(broken, physics, mask=mask, level=0.5)
+    x = RegularizedReconstructor(learned, steps=300)(broken, physics, mask=mask, level=0.5)
     assert x.shape == truth.shape
     inner = (slice(None), slice(None), slice(8, -8), slice(8, -8))
     assert float((x - truth)[inner].square().mean()) < 0.75 * float((y - truth[..., 4:-4, 4:-4])[..., 4:-4, 4:-4].square().mean())
-    alone = RegularizedReconstructor(learned, accuracy=0.003, limit=400)(broken[:1], physics, mask=mask[:1], level=0.5)
+    alone = RegularizedReconstructor(learned, steps=300)(broken[:1], physics, mask=mask[:1], level=0.5)
     difference = (alone[0] - x[0]).abs()
     difference[..., 18:34, 18:34] = 0  # around the hole and in the margins, of which nothing is known, the energy is nearly flat
     assert float(difference[..., 8:-8, 8:-8].max()) < 2e-3

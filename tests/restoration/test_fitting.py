@@ -15,7 +15,8 @@ from imaging.priors import load_prior
 from imaging.priors.autoencoders import LappedAutoencoder
 from imaging.priors.base import LatentPrior
 from imaging.raster import TilePlan
-from imaging.restoration.fitting import make_fitters, scene_bands, window_margin
+from imaging.restoration.fitting import Fitter, make_fitters, scene_bands, window_margin
+from imaging.restoration.methods import PosteriorMethod
 from imaging.sensors import Band, Mtf, Noise, load_profile
 from tests.scenes import smooth
 
@@ -33,10 +34,15 @@ def bands(count: int) -> tuple[Band, ...]:
 
 def window(prior: LatentPrior, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
     """Measured values and validity of the one window of a 40 x 40 scene, and its margin."""
-    plan = TilePlan(40, 40, 64, window_margin(bands(count), prior), lattice_room(prior), 0)
+    plan = TilePlan(40, 40, 64, window_margin(bands(count), prior.border), lattice_room(prior), 0)
     area = plan.measured(plan.tiles()[0])
     values = smooth(count, area.height, area.width)[None]
     return values, np.ones(values.shape, bool), plan.margin
+
+
+def fitters_of(chosen: tuple[Band, ...], sample: Sample, prior: LatentPrior, settings: FitSettings) -> list[Fitter]:
+    """Of a posterior, 12-bit values, seed 0."""
+    return make_fitters(chosen, 4095.0, sample, PosteriorMethod(prior, settings), 0)
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +55,13 @@ def joint_prior() -> LatentPrior:
 
 
 def test_a_prior_of_one_channel_fits_bands_one_by_one(tiny_prior: Path) -> None:
-    fitters = make_fitters(bands(3), 4095.0, sampled(3), load_prior(str(tiny_prior)), FitSettings(), 0)
+    fitters = fitters_of(bands(3), sampled(3), load_prior(str(tiny_prior)), FitSettings())
     assert [f.indices for f in fitters] == [[0], [1], [2]]
     assert len({f.seed for f in fitters}) == 3
 
 
 def test_a_prior_of_as_many_channels_fits_them_together(joint_prior: LatentPrior) -> None:
-    fitters = make_fitters(bands(2), 4095.0, sampled(2), joint_prior, FitSettings(iterations=1), 0)
+    fitters = fitters_of(bands(2), sampled(2), joint_prior, FitSettings(iterations=1))
     assert [f.indices for f in fitters] == [[0, 1]]
     values, valid, margin = window(joint_prior, 2)
     found = fitters[0](values, valid, [(0, 0)], 0, None)
@@ -71,33 +77,32 @@ def test_bands_meet_a_joint_prior_in_its_own_order(joint_prior: LatentPrior, mon
     sample = sampled(2)
     flipped = [(v[::-1].copy(), m[::-1].copy()) for v, m in sample]
     settings = FitSettings(iterations=2, samples=2)
-    (straight,) = make_fitters((red, nir), 4095.0, sample, joint_prior, settings, 0)
-    (turned,) = make_fitters((nir, red), 4095.0, flipped, joint_prior, settings, 0)
+    (straight,) = fitters_of((red, nir), sample, joint_prior, settings)
+    (turned,) = fitters_of((nir, red), flipped, joint_prior, settings)
     assert (straight.order, turned.order) == ([0, 1], [1, 0])
     first = straight(values, valid, [(0, 0)], 1, None)
     second = turned(values[:, ::-1], valid[:, ::-1], [(0, 0)], 1, None)
     assert set(first) == {"restored", "std", "sample_000"}
     for name, array in first.items():
         np.testing.assert_allclose(second[name][:, ::-1], array, rtol=1e-6)
-    unnamed = make_fitters(bands(2), 4095.0, sample, joint_prior, settings, 0)[0]
+    unnamed = fitters_of(bands(2), sample, joint_prior, settings)[0]
     assert unnamed.order == [0, 1]
 
 
 def test_a_prior_of_another_number_of_channels_is_refused(joint_prior: LatentPrior) -> None:
     with pytest.raises(InputError, match="the prior has 2 channels, the scene 3 bands; choose with --bands or another --prior"):
-        make_fitters(bands(3), 4095.0, sampled(3), joint_prior, FitSettings(), 0)
+        fitters_of(bands(3), sampled(3), joint_prior, FitSettings())
 
 
 def test_rate_scale_and_level_follow_the_scene(tiny_prior: Path) -> None:
     prior, sample = load_prior(str(tiny_prior)), sampled(1)
     quiet, loud = (
-        make_fitters((Band("B", 1.0, Mtf("gaussian", (0.2, 0.2)), Noise(s, 0.0)),), 4095.0, sample, prior, FitSettings(), 0)[0]
-        for s in (20.0, 40.0)
+        fitters_of((Band("B", 1.0, Mtf("gaussian", (0.2, 0.2)), Noise(s, 0.0)),), sample, prior, FitSettings())[0] for s in (20.0, 40.0)
     )
     assert quiet.level == pytest.approx(float(sample[0][0].mean()) / 4095, rel=1e-5)
     # The rate follows the error that each measurement leaves, which grows more slowly than the noise.
     assert 1.2 * loud.scale < quiet.scale < 2 * loud.scale
-    fixed = make_fitters(bands(1), 4095.0, sample, prior, FitSettings(rate_scale=0.31), 0)[0]
+    fixed = fitters_of(bands(1), sample, prior, FitSettings(rate_scale=0.31))[0]
     assert fixed.scale == 0.31
 
 
@@ -123,7 +128,7 @@ def test_a_scene_without_noise_is_refused() -> None:
 def test_what_a_masked_pixel_holds_does_not_reach_the_result(tiny_prior: Path) -> None:
     """Masked values are replaced before the first estimate sees them."""
     prior = load_prior(str(tiny_prior))
-    fitter = make_fitters(bands(1), 4095.0, sampled(1), prior, FitSettings(iterations=1), 0)[0]
+    fitter = fitters_of(bands(1), sampled(1), prior, FitSettings(iterations=1))[0]
     values, valid, _ = window(prior, 1)
     valid[..., 10:, 10:] = False
     first, second = (fitter(np.where(valid, values, v), valid, [(0, 0)], 0, None)["restored"] for v in (0.0, 1e6))
