@@ -153,13 +153,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--problem", choices=["tv", "foe"], default="tv")
     parser.add_argument("--budget", type=float, default=1e6, help="of a method")
+    parser.add_argument("--methods", nargs="+", help="only those whose names begin so")
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     kept = arguments.work / f"{arguments.problem}.json"
     results: dict[str, dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else {}
     for name, (solver, method) in methods(arguments.problem).items():
-        if name not in results:
+        if name not in results and (not arguments.methods or any(name.startswith(m) for m in arguments.methods)):
             results[name] = run(arguments.data, arguments.problem, solver, method, arguments.budget)
             kept.write_text(json.dumps(results))
             print(f"{name}: {results[name]['status']}, loss {results[name]['curve'][-1][1]:.5f}, cost {results[name]['total']}", flush=True)

@@ -1,12 +1,13 @@
 """Benchmark the restoration on simulated scenes against Wiener and total-variation deconvolution, for three sensors.
 
-    python scripts/benchmark_restoration.py --data DATA_FOLDER [--prior NAME|DIR] [--bands 1|3|4] [--output table.md]
+    python scripts/benchmark_restoration.py --data DATA_FOLDER [--methods vble-xz wcrr ...] [--prior NAME|DIR] [--bands 1|3|4]
 
 Scenes: panchromatic means, or the first bands, of naip_rgbn_60cm/val tiles 20 to 31 and, up to three bands, the middle of two
 drone_linear12 frames of a source kept out of training. Several bands are restored together by a prior of as many channels, otherwise one
 by one. Wiener uses the mean power spectrum of the training images; the weight of TV (deepinv, FISTA) is tuned on validation tiles 0 to 3.
 PSNR has full scale as peak; 8 pixels of border are not scored. Each finished scene is kept in --work, so that a run can be resumed;
---classical takes the figures of the methods without a prior from the --work file of an earlier run.
+--known takes what there is of other methods' figures from the --work file of an earlier run. The methods with learned regularisers, tv,
+foe, crr and wcrr, are as imaging-restore offers them, their weight set by the noise.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from imaging.metrics import coverage, psnr, ssim
 from imaging.priors import DEFAULT_PRIOR
 from imaging.priors.data import read_image
 from imaging.restoration import RestoreOptions
+from imaging.restoration.methods import REGULARIZERS
 from imaging.sensors import Band, Mtf, Noise, SensorPhysics, SensorProfile, sensor_physics
 
 FULL = 4095.0
@@ -173,37 +175,40 @@ def timed(action: Callable[[], Tensor]) -> tuple[np.ndarray, float]:
 
 
 def score(
-    t: Trial, spectrum: tuple[np.ndarray, np.ndarray], weight: float, options: RestoreOptions, known: dict[str, float]
+    t: Trial, spectrum: tuple[np.ndarray, np.ndarray], weight: float, options: list[RestoreOptions], known: dict[str, float]
 ) -> dict[str, float]:
-    """Figures of all methods on one trial; those of the methods without a prior may be known."""
+    """Figures of all methods on one trial; those of some may be known."""
     truth = t.inner(_truth(t))
     found: dict[str, tuple[np.ndarray, float]] = {}
-    figures = {k: v for k, v in known.items() if k.split("/")[0] in CLASSICAL}
-    if not figures:
+    figures = {k: v for k, v in known.items() if k.split("/")[0] in {*CLASSICAL, *(o.method for o in options)}}
+    if "TV/psnr" not in figures:
         parts = t.by_band()
         found = {"measurement": (t.y.numpy(), 0.0), "Wiener": timed(lambda: torch.cat([wiener(p, spectrum) for p in parts], 1))}
         starts = [wiener(p, spectrum) for p in parts]
         found["TV"] = timed(lambda: torch.cat([total_variation(p, s, weight) for p, s in zip(parts, starts, strict=True)], 1))
-    began = time.perf_counter()
-    restored, std, _ = imaging.restore(t.y[0].numpy() * FULL, t.profile, options=options)
-    found[options.method] = (restored / FULL, time.perf_counter() - began)
+    for o in options:
+        if f"{o.method}/psnr" in figures:
+            continue
+        began = time.perf_counter()
+        restored, std, _ = imaging.restore(t.y[0].numpy() * FULL, t.profile, options=o)
+        found[o.method] = (restored / FULL, time.perf_counter() - began)
+        for level in (0.90, 0.95) if np.isfinite(std).all() else ():
+            figures[f"{o.method}/coverage_{level:.2f}"] = coverage(t.inner(restored / FULL), t.inner(std / FULL), truth, level)
     for name, (image, seconds) in found.items():
         inner = t.inner(image)
         likeness = float(np.mean([ssim(a, b, 1.0) for a, b in zip(inner, truth, strict=True)]))
         figures |= {f"{name}/psnr": psnr(inner, truth, 1.0), f"{name}/ssim": likeness, f"{name}/seconds": seconds}
-    for level in (0.90, 0.95):
-        figures[f"{options.method}/coverage_{level:.2f}"] = coverage(t.inner(restored / FULL), t.inner(std / FULL), truth, level)
     return figures
 
 
-def table(results: dict[str, dict[str, dict[str, float]]], method: str) -> str:
+def table(results: dict[str, dict[str, dict[str, float]]], methods: list[str]) -> str:
     """Markdown table of means over scenes."""
     lines = ["| sensor | method | PSNR (dB) | over Wiener | over TV | SSIM | s / scene | 90 % | 95 % |", "|" + "---|" * 9]
     for name, scenes in results.items():
         mean = {k: float(np.mean([s[k] for s in scenes.values()])) for k in next(iter(scenes.values()))}
-        for m in (*CLASSICAL, method):
+        for m in (*CLASSICAL, *methods):
             p = mean[f"{m}/psnr"]
-            cover = " | ".join(f"{mean[f'{method}/coverage_{v}']:.3f}" if m == method else "" for v in ("0.90", "0.95"))
+            cover = " | ".join(f"{mean[f'{m}/coverage_{v}']:.3f}" if f"{m}/coverage_{v}" in mean else "" for v in ("0.90", "0.95"))
             lines.append(
                 f"| {name} | {m} | {p:.2f} | {p - mean['Wiener/psnr']:+.2f} | {p - mean['TV/psnr']:+.2f} | {mean[f'{m}/ssim']:.4f} "
                 f"| {mean[f'{m}/seconds']:.1f} | {cover} |"
@@ -224,19 +229,20 @@ def main() -> None:
     """Parse, run, print."""
     parser = benchmark_parser(__doc__)
     parser.add_argument("--bands", type=int, default=1, choices=[1, 3, 4])
-    parser.add_argument("--method", default="vble-xz")
+    parser.add_argument("--methods", nargs="+", default=["vble-xz"])
     parser.add_argument("--iterations", type=int)
     parser.add_argument("--scenes", type=int, default=12, help="how many of the 20 tiles")
     parser.add_argument("--work", type=Path, help="JSON file of finished scenes")
-    parser.add_argument("--classical", type=Path, help="JSON file of an earlier run, for the methods without a prior")
+    parser.add_argument("--known", type=Path, help="JSON file of an earlier run, whose figures are taken over")
     arguments = parser.parse_args()
     changed = {} if arguments.iterations is None else {"iterations": arguments.iterations}
-    options, bands = RestoreOptions(prior=arguments.prior, method=arguments.method, **changed), arguments.bands
+    bands = arguments.bands
+    options = [RestoreOptions(prior="auto" if m in REGULARIZERS else arguments.prior, method=m, **changed) for m in arguments.methods]
     scenes = {f"tile {20 + k}": x for k, x in enumerate(tiles(arguments.data, "val", 20, 20 + arguments.scenes, bands))}
     scenes |= {f"frame {k}": x for k, x in enumerate(frames(arguments.data, bands))}
     spectrum = mean_spectrum(tiles(arguments.data, "train", 0, 420))
     done = json.loads(arguments.work.read_text()) if arguments.work and arguments.work.exists() else {}
-    known = json.loads(arguments.classical.read_text()) if arguments.classical else {}
+    known = json.loads(arguments.known.read_text()) if arguments.known else {}
     for name, (nyquist, snr) in SENSORS.items():
         profile = sensor(nyquist, snr, bands)
         results, earlier = done.setdefault(name, {}), known.get(name, {})
@@ -248,11 +254,11 @@ def main() -> None:
                 if arguments.work:
                     arguments.work.write_text(json.dumps(done))
         print(f"{name}: TV weight {weight or 'as before'}", flush=True)
-    text = table(done, arguments.method)
+    text = table(done, arguments.methods)
     print(text)
     for part in sorted({s.split()[0] for r in done.values() for s in r}, reverse=True):
         some = {n: {s: f for s, f in r.items() if s.startswith(part)} for n, r in done.items()}
-        print(f"\nOnly {part}s:\n" + table(some, arguments.method))
+        print(f"\nOnly {part}s:\n" + table(some, arguments.methods))
     if arguments.output:
         arguments.output.write_text(text + "\n", encoding="utf-8")
 

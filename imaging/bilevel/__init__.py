@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from imaging.bilevel.derivative_free import derivative_free
 from imaging.bilevel.errors import estimated_error, polish, rigorous_bound
+from imaging.bilevel.experts import FieldOfExperts
 from imaging.bilevel.history import Learned, Step
 from imaging.bilevel.hoag import HoagSettings, hoag
 from imaging.bilevel.hypergradient import Hypergradient, hypergradient, minimiser
@@ -16,7 +17,7 @@ from imaging.bilevel.patches import Patches, PatchSettings, denoise
 from imaging.bilevel.problem import BilevelProblem, Problem, check_hypergradient
 from imaging.bilevel.problems import LogisticProblem, QuadraticProblem
 from imaging.bilevel.reconstructor import RegularizedReconstructor
-from imaging.bilevel.regularizers import FieldOfExperts, Regularizer, TotalVariation
+from imaging.bilevel.regularizers import Regularizer, TotalVariation
 from imaging.bilevel.ridge import RidgeRegularizer
 from imaging.bilevel.stochastic import StochasticSettings, StochasticState, stochastic
 from imaging.bilevel.zoo import LearnedRegularizer, list_regularizers, load_regularizer, make_regularizer, save_regularizer

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imaging.bilevel.regularizers import FieldOfExperts, Regularizer, TotalVariation
+from imaging.bilevel.experts import FieldOfExperts
+from imaging.bilevel.regularizers import Regularizer, TotalVariation
 from imaging.bilevel.ridge import RidgeRegularizer
 from imaging.errors import InputError, did_you_mean
 from imaging.releases import read_recipe, read_weights, released, write_release, zoo_folder
