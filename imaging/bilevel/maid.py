@@ -41,7 +41,8 @@ def maid(
     Adaptively, what a refused step showed is used. Where its loss may still be low enough, both accuracies are refined at once, to what it
     takes to be certain, and the same step is tried again, or a shorter one if the middles of the intervals say that it gains nothing. Where
     it is certainly not, the next step is that of the least of a parabola through the values and the slope, and none as long is tried again
-    at finer accuracies. After an accepted step accuracies grow by more than ``relax`` where the gain was much larger than the intervals.
+    at finer accuracies. After an accepted step accuracies grow by more than ``relax`` where the gain was much larger than the intervals,
+    and the tolerance of the linear solves follows the length of the hypergradient, whose error is to stay a share of it.
 
     With pairs the step is along the hypergradient times the inverse Hessian that limited-memory BFGS makes of the last steps and changes of
     the hypergradient (Liu and Nocedal 1989), pairs without positive curvature left out. What an accepted step gains is then at least
@@ -122,7 +123,7 @@ def _advance(search: Search, state: MaidState) -> tuple[MaidState, Step] | str:
         accuracy = max(found.finer * state.accuracy, min(search.floor, s.refine * state.accuracy))
         solution = problem.solve(state.theta, accuracy, state.solution.x)
         state = replace(
-            state, solution=solution, accuracy=accuracy, tolerance=max(found.finer * state.tolerance, 1e-10), again=found.step,
-            adjoint=gradient.adjoint if usable else None, effort=max(state.effort, int(solution.iterations.max())),
+            state, solution=solution, accuracy=accuracy, tolerance=max((s.refine if s.adaptive else found.finer) * state.tolerance, 1e-10),
+            again=found.step, adjoint=gradient.adjoint if usable else None, effort=max(state.effort, int(solution.iterations.max())),
         )  # fmt: skip
         trials += 1

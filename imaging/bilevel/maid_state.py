@@ -9,7 +9,7 @@ from torch import Tensor
 
 from imaging.bilevel.lower_level import Solution
 
-_PLAIN = ("theta", "accuracy", "tolerance", "step", "adjoint", "weight", "average", "cost", "again", "effort")
+_PLAIN = ("theta", "accuracy", "tolerance", "step", "adjoint", "weight", "average", "cost", "again", "effort", "first")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class MaidState:
         To be tried next where a step was refused for want of accuracy.
     effort : int
         Most iterations of an image that a solve has needed so far.
+    first : float
+        Length of the first hypergradient.
     """
 
     theta: Tensor
@@ -55,6 +57,7 @@ class MaidState:
     pairs: tuple[Tensor, Tensor] | None = None
     again: float | None = None
     effort: int = 0
+    first: float = 0.0
 
     def below(self, low: float, memory: float) -> float:
         """A number below the average of the losses, from the lower end of the present one's interval.

@@ -116,10 +116,10 @@ def _descent(state: MaidState, z: Tensor, settings: MaidSettings) -> _Descent:
     return _Descent(z, length**2, state.again or step, pairs)
 
 
-def _trial(search: Search, theta: Tensor, wanted: float, accuracy: float, state: MaidState) -> Solution:
+def _trial(search: Search, theta: Tensor, wanted: float, accuracy: float, state: MaidState, coarsest: float) -> Solution:
     """Minimisers at parameters on trial, only as exact as it takes to see that their loss is above what is wanted."""
     problem, s = search.problem, search.settings
-    start, distance = state.solution.x, s.coarsest * accuracy
+    start, distance = state.solution.x, coarsest * accuracy
     limit = max(_PATIENCE * state.effort, _LEAST) if s.adaptive else _UNLIMITED
     while True:
         solution = problem.solve(theta, max(distance, accuracy), start, limit)
@@ -135,17 +135,18 @@ def descend(search: Search, state: MaidState, gradient: Hypergradient, trials: i
     present = problem.interval(state.solution)
     below, relaxed = state.below(present[0], s.memory), s.relax * state.accuracy
     step = again = descent.first
-    for _ in range(trials):
+    for tried in range(trials):
         theta, share = state.theta - step * descent.d, s.decrease * step * descent.slope
-        trial = _trial(search, theta, below - share, relaxed, state)
+        likely = s.adaptive and descent.pairs is not None and tried == 0 and step == 1
+        trial = _trial(search, theta, below - share, relaxed, state, 1.0 if likely else s.coarsest)
         low, high = problem.interval(trial)
         if high <= below - share:
             ends = present, (low, high)
             factor, grow = _relaxation(search, state, ends, share), _growth(s, step * descent.slope, ends)
             moved = MaidState(
-                theta, trial, factor * state.accuracy, min(s.tolerance, max(factor * state.tolerance, _EXACT)), grow * step,
+                theta, trial, factor * state.accuracy, _tolerance(s, state, factor, gradient), grow * step,
                 gradient.adjoint, (state.theta, gradient.z), s.memory * state.weight + 1, below, pairs=descent.pairs,
-                effort=max(state.effort, int(trial.iterations.max())),
+                effort=max(state.effort, int(trial.iterations.max())), first=state.first or float(gradient.z.norm()),
             )  # fmt: skip
             return moved, Step(search.spent(), low, high, relaxed, step, float(gradient.z.norm()), descent.slope)
         if search.spent() > search.budget:
@@ -173,6 +174,15 @@ def _growth(settings: MaidSettings, promised: float, ends: _Ends) -> float:
     if not settings.adaptive:
         return settings.grow
     return max(settings.grow, min(_parabola(promised, (sum(ends[0]) - sum(ends[1])) / 2), _LONGEST))
+
+
+def _tolerance(settings: MaidSettings, state: MaidState, factor: float, gradient: Hypergradient) -> float:
+    """Of the linear solves after an accepted step: as the accuracy, or adaptively as the hypergradient."""
+    s = settings
+    if not s.adaptive:
+        return min(s.tolerance, max(factor * state.tolerance, _EXACT))
+    length = float(gradient.z.norm())
+    return max(s.tolerance * min(1.0, length / (state.first or length), _WIDEST * state.tolerance / s.tolerance), _EXACT)
 
 
 def _relaxation(search: Search, state: MaidState, ends: _Ends, share: float) -> float:

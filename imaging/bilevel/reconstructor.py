@@ -36,7 +36,7 @@ class RegularizedReconstructor(Reconstructor):  # type: ignore[misc]
     learned : LearnedRegularizer
         Energy and parameters; of one channel, each band is restored by itself.
     weight : float, optional
-        Factor on the regulariser's weight; by default 1, the rule of denoising.
+        Factor on the regulariser's weight; by default its own for sensors, see `LearnedRegularizer`. 1 is the rule of denoising.
     steps : int
         Accelerated gradient steps. Their length and number are fixed and not where a solver stops, so that what becomes of a pixel depends
         on pixels nearby alone, also among several minima: scenes can be cut into tiles.
@@ -46,7 +46,7 @@ class RegularizedReconstructor(Reconstructor):  # type: ignore[misc]
 
     def __init__(self, learned: LearnedRegularizer, weight: float | None = None, steps: int | None = None) -> None:
         super().__init__()
-        self.learned, self.weight, self.steps = learned, weight or 1.0, steps or self.steps
+        self.learned, self.weight, self.steps = learned, weight or learned.weight, steps or self.steps
         self.register_buffer("theta", learned.theta)
 
     @torch.no_grad()

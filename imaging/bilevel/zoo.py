@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class LearnedRegularizer:
         ``(p,)`` parameters.
     digest : str
         SHA-256 of the parameters' file.
+    weight : float
+        Factor on the weight where a sensor is undone, from ``weight`` of its recipe's ``[restoration]``; 1 is the rule of denoising.
     """
 
     name: str
@@ -40,6 +43,7 @@ class LearnedRegularizer:
     regularizer: Regularizer
     theta: Tensor
     digest: str
+    weight: float = 1.0
 
 
 def make_regularizer(recipe: dict[str, Any]) -> Regularizer:
@@ -83,7 +87,10 @@ def load_regularizer(name: str) -> LearnedRegularizer:
         raise InputError(
             f"{folder}/weights.safetensors holds {tuple(theta.shape)} parameters; its recipe's regulariser has {regularizer.size}"
         )
-    return LearnedRegularizer(str(recipe.get("name", folder.name)), str(recipe.get("title", "")), regularizer, theta, digest)
+    weight = recipe.get("restoration", {}).get("weight", 1.0)
+    if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+        raise InputError(f"the weight in {folder}/recipe.toml is {weight!r}; accepted are numbers above 0")
+    return LearnedRegularizer(str(recipe.get("name", folder.name)), str(recipe.get("title", "")), regularizer, theta, digest, float(weight))
 
 
 def save_regularizer(

@@ -187,8 +187,8 @@ class RegularizedMethod(Method):
         Energy and parameters.
     device : torch.device
         Where to compute.
-    weight : float
-        Factor on the regulariser's weight, which follows from the noise.
+    weight : float, optional
+        Factor on the regulariser's weight, which follows from the noise; by default the regulariser's own for sensors.
     steps : int
         Gradients.
     """

@@ -178,6 +178,21 @@ def test_logistic_regression_is_learned() -> None:
     assert exact[-1] < 0.95 * exact[0]
 
 
+def test_decay_of_each_coefficient_is_learned_from_digits() -> None:
+    pixels, labels = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed").load_digits(return_X_y=True)
+    samples, labels = torch.from_numpy(pixels) / 16, torch.from_numpy(labels)
+    problem = LogisticProblem(samples[:200], labels[:200], samples[200:400], labels[200:400], 10)
+    start = problem.start()
+    learned = maid(problem, start, MaidSettings(accuracy=0.1, pairs=10), iterations=4)
+    losses = [problem.loss(problem.solve(theta, 1e-4)) for theta in (start, learned.theta)]
+    assert losses[1] < 0.75 * losses[0]
+    assert learned.history[-1].low <= losses[1] <= learned.history[-1].high
+    right = [
+        float(((samples[400:] @ problem.solve(t, 1e-3).x[0, 0]).argmax(1) == labels[400:]).double().mean()) for t in (start, learned.theta)
+    ]
+    assert right[1] >= right[0] > 0.7
+
+
 @pytest.mark.parametrize("settings", [MaidSettings(), MaidSettings(barzilai_borwein=True, memory=0.85), MaidSettings(pairs=3)])
 def test_a_run_that_is_saved_and_gone_on_from_is_the_same_run(settings: MaidSettings) -> None:
     theta = torch.tensor([-5.0, -5.0], dtype=torch.float64)

@@ -60,6 +60,13 @@ def test_what_is_wrong_with_a_release_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown regulariser 'tw'"):
         load_regularizer("tw")
     recipe = (tmp_path / "t" / "recipe.toml").read_text(encoding="utf-8")
+    for weight, good in (("0.5", True), ("0", False), ("'much'", False)):
+        (tmp_path / "t" / "recipe.toml").write_text(recipe + f"\n[restoration]\nweight = {weight}\n", encoding="utf-8")
+        if good:
+            assert load_regularizer(str(tmp_path / "t")).weight == 0.5
+        else:
+            with pytest.raises(InputError, match="the weight in"):
+                load_regularizer(str(tmp_path / "t"))
     (tmp_path / "t" / "recipe.toml").write_text(recipe.replace("nodes = 10", "nodes = 11"), encoding="utf-8")
     with pytest.raises(InputError, match=r"holds .* parameters"):
         load_regularizer(str(tmp_path / "t"))
