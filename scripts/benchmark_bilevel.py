@@ -159,9 +159,9 @@ def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
 
     figure, axis = plt.subplots(figsize=(8, 5))
     least = min(loss for r in results.values() for _, loss, _ in r["curve"])
-    for name, r in results.items():
-        style = "-" if name.startswith("MAID") else "--"
-        axis.plot([c for c, _, _ in r["curve"]], [loss - least + 1e-5 for _, loss, _ in r["curve"]], style, label=name)
+    for name, r, colour in zip(results, results.values(), plt.get_cmap("tab20").colors, strict=False):  # type: ignore[attr-defined]
+        style, losses = "-" if name.startswith("MAID") else "--", [loss for _, loss, _ in r["curve"]]
+        axis.plot([c for c, _, _ in r["curve"]], [loss - least + 1e-5 for loss in losses], style, color=colour, label=name)
     axis.set(xscale="log", yscale="log", xlabel="gradients and Hessian products of single images", ylabel="loss above the least seen")
     axis.legend(fontsize=7)
     figure.tight_layout()
@@ -186,6 +186,7 @@ def main() -> None:
             results[name] = run(arguments.data, arguments.problem, solver, method, arguments.budget)
             kept.write_text(json.dumps(results))
             print(f"{name}: {results[name]['status']}, loss {results[name]['curve'][-1][1]:.5f}, cost {results[name]['total']}", flush=True)
+    results = {name: results[name] for name in methods(arguments.problem) if name in results}
     best = min(loss for r in results.values() for _, loss, _ in r["curve"])
     levels = (1.01, 1.001, 1.0001)
     costs = " | ".join(f"to {level} of the best" for level in levels)

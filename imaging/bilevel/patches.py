@@ -8,9 +8,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from imaging.bilevel.lower_level import LowerLevel
 from imaging.bilevel.problem import BilevelProblem
+
+_LITTLE = 10 / 255
+"""Noise from which on smoothed images are closer to the minimisers than the images themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +80,7 @@ class Patches:
         patches = [self._patch(self.images[k], factor * s.crop, generator) for k in chosen]
         truth = gain * torch.stack(patches)[:, None]
         if factor > 1:
-            truth = torch.nn.functional.avg_pool2d(truth, factor)
+            truth = F.avg_pool2d(truth, factor)
         drawn = torch.randn(truth.shape, generator=torch.Generator(truth.device).manual_seed(s.seed + step), device=truth.device)
         self.lower.regularizer.noise = noise
         return BilevelProblem(self.lower, truth + noise * drawn, truth, s.border)
@@ -87,6 +91,16 @@ class Patches:
         patch = image[row : row + side, column : column + side]
         turned = torch.rot90(patch, int(torch.randint(4, (), generator=generator)))
         return turned.flip(1) if float(torch.rand((), generator=generator)) < 0.5 else turned
+
+
+def first_guess(y: Tensor, noise: float) -> Tensor:
+    """Images ``(B, C, H, W)`` to start denoising from: smoothed by a binomial kernel of 5 x 5 where the noise is above 10 / 255."""
+    if noise <= _LITTLE:
+        return y
+    kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=y.dtype, device=y.device) / 16
+    planes = F.pad(y, (2, 2, 2, 2), mode="replicate").flatten(0, 1)[:, None]
+    found: Tensor = F.conv2d(F.conv2d(planes, kernel.reshape(1, 1, 5, 1)), kernel.reshape(1, 1, 1, 5)).reshape(y.shape)
+    return found
 
 
 def denoise(lower: LowerLevel, y: Tensor, theta: Tensor, noise: float, accuracy: float = 1e-3, reach: int = 12) -> Tensor:
@@ -105,7 +119,7 @@ def denoise(lower: LowerLevel, y: Tensor, theta: Tensor, noise: float, accuracy:
     reach : int
         Pixels of continuation.
     """
-    padded = torch.nn.functional.pad(y, (reach,) * 4, mode="reflect")
+    padded = F.pad(y, (reach,) * 4, mode="reflect")
     lower.regularizer.noise = noise
-    solution = lower.solve(padded, theta, accuracy * math.sqrt(padded[0].numel()), limit=2000)
+    solution = lower.solve(padded, theta, accuracy * math.sqrt(padded[0].numel()), first_guess(padded, noise), limit=2000)
     return solution.x[..., reach:-reach, reach:-reach]

@@ -24,6 +24,8 @@ from imaging.bilevel import (
     save_regularizer,
     stochastic,
 )
+from imaging.bilevel.patches import first_guess
+from imaging.bilevel.solvers import norms
 from imaging.errors import InputError
 from imaging.priors import list_priors
 from imaging.sensors import SensorPhysics, SignalDependentNoise
@@ -87,6 +89,21 @@ def test_released_regularizers_denoise(name: str) -> None:
         x = denoise(LowerLevel(learned.regularizer), y, learned.theta, noise)
         assert x.shape == truth.shape
         assert float((x - truth).square().mean()) < share * noise**2
+
+
+def test_denoising_does_not_depend_on_its_start() -> None:
+    learned, truth = load_regularizer("tv"), pictures()
+    for noise in (0.02, 0.1):
+        y = truth + noise * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
+        start = first_guess(y, noise)
+        assert (noise > 0.05) == bool((start != y).any())
+        learned.regularizer.noise = noise
+        lower = LowerLevel(learned.regularizer)
+        plain, smoothed = (lower.solve(y, learned.theta, 1e-3, x) for x in (None, start))
+        assert (norms(plain.x - smoothed.x) <= plain.bound + smoothed.bound).all()
+        assert int(smoothed.iterations.max()) <= int(plain.iterations.max())
+    flat = torch.full((1, 2, 8, 9), 0.3)
+    torch.testing.assert_close(first_guess(flat, 0.1), flat)
 
 
 def problems(regularizer: RidgeRegularizer) -> Patches:
