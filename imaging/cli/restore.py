@@ -227,10 +227,14 @@ def _sensors() -> None:
 
 
 def _priors() -> None:
+    from imaging.bilevel import list_regularizers, load_regularizer
     from imaging.priors import list_priors
+    from imaging.restoration.methods import method_of
 
     for prior in list_priors():
         click.echo(f"{prior.name:14s} {prior.channels} channel(s)  {prior.title}")
+    for learned in map(load_regularizer, list_regularizers()):
+        click.echo(f"{learned.name:14s} --method {method_of(learned)}  {learned.title}")
 
 
 def _describe(name: str) -> None:

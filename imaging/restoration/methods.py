@@ -212,6 +212,11 @@ class RegularizedMethod(Method):
         return {"restored": self.reconstructor(window.y, physics, mask=window.mask, level=window.level, progress=progress)}
 
 
+def method_of(learned: LearnedRegularizer) -> str:
+    """The method that a regulariser is for."""
+    return next(name for name, suits in REGULARIZERS.items() if suits(learned.regularizer))
+
+
 def find_regularizer(method: str, name: str) -> LearnedRegularizer:
     """A regulariser of the zoo, or of a folder, for a method.
 
@@ -222,7 +227,7 @@ def find_regularizer(method: str, name: str) -> LearnedRegularizer:
     """
     learned = load_regularizer(name)
     if not REGULARIZERS[method](learned.regularizer):
-        raise InputError(f"{name} is no regulariser for --method {method}; choose the method that it is for, or another --prior")
+        raise InputError(f"{name} is no regulariser for --method {method}; choose --method {method_of(learned)}, or another --prior")
     return learned
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import imaging
+from imaging.bilevel import list_regularizers
 from imaging.cli.restore import main, rio_restore
 from imaging.restoration.fitting import Fitter
 from imaging.sensors import builtin_sensors
@@ -116,7 +117,9 @@ def test_priors_are_listed(tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("imaging.priors.zoo.zoo_folder", lambda: tiny_prior.parent)
     result = invoke("--list-priors")
     assert result.exit_code == 0
-    assert result.stdout.split() == ["tiny", "1", "channel(s)", "random", "weights"]
+    prior, *regularizers = [line.split() for line in result.stdout.splitlines()]
+    assert prior == ["tiny", "1", "channel(s)", "random", "weights"]
+    assert {words[0]: words[2] for words in regularizers} == {name: name.removesuffix("-bsd") for name in list_regularizers()}
 
 
 def test_a_damaged_zoo_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
