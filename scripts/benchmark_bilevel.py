@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from learn_regularizer import grey
+from learn_regularizer import centres, grey
 from torch import Tensor
 
 from imaging.bilevel import (
@@ -50,12 +50,7 @@ def scenes(data: Path, *, test: bool = False) -> Tensor:
     """Middles of the 25 images that are learned from, or of 12 others, ``(n, 1, 96, 96)``, float64."""
     photographs = sorted((data / "kodak24").glob("*.png"))
     paths = photographs[12:] if test else photographs[:12] + sorted((data / "bsds500" / "train").glob("*.jpg"))[:13]
-    found = []
-    for path in paths:
-        image = torch.from_numpy(grey(read_image(path))).double()
-        row, column = ((n - SIDE) // 2 for n in image.shape)
-        found.append(image[row : row + SIDE, column : column + SIDE])
-    return torch.stack(found)[:, None]
+    return centres([torch.from_numpy(grey(read_image(path))) for path in paths], SIDE).double()
 
 
 def digits(first: int, last: int) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from learn_regularizer import grey
+from learn_regularizer import centres, grey
 from torch import Tensor
 
 from imaging.bilevel import LowerLevel, denoise
@@ -65,8 +65,7 @@ def main() -> None:
     paths = sorted((arguments.data / "bsd68_gray").glob("*.png"))[: arguments.images]
     images = [torch.from_numpy(grey(read_image(p)))[None, None] for p in paths]
     photograph = torch.from_numpy(grey(read_image(sorted((arguments.data / "kodak24").glob("*.png"))[6])))
-    row, column = ((n - 512) // 2 for n in photograph.shape)
-    middle = photograph[row : row + 512, column : column + 512][None, None].contiguous()
+    middle = centres([photograph], 512)
     lines = [
         f"{len(images)} images; {torch.get_num_threads()} threads.", "",
         "| regulariser | parameters | 5/255 | 15/255 | 25/255 | 512 x 512: s | gradients | distance 1e-3 certified |", "|" + "---|" * 8,

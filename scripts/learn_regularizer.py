@@ -38,7 +38,7 @@ def images(sources: list[Path], patterns: list[str], device: torch.device) -> li
 
 
 def centres(found: list[Tensor], side: int = 192) -> Tensor:
-    """Middles of validation images, ``(N, 1, side, side)``."""
+    """Middles of images, ``(N, 1, side, side)``."""
     starts = [[(n - side) // 2 for n in i.shape] for i in found]
     return torch.stack([i[r : r + side, c : c + side] for i, (r, c) in zip(found, starts, strict=True)])[:, None]
 

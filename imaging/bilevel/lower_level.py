@@ -14,6 +14,8 @@ from imaging.bilevel.solvers import accelerated, norms, quasi_newton
 
 METHODS = ("quasi-newton", "accelerated", "gradient")
 """Solvers."""
+LIMIT = 20_000
+"""Iterations of a solve at most."""
 _STEEPEST = 1e12
 """Condition numbers beyond which no solve is tried."""
 
@@ -131,7 +133,7 @@ class LowerLevel:
         return self._normal(v) + self.ridge * v + self.regularizer.hessian(x, v, theta)
 
     @torch.no_grad()
-    def solve(self, y: Tensor, theta: Tensor, accuracy: float | Tensor, start: Tensor | None = None, limit: int = 20_000) -> Solution:
+    def solve(self, y: Tensor, theta: Tensor, accuracy: float | Tensor, start: Tensor | None = None, limit: int = LIMIT) -> Solution:
         r"""Minimise to a certified distance, :math:`\|x - \hat x\| \le \|\nabla h(x)\| / \mu`.
 
         Images that are finished leave the batch. An image whose gradient no longer falls, as at the floor of its dtype, keeps its best

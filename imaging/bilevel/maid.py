@@ -11,7 +11,7 @@ from torch import Tensor
 from imaging.bilevel.history import Learned, Step
 from imaging.bilevel.maid_settings import MaidSettings
 from imaging.bilevel.maid_state import MaidState
-from imaging.bilevel.maid_step import Refused, Search, descend
+from imaging.bilevel.maid_step import EXACT, Refused, Search, descend
 from imaging.bilevel.problem import Problem
 
 _LAST = 50
@@ -123,7 +123,7 @@ def _advance(search: Search, state: MaidState) -> tuple[MaidState, Step] | str:
         accuracy = max(found.finer * state.accuracy, min(search.floor, s.refine * state.accuracy))
         solution = problem.solve(state.theta, accuracy, state.solution.x)
         state = replace(
-            state, solution=solution, accuracy=accuracy, tolerance=max((s.refine if s.adaptive else found.finer) * state.tolerance, 1e-10),
+            state, solution=solution, accuracy=accuracy, tolerance=max((s.refine if s.adaptive else found.finer) * state.tolerance, EXACT),
             again=found.step, adjoint=gradient.adjoint if usable else None, effort=max(state.effort, int(solution.iterations.max())),
         )  # fmt: skip
         trials += 1

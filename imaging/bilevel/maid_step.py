@@ -10,7 +10,7 @@ from torch import Tensor
 
 from imaging.bilevel.history import Step
 from imaging.bilevel.hypergradient import Hypergradient
-from imaging.bilevel.lower_level import Solution
+from imaging.bilevel.lower_level import LIMIT, Solution
 from imaging.bilevel.maid_settings import MaidSettings
 from imaging.bilevel.maid_state import MaidState
 from imaging.bilevel.problem import Problem
@@ -19,9 +19,9 @@ _FINER = 4.0
 """A trial that is undecided is solved so much finer."""
 _REACH = 100.0
 """A Barzilai-Borwein step is at most so many times longer or shorter than the one that would be tried without."""
-_PATIENCE, _LEAST, _UNLIMITED = 10, 200, 20_000
+_PATIENCE, _LEAST = 10, 200
 """A trial's lower level gets so many times the most iterations that were needed before, at least so many: far out it may hardly be
-solvable. Without adaptation it gets the last of these numbers."""
+solvable. Without adaptation it gets as many as any solve."""
 _NARROW, _FINEST, _NEXT, _WIDEST = 0.5, 1 / 64, 1 / 8, 4.0
 """Where a trial is undecided the intervals are to shrink to the first share of the gain, by no more than the second; after an
 accepted step they may grow to the third share of the gain, by no more than the last factor."""
@@ -30,7 +30,7 @@ _SHORTEST, _LONGEST, _WORTH = 0.05, 4.0, 0.25
 no less than the third share of what its slope promises."""
 _Ends = tuple[tuple[float, float], tuple[float, float]]
 """Intervals of the loss before and after a step."""
-_EXACT = 1e-10
+EXACT = 1e-10
 """Smallest tolerance of the linear solves."""
 
 
@@ -80,11 +80,16 @@ def scaled(z: Tensor, steps: Tensor, changes: Tensor) -> Tensor:
     return q.to(z)
 
 
+def _last_change(state: MaidState, z: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The last step, and the change of the hypergradient that it made."""
+    return None if state.behind is None else ((state.theta - state.behind[0]).double(), (z - state.behind[1]).double())
+
+
 def _remembered(state: MaidState, z: Tensor, count: int) -> tuple[Tensor, Tensor] | None:
     """The last pairs of steps and changes of the hypergradient, those of positive curvature alone."""
     found = state.pairs
-    if state.behind is not None:
-        moved, changed = (state.theta - state.behind[0]).double()[None], (z - state.behind[1]).double()[None]
+    if (last := _last_change(state, z)) is not None:
+        moved, changed = last[0][None], last[1][None]
         if float((moved * changed).sum()) > 1e-8 * float(moved.norm() * changed.norm()):
             found = (moved, changed) if found is None else (torch.cat([found[0], moved]), torch.cat([found[1], changed]))
     return None if found is None else (found[0][-count:], found[1][-count:])
@@ -93,9 +98,10 @@ def _remembered(state: MaidState, z: Tensor, count: int) -> tuple[Tensor, Tensor
 def _plain_step(state: MaidState, length: float, z: Tensor, barzilai_borwein: bool) -> float:
     """Step along the hypergradient to try first."""
     plain = state.step or 0.01 * max(float(state.theta.norm()), 1.0) / length
-    if not barzilai_borwein or state.behind is None:
+    last = _last_change(state, z)
+    if not barzilai_borwein or last is None:
         return plain
-    moved, changed = (state.theta - state.behind[0]).double(), (z - state.behind[1]).double()
+    moved, changed = last
     product = float(moved @ changed)
     if not product > 0:
         return plain
@@ -120,7 +126,7 @@ def _trial(search: Search, theta: Tensor, wanted: float, accuracy: float, state:
     """Minimisers at parameters on trial, only as exact as it takes to see that their loss is above what is wanted."""
     problem, s = search.problem, search.settings
     start, distance = state.solution.x, coarsest * accuracy
-    limit = max(_PATIENCE * state.effort, _LEAST) if s.adaptive else _UNLIMITED
+    limit = max(_PATIENCE * state.effort, _LEAST) if s.adaptive else LIMIT
     while True:
         solution = problem.solve(theta, max(distance, accuracy), start, limit)
         if distance <= accuracy or problem.interval(solution)[0] > wanted or not solution.converged.all():
@@ -180,9 +186,9 @@ def _tolerance(settings: MaidSettings, state: MaidState, factor: float, gradient
     """Of the linear solves after an accepted step: as the accuracy, or adaptively as the hypergradient."""
     s = settings
     if not s.adaptive:
-        return min(s.tolerance, max(factor * state.tolerance, _EXACT))
+        return min(s.tolerance, max(factor * state.tolerance, EXACT))
     length = float(gradient.z.norm())
-    return max(s.tolerance * min(1.0, length / (state.first or length), _WIDEST * state.tolerance / s.tolerance), _EXACT)
+    return max(s.tolerance * min(1.0, length / (state.first or length), _WIDEST * state.tolerance / s.tolerance), EXACT)
 
 
 def _relaxation(search: Search, state: MaidState, ends: _Ends, share: float) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imaging.bilevel.hypergradient import Hypergradient, hypergradient
-from imaging.bilevel.lower_level import Cost, LowerLevel, Solution
+from imaging.bilevel.lower_level import LIMIT, Cost, LowerLevel, Solution
 from imaging.bilevel.solvers import norms
 
 
@@ -25,7 +25,7 @@ class Problem(Protocol):
     def scale(self) -> float:
         """Length of a large minimiser: the finest distances are relative to it."""
 
-    def solve(self, theta: Tensor, accuracy: float | Tensor, start: Tensor | None = None, limit: int = 20_000) -> Solution:
+    def solve(self, theta: Tensor, accuracy: float | Tensor, start: Tensor | None = None, limit: int = LIMIT) -> Solution:
         """Minimisers to a certified distance."""
 
     def error(self, solution: Solution) -> Tensor:
@@ -92,7 +92,7 @@ class BilevelProblem:
         low = (distance - bound).clamp(min=0).square().mean() / 2
         return float(low), float((distance + bound).square().mean() / 2)
 
-    def solve(self, theta: Tensor, accuracy: float | Tensor, start: Tensor | None = None, limit: int = 20_000) -> Solution:
+    def solve(self, theta: Tensor, accuracy: float | Tensor, start: Tensor | None = None, limit: int = LIMIT) -> Solution:
         """Minimisers of all images."""
         return self.lower.solve(self.measured, theta, accuracy, start, limit)
 

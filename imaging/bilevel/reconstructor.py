@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -11,7 +10,7 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.bilevel.solvers import Slope
+from imaging.bilevel.solvers import Slope, momentum_of
 from imaging.bilevel.zoo import LearnedRegularizer
 from imaging.sensors import SensorPhysics
 from imaging.sensors.variance import noise_variance
@@ -46,7 +45,7 @@ class RegularizedReconstructor(Reconstructor):  # type: ignore[misc]
 
     def __init__(self, learned: LearnedRegularizer, weight: float | None = None, steps: int | None = None) -> None:
         super().__init__()
-        self.learned, self.weight, self.steps = learned, weight or learned.weight, steps or self.steps
+        self.learned, self.weight, self.steps = learned, learned.weight if weight is None else weight, steps or self.steps
         self.register_buffer("theta", learned.theta)
 
     @torch.no_grad()
@@ -102,8 +101,7 @@ class RegularizedReconstructor(Reconstructor):  # type: ignore[misc]
 
 def _steps(slope: Slope, x: Tensor, smoothness: float, count: int) -> Tensor:
     """Accelerated steps of one length (Nesterov 2004, 2.2.22)."""
-    ratio = math.sqrt(_SLOW / smoothness)
-    factor, rows, z = (1 - ratio) / (1 + ratio), torch.arange(len(x), device=x.device), x
+    factor, rows, z = momentum_of(_SLOW, smoothness), torch.arange(len(x), device=x.device), x
     for _ in range(count):
         following = z - slope(z, rows) / smoothness
         x, z = following, following + factor * (following - x)

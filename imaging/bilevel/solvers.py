@@ -86,6 +86,12 @@ class _Batch:
         self.best.x[self.rows], self.best.length[self.rows], self.best.iterations[self.rows] = self.x, self.length, self.taken
 
 
+def momentum_of(convexity: float, smoothness: float) -> float:
+    """Constant momentum of accelerated gradient descent between two bounds on the curvature (Nesterov 2004, 2.2.22)."""
+    ratio = math.sqrt(convexity / smoothness)
+    return (1 - ratio) / (1 + ratio)
+
+
 def accelerated(
     slope: Slope, start: Tensor, wanted: Tensor, convexity: float, smoothness: float, limit: int, crowd: float, *, momentum: bool = True
 ) -> Best:  # fmt: skip
@@ -108,9 +114,8 @@ def accelerated(
     crowd : float
         The finished leave the batch when no more than this share is unfinished.
     """
-    ratio = math.sqrt(convexity / smoothness)
-    factor = (1 - ratio) / (1 + ratio) if momentum else 0.0
-    batch = _Batch(start, wanted, 50 + math.ceil(2 / ratio), crowd)
+    factor = momentum_of(convexity, smoothness) if momentum else 0.0
+    batch = _Batch(start, wanted, 50 + math.ceil(2 / math.sqrt(convexity / smoothness)), crowd)
     x = z = start
     for _ in range(limit):
         gradient = slope(z, batch.rows)

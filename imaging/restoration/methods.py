@@ -83,8 +83,6 @@ class Method(ABC):
         Pixels around what is measured that the method needs because it is incomplete there.
     stride, lattice, step, room : int
         Of the latents; what canvases, and what tiles' windows are multiples of; what they keep free for shifting the latents' lattice.
-    spread : bool
-        Whether there are standard deviations and samples.
     passes : int
         Iterations of a group of bands, at most: what progress is counted in.
     """
@@ -98,7 +96,6 @@ class Method(ABC):
     lattice: int = 1
     step: int = STEP
     room: int = 0
-    spread: bool = True
     passes: int = 1
 
     @property
@@ -193,7 +190,6 @@ class RegularizedMethod(Method):
         Gradients.
     """
 
-    spread = False
     border = 8
     reach = 24
 
@@ -210,6 +206,12 @@ class RegularizedMethod(Method):
     def restore(self, window: Window, physics: SensorPhysics, progress: Progress | None = None) -> dict[str, Tensor]:
         """The minimiser."""
         return {"restored": self.reconstructor(window.y, physics, mask=window.mask, level=window.level, progress=progress)}
+
+
+def check_method(method: str) -> None:
+    """Refuse a method that there is not."""
+    if method not in METHODS:
+        raise InputError(f"unknown method {method!r}; {did_you_mean(method, METHODS)}")
 
 
 def method_of(learned: LearnedRegularizer) -> str:
@@ -257,9 +259,8 @@ def make_method(
     InputError
         For an unknown method, prior or regulariser.
     """
+    check_method(method)
     if method in REGULARIZERS:
         return RegularizedMethod(find_regularizer(method, prior), device, weight, iterations or GRADIENTS)
-    if method not in POSTERIORS:
-        raise InputError(f"unknown method {method!r}; {did_you_mean(method, METHODS)}")
     info = find_prior(prior, download=download)
     return PosteriorMethod(load_prior(prior, device, download=download), settings or FitSettings(), info.name, info.digest)

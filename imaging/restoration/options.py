@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from imaging.errors import InputError, did_you_mean
+from imaging.errors import InputError
 from imaging.posterior import FitSettings
 from imaging.priors import choose_prior
 from imaging.priors.zoo import find_prior
 from imaging.raster import check_halo, check_side, partial_folder
-from imaging.restoration.methods import GRADIENTS, METHODS, REGULARIZERS, Method, find_regularizer, make_method
+from imaging.restoration.methods import GRADIENTS, REGULARIZERS, Method, check_method, find_regularizer, make_method
 from imaging.sensors import Band, is_product
 
 AUTO = "auto"
@@ -89,8 +89,7 @@ class RestoreOptions:
     noise: tuple[float, float] | str = "profile"
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(f"unknown method {self.method!r}; {did_you_mean(self.method, METHODS)}")
+        check_method(self.method)
         if self.scale not in SCALES:
             raise InputError(f"the scale is {self.scale}; accepted are 1 (the scene's own grid) and 2 (half its ground sample distance)")
         for name, least in (("iterations", 1), ("samples", 0), ("tile", 64)):
