@@ -13,6 +13,8 @@ _PUBLIC = {
     "InputError": "imaging.errors",
     "LatentPosterior": "imaging.posterior",
     "RestoreOptions": "imaging.restoration",
+    "SuperResolveOptions": "imaging.restoration",
+    "SuperResolver": "imaging.superres",
     "VBLE": "imaging.posterior",
     "WorkError": "imaging.errors",
     "list_priors": "imaging.priors",
@@ -21,6 +23,7 @@ _PUBLIC = {
     "restore": "imaging.restoration",
     "restore_scene": "imaging.restoration",
     "sensor_physics": "imaging.sensors",
+    "super_resolve_scene": "imaging.restoration",
 }
 __all__ = ["__version__", *_PUBLIC]
 
@@ -34,10 +37,13 @@ if TYPE_CHECKING:
     from imaging.priors import list_priors as list_priors
     from imaging.priors import load_prior as load_prior
     from imaging.restoration import RestoreOptions as RestoreOptions
+    from imaging.restoration import SuperResolveOptions as SuperResolveOptions
     from imaging.restoration import restore as restore
     from imaging.restoration import restore_scene as restore_scene
+    from imaging.restoration import super_resolve_scene as super_resolve_scene
     from imaging.sensors import load_profile as load_profile
     from imaging.sensors import sensor_physics as sensor_physics
+    from imaging.superres import SuperResolver as SuperResolver
 
 
 def __getattr__(name: str) -> Any:

@@ -17,11 +17,12 @@ from imaging.archive.executors import shut_down
 from imaging.archive.manifest import Entry
 from imaging.errors import ImagingError, InputError, ResumeError, WorkError, one_line
 from imaging.raster import has_tag
-from imaging.restoration import RestoreOptions, ScenePaths, Sensor, restore_scene
+from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, Sensor, SuperResolveOptions, restore_scene, super_resolve_scene
 from imaging.sensors import find_scene
 
 Record = dict[str, Any]
 MakeExecutor = Callable[[], Executor]
+Options = RestoreOptions | SuperResolveOptions
 
 
 @dataclass
@@ -40,7 +41,7 @@ class ArchiveReport:
         return [r for r in self.records if r["status"] == "failed"]
 
 
-def restore_one(entry: Entry, sensor: Sensor, options: RestoreOptions, paths: ScenePaths) -> Record:
+def restore_one(entry: Entry, sensor: Sensor, options: Options, paths: ScenePaths) -> Record:
     """Restore one scene of an archive and tell what became of it; never raises.
 
     Finished tiles of an interrupted run are taken over where its settings were the same, otherwise it starts afresh. A scene whose output
@@ -61,9 +62,9 @@ def restore_one(entry: Entry, sensor: Sensor, options: RestoreOptions, paths: Sc
         chosen = _sensor(entry, sensor)
         own = _over_own(own, options)
         try:
-            result = restore_scene(own, chosen, options)
+            result = _one(own, chosen, options)
         except ResumeError:  # what lies beside the tiles of the old run is of that run
-            result = restore_scene(replace(own, resume=False, overwrite=True), chosen, options)
+            result = _one(replace(own, resume=False, overwrite=True), chosen, options)
         return record | {"status": "restored", "result": asdict(result)}
     except ImagingError as error:
         reason = str(error)
@@ -75,13 +76,19 @@ def restore_one(entry: Entry, sensor: Sensor, options: RestoreOptions, paths: Sc
     return record | {"status": "failed", "error": reason, "seconds": round(time.monotonic() - began, 2)}
 
 
+def _one(paths: ScenePaths, sensor: Sensor, options: Options) -> SceneResult:
+    if isinstance(options, SuperResolveOptions):
+        return super_resolve_scene(paths, options)
+    return restore_scene(paths, sensor, options)
+
+
 def entry_paths(entry: Entry, paths: ScenePaths) -> ScenePaths:
     """Files of one scene of an archive, samples in folders like those of the outputs; an interrupted run is taken over."""
     samples = None if paths.samples is None else paths.samples / entry.place.parent
     return replace(paths, input=entry.input, output=entry.output, samples=samples, resume=True)
 
 
-def _over_own(paths: ScenePaths, options: RestoreOptions) -> ScenePaths:
+def _over_own(paths: ScenePaths, options: Options) -> ScenePaths:
     """Outputs without the restored scene, which appears last, may be replaced where they were written by a restoration."""
     others = [p for p in paths.outputs(options.samples, estimated=True) if p.exists() and p != paths.restored_path]
     return replace(paths, overwrite=True) if others and all(has_tag(p, "IMAGING_VERSION") for p in others) else paths
@@ -96,7 +103,7 @@ def _sensor(entry: Entry, sensor: Sensor) -> Sensor:
 
 
 def restore_archive(
-    entries: Iterable[Entry], sensor: Sensor, options: RestoreOptions, paths: ScenePaths, *, make_executor: MakeExecutor, ahead: int,
+    entries: Iterable[Entry], sensor: Sensor, options: Options, paths: ScenePaths, *, make_executor: MakeExecutor, ahead: int,
     log: Path | None = None, progress: Callable[[Record], None] | None = None,
 ) -> ArchiveReport:  # fmt: skip
     """Restore the scenes of an archive; one that fails does not stop the others.
@@ -107,8 +114,8 @@ def restore_archive(
         See `find_entries`.
     sensor : str, SensorProfile or None
         Of the scenes that name none of their own; products do in their metadata.
-    options : RestoreOptions
-        Of all scenes.
+    options : RestoreOptions or SuperResolveOptions
+        Of all scenes, which are restored or super-resolved.
     paths : ScenePaths
         Its choices of what is written and whether existing outputs are replaced; input and outputs are those of the entries.
     make_executor : callable
@@ -155,7 +162,7 @@ def _absolute(entry: Entry) -> Entry:
     return replace(entry, input=entry.input.absolute(), output=entry.output.absolute(), sensor=sensor)
 
 
-def _check_outputs(entries: list[Entry], paths: ScenePaths, options: RestoreOptions) -> None:
+def _check_outputs(entries: list[Entry], paths: ScenePaths, options: Options) -> None:
     """Refuse scenes that would write one file."""
     taken: dict[Path, Entry] = {}
     for entry in entries:
@@ -169,7 +176,7 @@ class _Run:
     """What `restore_archive` keeps while it goes on."""
 
     def __init__(
-        self, make_executor: MakeExecutor, arguments: tuple[Sensor, RestoreOptions, ScenePaths], log: Path | None,
+        self, make_executor: MakeExecutor, arguments: tuple[Sensor, Options, ScenePaths], log: Path | None,
         progress: Callable[[Record], None] | None,
     ) -> None:  # fmt: skip
         self.make_executor, self.arguments, self.log, self.progress = make_executor, arguments, log, progress

@@ -17,7 +17,7 @@ from imaging.errors import InputError
 
 if TYPE_CHECKING:
     from imaging.archive import Entry
-    from imaging.restoration import RestoreOptions, ScenePaths
+    from imaging.restoration import RestoreOptions, ScenePaths, SuperResolveOptions
 
 FAILED = 3
 """Exit code when some scenes failed."""
@@ -33,9 +33,12 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def run_archive(source: Path, output: Path | None, options: RestoreOptions, paths: ScenePaths, values: dict[str, Any]) -> None:
+def run_archive(
+    source: Path, output: Path | None, options: RestoreOptions | SuperResolveOptions, paths: ScenePaths, values: dict[str, Any]
+) -> None:
     """Restore many scenes; exits with `FAILED` when some of them failed."""
     from imaging import archive
+    from imaging.restoration import RestoreOptions
 
     for name in ("std", "reference"):
         if values[name] is not None:
@@ -53,7 +56,8 @@ def run_archive(source: Path, output: Path | None, options: RestoreOptions, path
     if values["dry_run"]:
         _plan(entries, as_json=values["as_json"])
         return
-    _check_sensors(entries, values["sensor"])
+    if isinstance(options, RestoreOptions):
+        _check_sensors(entries, values["sensor"])
     name = "archive.jsonl" if part is None else f"archive-{part[0]}-of-{part[1]}.jsonl"
     make, workers = executors(values.get("workers"), values.get("scheduler"))
     output.mkdir(parents=True, exist_ok=True)

@@ -21,13 +21,13 @@ from imaging.errors import ImagingError, InputError, one_line
 if TYPE_CHECKING:
     from imaging.restoration import RestoreOptions, ScenePaths, SceneResult
 
-_PATH = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path)
 _EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
 
 
 _OPTIONS = [
     click.option("--sensor", metavar="NAME|FILE.toml|estimate", help="Sensor profile; see --list-sensors. Products name it themselves."),
-    click.option("--std", type=_PATH, help="Standard deviations; default <stem>_std.tif beside the restored scene."),
+    click.option("--std", type=PATH, help="Standard deviations; default <stem>_std.tif beside the restored scene."),
     click.option("--no-uncertainty", is_flag=True, help="Write no standard deviations."),
     click.option(
         "--method", default="vble-xz", show_default=True, metavar="vble-xz|vble|map|tv|foe|crr|wcrr", help="Posterior or point estimate."
@@ -37,7 +37,7 @@ _OPTIONS = [
     click.option("--scale", type=int, default=1, show_default=True, help="2: also halve the ground sample distance."),
     click.option("--bands", type=Bands(), help="Bands to restore, such as 1,2; all by default."),
     click.option("--samples", type=int, default=0, help="Posterior samples to save; needs --save-samples."),
-    click.option("--save-samples", type=_PATH, metavar="DIR", help="Existing folder for the samples."),
+    click.option("--save-samples", type=PATH, metavar="DIR", help="Existing folder for the samples."),
     click.option("--iterations", type=int, help="Steps of the fit; fewer are faster and less sharp."),
     click.option("--rate-scale", type=float, metavar="S", help="Scale of the prior's bit rate; smaller regularises more."),
     click.option("--weight", type=float, help="Of the prior against the measurement; 1 is Bayes' rule.  [default: 1, at scale 2 1.5]"),
@@ -49,7 +49,7 @@ _OPTIONS = [
     click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute."),
     click.option("--mtf-nyquist", type=float, help="Replaces the profile's MTF at Nyquist."),
     click.option("--noise", type=Noise(), default="profile", show_default=True, help="Where the noise model comes from; numbers in DN."),
-    click.option("--reference", type=_PATH, metavar="TRUTH.tif", help="Compare with this truth: PSNR and interval coverage."),
+    click.option("--reference", type=PATH, metavar="TRUTH.tif", help="Compare with this truth: PSNR and interval coverage."),
     click.option("--overwrite", is_flag=True, help="Replace existing outputs."),
     click.option("--resume", is_flag=True, help="Take over finished tiles of an interrupted run."),
     click.option("--dry-run", is_flag=True, help="Print the plan, write nothing."),
@@ -87,21 +87,24 @@ def _paths(source: Path, output: Path | None, values: dict[str, Any]) -> ScenePa
     )  # fmt: skip
 
 
-class _Bar:
+class Bar:
     """Progress on standard error with the time left, where that is a terminal; it appears with the first iteration."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "restoring", unit: str = "it") -> None:
         self.bar: Any = None
+        self.what, self.unit = what, unit
 
     def __call__(self, done: int, total: int) -> None:
+        """Show that so much is done."""
         if self.bar is None:
             from tqdm import tqdm
 
-            look: dict[str, Any] = {"unit": "it", "desc": "restoring", "leave": False, "dynamic_ncols": True, "disable": None}
+            look: dict[str, Any] = {"unit": self.unit, "desc": self.what, "leave": False, "dynamic_ncols": True, "disable": None}
             self.bar = tqdm(total=total, initial=done, file=sys.stderr, **look)
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:
+        """Take the bar away."""
         if self.bar is not None:
             self.bar.close()
 
@@ -153,7 +156,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
         shown = [f"{k:18s} {v}" for k, v in plan.items() if k != "notes"] + [f"note: {n}" for n in plan["notes"]]
         click.echo(json.dumps(plan) if values["as_json"] else "\n".join(shown))
         return
-    bar = None if values["quiet"] else _Bar()
+    bar = None if values["quiet"] else Bar()
     try:
         if _is_spread(values):
             make, workers = executors(values.get("workers"), values.get("scheduler"))
@@ -251,7 +254,7 @@ def _describe(name: str) -> None:
         click.echo(f"  noise {text}")
 
 
-def _instead(action: Callable[..., None]) -> Callable[[click.Context, click.Parameter, Any], None]:
+def instead(action: Callable[..., None]) -> Callable[[click.Context, click.Parameter, Any], None]:
     """Callback of an option that does something else than restore; a text value is the action's argument."""
 
     def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
@@ -264,25 +267,21 @@ def _instead(action: Callable[..., None]) -> Callable[[click.Context, click.Para
 
 @click.command(context_settings={"max_content_width": 110})
 @click.option(
-    "--input", "source", type=_PATH, required=True, metavar="SCENE|PRODUCT|FOLDER|PATTERN|TABLE.csv",
+    "--input", "source", type=PATH, required=True, metavar="SCENE|PRODUCT|FOLDER|PATTERN|TABLE.csv",
     help="Scene to restore, any raster GDAL reads, or a product as delivered (DIMAP, Sentinel-2 SAFE, Landsat); or several: a folder, "
     "a quoted pattern, a table.",
 )  # fmt: skip
-@click.option("--output", type=_PATH, help="Restored scene; default <stem>_restored.tif beside the input. For several a folder.")
+@click.option("--output", type=PATH, help="Restored scene; default <stem>_restored.tif beside the input. For several a folder.")
 @_with_options
 @click.option("--workers", type=int, help="Processes that share several scenes, or the tiles of one.  [default: one for each GPU, else 1]")
 @click.option("--shard", metavar="i/n", help="Of several scenes: every n-th from the i-th on, for job arrays.")
 @click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask cluster instead.")
-@click.option("--log", type=_PATH, help="Of several scenes: a line of JSON for each.  [default: archive.jsonl in the output folder]")
+@click.option("--log", type=PATH, help="Of several scenes: a line of JSON for each.  [default: archive.jsonl in the output folder]")
 @click.option(
-    "--list-sensors", is_flag=True, is_eager=True, expose_value=False, callback=_instead(_sensors), help="Show the sensor profiles."
+    "--list-sensors", is_flag=True, is_eager=True, expose_value=False, callback=instead(_sensors), help="Show the sensor profiles."
 )
-@click.option(
-    "--list-priors", is_flag=True, is_eager=True, expose_value=False, callback=_instead(_priors), help="Show the released priors."
-)
-@click.option(
-    "--describe-sensor", metavar="NAME", is_eager=True, expose_value=False, callback=_instead(_describe), help="Show one profile."
-)
+@click.option("--list-priors", is_flag=True, is_eager=True, expose_value=False, callback=instead(_priors), help="Show the released priors.")
+@click.option("--describe-sensor", metavar="NAME", is_eager=True, expose_value=False, callback=instead(_describe), help="Show one profile.")
 @click.version_option(__version__)
 def main(source: Path, output: Path | None, **values: Any) -> None:
     """Restore an optical satellite scene: denoise and deblur it, with a standard deviation for every pixel.
@@ -294,8 +293,8 @@ def main(source: Path, output: Path | None, **values: Any) -> None:
 
 
 @click.command("restore", context_settings={"max_content_width": 110})
-@click.argument("source", metavar="INPUT", type=_PATH)
-@click.argument("output", metavar="OUTPUT", type=_PATH)
+@click.argument("source", metavar="INPUT", type=PATH)
+@click.argument("output", metavar="OUTPUT", type=PATH)
 @_with_options
 def rio_restore(source: Path, output: Path, **values: Any) -> None:
     """Restore an optical satellite scene, with a standard deviation for every pixel (see imaging-restore --help)."""

@@ -7,6 +7,7 @@ from imaging.raster.magnified import Magnified
 from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, statistics
 from imaging.raster.store import TileStore, disk_errors, partial_folder
 from imaging.raster.tiles import Tile, TilePlan, check_halo, check_side
+from imaging.raster.values import as_stored, filled
 from imaging.raster.writer import Product, has_tag, publish, write_product
 
 __all__ = [
@@ -22,9 +23,11 @@ __all__ = [
     "Tile",
     "TilePlan",
     "TileStore",
+    "as_stored",
     "check_halo",
     "check_side",
     "disk_errors",
+    "filled",
     "has_tag",
     "open_part",
     "partial_folder",

@@ -6,6 +6,7 @@ from imaging.restoration.arrays import Restored, restore
 from imaging.restoration.options import RestoreOptions, ScenePaths
 from imaging.restoration.planning import ESTIMATE, Sensor, plan_scene
 from imaging.restoration.scenes import SceneResult, restore_scene, restore_tiles
+from imaging.restoration.superresolution import SuperResolveOptions, super_resolve_scene
 
 __all__ = [
     "ESTIMATE",
@@ -14,8 +15,10 @@ __all__ = [
     "ScenePaths",
     "SceneResult",
     "Sensor",
+    "SuperResolveOptions",
     "plan_scene",
     "restore",
     "restore_scene",
     "restore_tiles",
+    "super_resolve_scene",
 ]

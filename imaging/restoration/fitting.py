@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from imaging.errors import InputError
-from imaging.raster import Statistics, statistics
+from imaging.raster import Statistics, filled, statistics
 from imaging.restoration.methods import Method, Progress, Window
 from imaging.restoration.radiometry import Radiometry
 from imaging.sensors import Band, Noise, SensorPhysics, SensorProfile, estimate_affine_noise, sensor_physics
@@ -74,26 +73,14 @@ class Fitter:
         """
         device = self.method.device
         values, valid = values[:, self.order], valid[:, self.order]
-        filled = np.stack([_fill(v, m) for v, m in zip(values, valid, strict=True)])
-        y = torch.from_numpy(self.radiometry.to_image(filled)).to(device)
+        known = np.stack([filled(v, m) for v, m in zip(values, valid, strict=True)])  # only the fit's start sees them
+        y = torch.from_numpy(self.radiometry.to_image(known)).to(device)
         mask = torch.from_numpy(valid.astype(np.float32)).to(device)
         window = Window(y, mask, origins, self.scale, self.level, self.seed, samples)
         found = {name: x.cpu().numpy() for name, x in self.method.restore(window, self.physics, progress).items()}
         scale = self.radiometry.full_scale
         result = {name: x.astype(float) * scale if name == "std" else self.radiometry.to_stored(x) for name, x in found.items()}
         return {name: array[:, np.argsort(self.order)] for name, array in result.items()}
-
-
-def _fill(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
-    """Values ``(C, h, w)`` with invalid pixels taken from the nearest valid one; only the fit's start sees them."""
-    if valid.all():
-        return values
-    filled = values.copy()
-    for band, good in zip(filled, valid, strict=True):
-        if good.any():
-            rows, columns = distance_transform_edt(~good, return_distances=False, return_indices=True)
-            band[...] = band[rows, columns]
-    return filled
 
 
 def window_margin(bands: tuple[Band, ...], border: int, scale: int = 1) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import imaging
-from imaging.raster import Product
+from imaging.raster import Product, as_stored
 from imaging.restoration.planning import Job
 
 
@@ -20,22 +20,10 @@ def to_stored(job: Job, original: NDArray[Any], valid: NDArray[np.bool_], arrays
         if name == "std":
             stored[name] = np.where(valid, array, np.nan).astype(np.float32)
         else:
-            stored[name] = np.where(valid, _quantise(job, array, original), original).astype(original.dtype)
+            stored[name] = np.where(valid, as_stored(array, original, job.scene.nodata, job.profile.full_scale), original).astype(
+                original.dtype
+            )
     return stored
-
-
-def _quantise(job: Job, array: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
-    """Round and clip to the stored range; a restored value never equals nodata by accident."""
-    dtype, nodata = original.dtype, job.scene.nodata
-    if dtype.kind == "f":
-        exact = array.astype(dtype)
-        return exact if nodata is None else np.where(exact == dtype.type(nodata), np.nextafter(exact, dtype.type(np.inf)), exact)
-    info = np.iinfo(dtype)
-    largest = np.minimum(np.maximum(job.profile.full_scale, original.astype(float)), info.max)
-    rounded = np.asarray(np.clip(np.rint(array), info.min, largest))
-    if nodata is None:
-        return rounded
-    return np.where(rounded == nodata, nodata + 1 if nodata < info.max else nodata - 1, rounded)
 
 
 def _tags(job: Job) -> dict[str, str]:

@@ -1,0 +1,271 @@
+"""Super-resolving a file with an exported network: windowed GeoTIFF to GeoTIFF."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import imaging
+from imaging.errors import InputError, WorkError
+from imaging.raster import Area, Magnified, Product, Scene, Tile, TileStore, as_stored, filled, publish, statistics, write_product
+from imaging.restoration.options import ScenePaths
+from imaging.restoration.scenes import SceneResult
+from imaging.sensors import find_scene
+from imaging.superres import SuperResolver
+from imaging.superres.zoo import find_model, list_models, model_file
+
+_BRIGHT = 1.5
+"""Range of a scene that names none: so many times the 99th percentile of its pixels."""
+_AHEAD = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuperResolveOptions:
+    """Settings of one super-resolution.
+
+    Attributes
+    ----------
+    model : str, optional
+        Name in the zoo or model folder; by default the zoo's for the scale, for any band one by one where it has such a one.
+    scale : int
+        2 or 4: how many times as fine the result is.
+    precision : str
+        ``"int8"`` or ``"float32"``.
+    bands : tuple of int, optional
+        Bands to super-resolve, numbered from 1; all by default.
+    range : float, optional
+        Stored value that counts as 1. By default 255 for 8 bits, otherwise 1.5 times the 99th percentile of sampled pixels.
+    tile : int
+        Side of a tile of the result, pixels.
+    device : str
+        ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
+    threads : int, optional
+        Of the CPU; all by default.
+    """
+
+    model: str | None = None
+    scale: int = 2
+    precision: str = "int8"
+    bands: tuple[int, ...] | None = None
+    range: float | None = None
+    tile: int = 1024
+    device: str = "cpu"
+    threads: int | None = None
+    samples = 0
+    """As of a restoration: there are none."""
+
+    def __post_init__(self) -> None:
+        if self.scale not in {2, 4}:
+            raise InputError(f"the scale is {self.scale}; accepted are 2 and 4")
+        if self.range is not None and not 0 < self.range < math.inf:
+            raise InputError(f"the range is {self.range}; accepted are numbers above 0")
+        if not 64 <= self.tile <= 8192 or self.tile % self.scale:
+            raise InputError(f"the tile size is {self.tile}; accepted are multiples of the scale from 64 to 8192")
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"threads is {self.threads}; accepted are integers from 1")
+
+    def model_name(self) -> str:
+        """The model asked for, or the zoo's for the scale.
+
+        Raises
+        ------
+        InputError
+            When there is none of this scale.
+        """
+        if self.model is not None:
+            return self.model
+        known = {name: model_file(find_model(name), "int8")[1] for name in list_models()}
+        suited = sorted((m.bands, name) for name, m in known.items() if m.factor == self.scale)
+        if not suited:
+            raise InputError(f"the zoo has no super-resolution model of scale {self.scale}; give one with --model")
+        return suited[0][1]
+
+    def resolver(self) -> SuperResolver:
+        """The model, checked against the scale."""
+        found = SuperResolver(self.model_name(), self.precision, self.device, self.threads)
+        if found.manifest.factor != self.scale:
+            raise InputError(
+                f"model {found.manifest.name} is for scale {found.manifest.factor}, not {self.scale}; give --scale {found.manifest.factor}"
+            )
+        return found
+
+
+def super_resolve_scene(
+    paths: ScenePaths, options: SuperResolveOptions | None = None, *, progress: Callable[[int, int], None] | None = None
+) -> SceneResult:
+    """Super-resolve one raster file into a GeoTIFF on a grid so many times as fine.
+
+    Parameters
+    ----------
+    paths : ScenePaths
+        Input and output; there are no standard deviations.
+    options : SuperResolveOptions, optional
+        Settings.
+    progress : callable, optional
+        Called with (finished, total) tiles.
+
+    Returns
+    -------
+    SceneResult
+        With the model as prior.
+
+    Raises
+    ------
+    InputError
+        When something given cannot be used; nothing is written then.
+    WorkError
+        When something failed later; nothing is written then either.
+    """
+    began, options = time.monotonic(), options or SuperResolveOptions()
+    paths = replace(paths, uncertainty=False)
+    resolver = options.resolver()
+    paths.check(0)
+    product = find_scene(paths.input)
+    with Scene(paths.input, options.bands, virtual=None if product is None else product.assembly.virtual()) as scene:
+        paths.check_sources(scene.files, 0)
+        resolver.check_bands(len(scene.bands))
+        work = _Work(scene, resolver, _full_scale(scene, options), options)
+        mark = work.fingerprint(paths)
+        store = TileStore(paths.restored_path, mark, (paths.restored_path,))
+        store.open(resume=paths.resume)
+        try:
+            work.run(store, progress)
+            written = (write_product(work.grid, work.product(paths), work.tiles, store), paths.restored_path)
+            if work.fingerprint(paths) != mark:
+                raise WorkError(f"{paths.input} changed while it was super-resolved; nothing is written")
+            publish([written])
+        except Exception:
+            store.discard()
+            raise
+        except BaseException:
+            store.close()
+            raise
+        store.discard()
+        return work.result(paths, time.monotonic() - began)
+
+
+def _full_scale(scene: Scene, options: SuperResolveOptions) -> float:
+    if options.range is not None:
+        return options.range
+    if scene.dtype == np.uint8:
+        return 255.0
+    sample = scene.sample()
+    found = [s for k in range(len(scene.bands)) if (s := statistics(sample, k)) is not None]
+    return max(_BRIGHT * max(s.high for s in found), 1e-6)
+
+
+@dataclass
+class _Work:
+    """One scene's tiles."""
+
+    scene: Scene
+    resolver: SuperResolver
+    full_scale: float
+    options: SuperResolveOptions
+
+    def __post_init__(self) -> None:
+        self.grid = Magnified(self.scene, self.options.scale)
+        side = self.options.tile
+        areas = self.grid.blocks(side)
+        m, f = self.resolver.manifest.margin, self.options.scale
+        square = side // f
+        self.tiles = [Tile(k, a, Area(a.row // f, a.column // f, square, square).grow(m)) for k, a in enumerate(areas)]
+        self.seconds = {"reading": 0.0, "fitting": 0.0, "writing": 0.0, "waiting": 0.0}
+
+    def read(self, tile: Tile) -> tuple[Tile, NDArray[np.float32], NDArray[np.bool_], NDArray[Any]]:
+        """A tile, its window's values and validity, and what is stored in its core.
+
+        Pixels without values get the nearest one's. It is looked for as far again as the window's margin, so that what a pixel gets does
+        not depend on the tile.
+        """
+        began = time.monotonic()
+        m = self.resolver.manifest.margin
+        values, valid = self.scene.read(tile.window.grow(m))
+        cut = (slice(None), slice(m, -m), slice(m, -m))
+        found = tile, filled(values, valid)[cut], valid[cut], self.grid.read_raw(tile.core, self.scene.bands)
+        self.seconds["reading"] += time.monotonic() - began
+        return found
+
+    def super_resolve(self, tile: Tile, values: NDArray[np.float32], valid: NDArray[np.bool_], core: NDArray[Any]) -> NDArray[Any]:
+        """Stored values ``(C, H, W)`` of a tile's core."""
+        began = time.monotonic()
+        m, f = self.resolver.manifest.margin, self.options.scale
+        found = self.resolver.window(self.resolver.batched(values[None] / np.float32(self.full_scale))) * np.float32(self.full_scale)
+        part = (slice(None), slice(f * m, f * m + tile.core.height), slice(f * m, f * m + tile.core.width))
+        fine = found.reshape(-1, *found.shape[-2:])[part]
+        shown = valid.repeat(f, 1).repeat(f, 2)[part]
+        largest = np.iinfo(core.dtype).max if core.dtype.kind in "ui" else math.inf
+        stored = as_stored(fine, core, self.scene.nodata, largest)
+        self.seconds["fitting"] += time.monotonic() - began
+        return np.where(shown, stored, core).astype(core.dtype)
+
+    def run(self, store: TileStore, progress: Callable[[int, int], None] | None) -> None:
+        """Super-resolve the tiles that are not finished; the next ones are read, and finished ones written, meanwhile."""
+        waiting = [t for t in self.tiles if not store.has(t)]
+        done = len(self.tiles) - len(waiting)
+
+        def write(tile: Tile, values: NDArray[Any]) -> None:
+            began = time.monotonic()
+            store.put(tile, {"restored": values})
+            self.seconds["writing"] += time.monotonic() - began
+
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            todo = iter(waiting)
+            ahead = deque(reader.submit(self.read, t) for _, t in zip(range(_AHEAD), todo, strict=False))
+            behind: deque[Any] = deque()
+            while ahead:
+                began = time.monotonic()
+                tile, *given = ahead.popleft().result()
+                ahead.extend(reader.submit(self.read, t) for _, t in zip(range(1), todo, strict=False))
+                while len(behind) >= _AHEAD:
+                    behind.popleft().result()
+                self.seconds["waiting"] += time.monotonic() - began
+                behind.append(writer.submit(write, tile, self.super_resolve(tile, *given)))
+                done += 1
+                if progress is not None:
+                    progress(done, len(self.tiles))
+            for future in behind:
+                future.result()
+
+    def fingerprint(self, paths: ScenePaths) -> dict[str, Any]:
+        """What must be equal for a run to be continued, and at its end."""
+        states = [[str(f), s.st_size, s.st_mtime_ns] for f in self.scene.files if Path(f).exists() for s in [Path(f).stat()]]
+        o = self.options
+        return {
+            "input": str(paths.input.absolute()), "files": states, "model": self.resolver.manifest.sha256, "scale": o.scale,
+            "bands": list(self.scene.bands), "range": self.full_scale, "tile": o.tile, "version": imaging.__version__,
+        }  # fmt: skip
+
+    def product(self, paths: ScenePaths) -> Product:
+        """The output with its tags."""
+        manifest, scene = self.resolver.manifest, self.scene
+        tags = {
+            "IMAGING_VERSION": imaging.__version__, "IMAGING_METHOD": "super-resolution", "IMAGING_PRIOR": manifest.name,
+            "IMAGING_PRIOR_SHA256": manifest.sha256, "IMAGING_PRECISION": manifest.precision, "IMAGING_SCALE": str(manifest.factor),
+            "IMAGING_RANGE": f"{self.full_scale:g}", "IMAGING_TILE": str(self.options.tile),
+        }  # fmt: skip
+        return Product(paths.restored_path, "restored", scene.bands, scene.alpha, str(scene.dtype), scene.nodata, True, tags)
+
+    def result(self, paths: ScenePaths, seconds: float) -> SceneResult:
+        """What was done."""
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+        grid, manifest = self.grid, self.resolver.manifest
+        notes = [] if self.options.range is not None or self.scene.dtype == np.uint8 else [f"{self.full_scale:g} counts as full brightness"]
+        return SceneResult(
+            input=str(paths.input), restored=str(paths.restored_path), std=None, sensor="any", sensor_file=None, prior=manifest.name,
+            method=f"super-resolution, {manifest.precision}", scale=manifest.factor, width=grid.width, height=grid.height,
+            bands=list(self.scene.bands), iterations=1, seconds=round(seconds, 2),
+            stages={k: round(v, 2) for k, v in self.seconds.items()}, megapixels=grid.width * grid.height / 1e6,
+            peak_memory_mb=round(memory, 1), seed=0, version=imaging.__version__, notes=notes,
+        )  # fmt: skip

@@ -1,0 +1,137 @@
+"""Quantisers: noise that stands for quantisation in the search, and learned steps with straight-through rounding."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+HWGQ_STEPS = {1: 1.0576, 2: 0.6356, 3: 0.3721, 4: 0.21306, 8: 0.020301}
+"""Best steps of a unit half-Gaussian by bits (half-wave Gaussian quantisation, Cai et al. 2017)."""
+
+
+def step_of(x: Tensor, bits: int) -> Tensor:
+    """Step of a uniform quantiser over the range of a tensor, a scalar without gradient."""
+    least, most = torch.aminmax(x.detach())
+    step: Tensor = (most - least) / (2**bits - 1)
+    return step
+
+
+def add_noise(x: Tensor, shares: Tensor, bits: tuple[int, ...], drawn: Tensor | None = None) -> Tensor:
+    """A tensor with the noise that quantising it would add, uniform over one step, so of standard deviation ``step / sqrt(12)``.
+
+    Mixing bit widths mixes their steps, one draw serves all of them: with one share at 1 it is the noise of that width. The gradient with
+    respect to the tensor is 1, that with respect to the shares is the noise's.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    shares : Tensor
+        ``(bits,)``, sums to 1.
+    bits : tuple of int
+        Bit widths.
+    drawn : Tensor, optional
+        Uniform in [-1/2, 1/2], of the tensor's shape; drawn anew when not given.
+    """
+    if drawn is None:
+        drawn = torch.rand_like(x) - 0.5
+    least, most = torch.aminmax(x.detach())
+    mixed = sum((shares[k] / (2**b - 1) for k, b in enumerate(bits)), 0 * least)
+    return torch.addcmul(x, drawn, (most - least) * mixed)
+
+
+class _Round(torch.autograd.Function):
+    """Rounding, half to even, whose gradient is 1."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return gradient
+
+
+def rounded(x: Tensor) -> Tensor:
+    """Rounded half to even; the gradient passes straight through."""
+    result: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]
+    return result
+
+
+def hwgq(x: Tensor, bits: int) -> Tensor:
+    """Half-wave Gaussian quantisation of ``max(x, 0)`` with its fixed step."""
+    step = HWGQ_STEPS[bits] if bits in HWGQ_STEPS else HWGQ_STEPS[8] * 2.0 ** (8 - bits)
+    return step * rounded(x.clamp(0, step * (2**bits - 1)) / step)
+
+
+def scaled_gradient(x: Tensor, factor: float) -> Tensor:
+    """A tensor whose gradient is multiplied by a factor."""
+    return x * factor + (x * (1 - factor)).detach()
+
+
+class LearnedStep(nn.Module):
+    """Uniform quantiser whose step is learned (LSQ, Esser et al. 2020, Equations 1 to 5).
+
+    Parameters
+    ----------
+    bits : int
+        Levels are ``2**bits``.
+    signed : bool
+        Levels from ``-2**(bits - 1)``, for weights; otherwise from 0, moved by a zero point.
+    channels : int
+        Steps, one for each first index of the tensor; 1 is one for all of it.
+    """
+
+    zero: Tensor
+
+    def __init__(self, bits: int, *, signed: bool, channels: int = 1) -> None:
+        super().__init__()
+        self.bits, self.signed, self.channels = bits, signed, channels
+        self.low = -(2 ** (bits - 1)) if signed else 0
+        self.high = self.low + 2**bits - 1
+        self.log_step = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("zero", torch.zeros(()))
+
+    @property
+    def step(self) -> Tensor:
+        """``(channels,)``, positive."""
+        return self.log_step.exp()
+
+    @torch.no_grad()
+    def start_from_mean(self, x: Tensor) -> None:
+        """LSQ's start: ``2 mean|x| / sqrt(high)``."""
+        mean = x.abs().flatten(1).mean(1) if self.channels > 1 else x.abs().mean()[None]
+        self.log_step.copy_((2 * mean / math.sqrt(self.high)).clamp_min(1e-8).log())
+
+    @torch.no_grad()
+    def start_from_range(self, least: Tensor, most: Tensor) -> None:
+        """Cover a range; 0 is always a level, as padding needs it.
+
+        Parameters
+        ----------
+        least, most : Tensor
+            ``(channels,)``, or scalars.
+        """
+        if self.signed:
+            largest = torch.maximum(-least, most)
+            self.log_step.copy_((largest / self.high).clamp_min(1e-8).log().expand(self.channels))
+            return
+        least, most = least.clamp_max(0), most.clamp_min(0)
+        step = ((most - least) / self.high).clamp_min(1e-8)
+        self.log_step.copy_(step.log().expand(1))
+        self.zero.copy_((-least / step).round().clamp(self.low, self.high))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The nearest level of each element; gradients of elements and steps as in LSQ."""
+        elements = x.numel() / self.channels
+        step = scaled_gradient(self.step, 1 / math.sqrt(elements * self.high))
+        if self.channels > 1:
+            step = step.view(-1, *[1] * (x.ndim - 1))
+        return (rounded((x / step + self.zero).clamp(self.low, self.high)) - self.zero) * step
+
+    def levels(self, x: Tensor) -> Tensor:
+        """Whole numbers of the nearest levels."""
+        step = self.step.view(-1, *[1] * (x.ndim - 1)) if self.channels > 1 else self.step
+        return (x / step).round().add(self.zero).clamp(self.low, self.high)

@@ -1,0 +1,94 @@
+"""Released super-resolution models: found by name, checked, and loaded as torch networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from imaging.errors import InputError, did_you_mean
+from imaging.releases import digest_of, read_recipe, released, zoo_folder
+from imaging.superres.blueprint import blueprint
+from imaging.superres.export import Manifest
+from imaging.superres.genotype import Genotype
+from imaging.superres.networks import Network
+
+FAMILY = "superres"
+PRECISIONS = ("int8", "float32")
+
+
+def list_models() -> list[str]:
+    """Names of the released super-resolution models."""
+    return [f.name for f in released(zoo_folder(), {FAMILY})]
+
+
+def find_model(name: str) -> Path:
+    """Folder of a released model, or of one that the user gives.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, or a folder without a super-resolution model.
+    """
+    folder = Path(name) if Path(name).is_dir() else zoo_folder() / name
+    if not Path(name).is_dir() and name not in list_models():
+        raise InputError(f"unknown super-resolution model {name!r}; {did_you_mean(name, list_models())}, or a path to a model folder")
+    if read_recipe(folder).get("family") != FAMILY:
+        raise InputError(f"{folder} is no super-resolution model: the family in its recipe.toml is not {FAMILY}")
+    return folder
+
+
+def model_file(folder: Path, precision: str) -> tuple[Path, Manifest]:
+    """ONNX file of a model folder and its manifest, the digest checked.
+
+    Raises
+    ------
+    InputError
+        For an unknown precision, or a file that is missing or damaged.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision is {precision!r}; accepted are {', '.join(PRECISIONS)}")
+    path = folder / f"{precision}.onnx"
+    manifest = Manifest.load(path.with_suffix(".json"))
+    try:
+        digest = digest_of(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if digest != manifest.sha256:
+        raise InputError(
+            f"{path} is damaged: its SHA-256 starts with {digest[:12]}, its manifest says {manifest.sha256[:12]}; fetch it again"
+        )
+    return path, manifest
+
+
+def load_network(name: str, *, quantised: bool = False) -> Network:
+    """A released model as torch network, folded, in evaluation mode.
+
+    Parameters
+    ----------
+    name : str
+        Of the zoo, or a model folder.
+    quantised : bool
+        With the quantisers of training, which the integer model agrees with up to rounding; otherwise in float.
+
+    Raises
+    ------
+    InputError
+        For an unknown name or damaged files.
+    """
+    folder = find_model(name)
+    plan = blueprint(Genotype.load(folder / "genotype.json").at(8))
+    network = Network(plan).fold()
+    path = folder / ("quantised.safetensors" if quantised else "weights.safetensors")
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read as weights") from error
+    if quantised:
+        network.attach_quantisers()
+    try:
+        network.load_state_dict(stored)
+    except RuntimeError as error:
+        raise InputError(f"{path} does not fit the genotype beside it") from error
+    return network.eval()

@@ -1,0 +1,53 @@
+"""Export a trained super-resolution model to ONNX, in 8-bit integers and in float32, and release it.
+
+    python scripts/export_sr.py models/quantnas-x4/recipe.toml --work RUN_FOLDER --release models/quantnas-x4 [--note compute="..."]
+
+Takes genotype.json, float.safetensors and quantised.safetensors (or quantised-8.safetensors) of scripts/train_sr.py's run folder. Prints
+how far the integer model is from the network it was trained as, in grey levels of 255.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from imaging.releases import write_release
+from imaging.superres import Genotype, SuperResolver, export, load_network
+from imaging.superres.recipes import Recipe
+
+
+def main() -> None:
+    """Export, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--release", type=Path, required=True)
+    parser.add_argument("--note", action="append", default=[], metavar="KEY=TEXT", help="for the recipe's [release] table")
+    arguments = parser.parse_args()
+    text = arguments.recipe.read_text(encoding="utf-8")
+    recipe, folder = Recipe.parse(text), arguments.release
+    genotype = Genotype.load(arguments.work / "genotype.json")
+    notes: dict[str, float | str] = dict(n.split("=", 1) for n in arguments.note)
+    write_release(folder, load_file(arguments.work / "float.safetensors"), text, notes)
+    (folder / "genotype.json").write_text(genotype.to_json() + "\n", encoding="utf-8")
+    trained = [arguments.work / f"{name}.safetensors" for name in ("quantised-8", "quantised")]
+    save_file(load_file(next(p for p in trained if p.exists())), folder / "quantised.safetensors")
+    for precision, quantised in (("int8", True), ("float32", False)):
+        network = load_network(str(folder), quantised=quantised)
+        export(network, recipe.name, folder / f"{precision}.onnx", quantised=quantised)
+        x = torch.rand(1, recipe.space.bands, 96, 80, generator=torch.Generator().manual_seed(0))
+        x = torch.nn.functional.avg_pool2d(x, 5, 1, 2)
+        with torch.no_grad():
+            difference = 255 * np.abs(network(x).numpy() - SuperResolver(str(folder), precision).window(x.numpy()))
+        size = (folder / f"{precision}.onnx").stat().st_size / 1e3
+        print(
+            f"{precision}: {size:.0f} kB, differs from torch by {difference.max():.3f} grey levels at most, {difference.mean():.5f} in mean"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Quantisers, the supernet and its search."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from imaging.superres import Genotype, Search, SearchSettings, SupernetSettings, derive, reported
+from imaging.superres.cost import BitOps
+from imaging.superres.quantizers import LearnedStep, add_noise, hwgq, rounded, step_of
+from imaging.superres.search import entropy_weight
+from imaging.superres.supernet import NORMALISATIONS, Supernet
+from tests.superres.models import pairs, tiny_space
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_noise_has_the_deviation_of_quantisation_and_passes_gradients(bits: int) -> None:
+    x = torch.rand(400_000, generator=torch.Generator().manual_seed(0)).mul(3).requires_grad_()
+    torch.manual_seed(1)
+    noise = (add_noise(x, torch.ones(1), (bits,)) - x).detach()
+    step = float(step_of(x, bits))
+    assert float(noise.std()) == pytest.approx(step / math.sqrt(12), rel=0.02)
+    assert abs(float(noise.mean())) < 0.01 * step
+    real = ((x / step).round() * step - x).detach()  # what it stands for
+    assert float(real.std()) == pytest.approx(step / math.sqrt(12), rel=0.02)
+    add_noise(x, torch.ones(1), (bits,)).sum().backward()
+    assert x.grad is not None
+    assert bool((x.grad == 1).all())
+
+
+def test_noise_of_a_mixture_is_that_of_its_bits_at_one_hot() -> None:
+    x, drawn = torch.rand(1000), torch.rand(1000) - 0.5
+    for k, bits in enumerate((4, 8)):
+        mixed = add_noise(x, torch.eye(2)[k], (4, 8), drawn)
+        torch.testing.assert_close(mixed, add_noise(x, torch.ones(1), (bits,), drawn))
+
+
+def test_learned_step_has_the_gradients_of_lsq() -> None:
+    """Equations 3 of Esser et al.: inside the range the rounding's error, outside the range's end; rounding passes the rest."""
+    quantiser = LearnedStep(4, signed=True)
+    with torch.no_grad():
+        quantiser.log_step.fill_(math.log(0.3))
+    x = torch.tensor([0.2, -0.5, 5.0, -9.0], requires_grad=True)
+    quantiser(x).sum().backward()
+    inside = (x.detach() / 0.3).round() - x.detach() / 0.3
+    by_hand = torch.tensor([inside[0], inside[1], 7.0, -8.0]).sum() * 0.3 / math.sqrt(4 * 7)  # of the logarithm of the step
+    assert quantiser.log_step.grad is not None
+    assert float(quantiser.log_step.grad) == pytest.approx(float(by_hand), rel=1e-5)
+    assert x.grad is not None
+    assert x.grad.tolist() == [1, 1, 0, 0]
+
+
+def test_direct_search_trains_its_steps() -> None:
+    net = Supernet(tiny_space(), SupernetSettings(quantisation="direct"))
+    names = [n for n, _ in net.named_parameters() if "log_step" in n]
+    assert names
+    assert set(names) <= set(net.state_dict())
+    ours = {id(p) for p in net.weights()}
+    assert all(id(p) in ours for n, p in net.named_parameters() if "log_step" in n)
+    assert not any(id(a) in ours for a in net.alphas.parameters())
+    net(torch.rand(1, 1, 12, 12)).sum().backward()
+    used = [p.grad for n, p in net.named_parameters() if "of_weights" in n and "log_step" in n]
+    assert all(g is not None and bool(torch.isfinite(g).all()) for g in used)
+
+
+def test_hwgq_levels() -> None:
+    x = torch.tensor([-1.0, 0.3, 0.4, 9.0])
+    torch.testing.assert_close(hwgq(x, 2), torch.tensor([0.0, 0.0, 0.6356, 3 * 0.6356]))
+    assert rounded(torch.tensor([0.5, 1.5, 2.5])).tolist() == [0, 2, 2]  # half to even, as ONNX
+
+
+def test_entropy_schedule_of_the_sheet() -> None:
+    table = [entropy_weight(e, 20, 9) for e in range(9, 20)]
+    assert table == pytest.approx([0, 0, 0.06, 0.14, 0.24, 0.35, 0.47, 0.59, 0.72, 0.86, 1], abs=0.006)
+    assert [entropy_weight(e, 20, 0) for e in range(5)] == [0] * 5
+    assert [entropy_weight(e, 20, 0) for e in (5, 6, 19)] == pytest.approx([0.07, 0.13, 1], abs=0.006)
+    assert entropy_weight(3, 20, 9) == 0
+
+
+@pytest.mark.parametrize(("kind", "normalisation"), [("basic", n) for n in NORMALISATIONS] + [("rfdn", "adq")])
+@pytest.mark.parametrize("quantisation", ["noise", "direct", "none"])
+def test_supernet_runs_in_all_modes(kind: str, normalisation: str, quantisation: str) -> None:
+    space = tiny_space(kind=kind, tail=1, bands=3)
+    net = Supernet(space, SupernetSettings(quantisation=quantisation, normalisation=normalisation, activations="hwgq"))
+    y = net(torch.rand(2, 3, 9, 7))
+    assert y.shape == (2, 3, 18, 14)
+    y.square().sum().backward()
+    assert all(a.grad is not None for a in net.alphas.parameters())
+
+
+def test_all_negative_alphas_derive_the_most_probable() -> None:
+    net = Supernet(tiny_space())
+    with torch.no_grad():
+        for alpha in net.alphas.values():
+            alpha.fill_(-3)
+            alpha.view(-1)[-1] = -1
+    for layer in net.space.layers():
+        assert derive(net).choice[layer.name] == (layer.operations[-1], layer.bits[-1])
+
+
+def searched(**values: object) -> Search:
+    """A short search."""
+    given: dict[str, object] = {"epochs": 3, "steps": 4, "warmup": 1, "seed": 2, "border": 2}
+    return Search(tiny_space(), SearchSettings(**(given | values)))  # type: ignore[arg-type]
+
+
+def test_weights_and_alphas_have_steps_and_data_of_their_own() -> None:
+    search = searched()
+    alphas = {k: v.clone() for k, v in search.supernet.alphas.items()}
+    search.step_weights(pairs())
+    assert all(torch.equal(v, alphas[k]) for k, v in search.supernet.alphas.items())
+    weights = [p.clone() for p in search.supernet.weights()]
+    search.step_alphas(pairs())
+    assert all(torch.equal(a, b) for a, b in zip(search.supernet.weights(), weights, strict=True))
+    assert not any(torch.equal(v, alphas[k]) for k, v in search.supernet.alphas.items())
+
+
+def test_where_the_loss_tells_nothing_the_cheapest_wins() -> None:
+    cheap = searched(epochs=12, steps=6, warmup=0, penalty=10.0, entropy=0.0, alpha_rate=0.1)
+    for _ in cheap.run(pairs(), pairs(seed=1)):
+        pass
+    costs = {x.name: min((cheap.cost.of(x, o, b, 2), o, b) for o in x.operations for b in x.bits)[1:] for x in cheap.space.layers()}
+    assert dict(derive(cheap.supernet).choice) == costs
+
+
+@pytest.mark.parametrize("role", ["head", "body", "upsample"])
+@pytest.mark.parametrize("best", ["1x1", "3x3", "5x5"])
+def test_planted_best_operation_is_found(role: str, best: str) -> None:
+    """Truth is what one operation gives with the supernet's own weights; steps of alphas alone find it, whatever it costs."""
+    fixed = {"head": ("3x3",), "body": ("3x3",), "skip": ("1x1",), "upsample": ("3x3",)}
+    space = tiny_space(bits=(8,), body=1, operations=fixed | {role: ("1x1", "3x3", "5x5")})
+    planted = Genotype(space, {x.name: (best if x.role == role else x.operations[0], 8) for x in space.layers()})
+    settings = SearchSettings(alpha_rate=0.05, penalty=1e-4, border=3, seed=1)
+    search = Search(space, settings, SupernetSettings(quantisation="none", normalisation="none"))
+    data = pairs()
+    drawn, net = data.draw, search.supernet
+
+    def from_planted() -> tuple[torch.Tensor, torch.Tensor]:
+        coarse, _ = drawn()
+        kept = {k: a.detach().clone() for k, a in net.alphas.items()}
+        with torch.no_grad():
+            for layer in space.layers():
+                net.alpha(layer.name).fill_(-50)
+                net.alpha(layer.name)[layer.operations.index(planted.choice[layer.name][0])] = 50
+            truth = net(coarse)
+            for k, a in kept.items():
+                net.alphas[k].copy_(a)
+        return coarse, truth
+
+    data.draw = from_planted  # type: ignore[method-assign]
+    for _ in range(60):
+        search.step_alphas(data)
+    assert derive(net) == planted
+
+
+def test_search_resumes_where_it_was() -> None:
+    whole, halves = searched(), searched()
+    torch.manual_seed(0)
+    list(whole.run(pairs(seed=3), pairs(seed=4)))
+    first, second = pairs(seed=3), pairs(seed=4)
+    torch.manual_seed(0)
+    run = halves.run(first, second)
+    next(run)
+    state, noise = halves.state_dict(), torch.get_rng_state()
+    other = searched()
+    other.load_state_dict(state)
+    torch.set_rng_state(noise)
+    list(other.run(first, second))
+    assert other.epoch == 3
+    assert other.history == whole.history
+
+
+def test_cost_in_the_history_is_that_of_the_derived_genotype() -> None:
+    search = searched(penalty=0.5)
+    *_, last = search.run(pairs(), pairs(seed=1))
+    assert last["cost"] == reported(derive(search.supernet), BitOps())
+    assert replace(search.settings, penalty=0).penalty == 0
