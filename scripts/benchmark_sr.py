@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import rasterio
 import torch
 from safetensors.torch import load_file
@@ -37,6 +36,7 @@ from imaging.superres.export import to_onnx
 from imaging.superres.handmade import HANDMADE, at_bits
 from imaging.superres.networks import super_resolve
 from imaging.superres.recipes import Recipe, whole_image
+from imaging.superres.runtime import session
 from imaging.superres.zoo import find_model, model_file
 
 SIDE, RUNS, SCENE, TILE = 256, 7, 2048, 10_980
@@ -78,13 +78,11 @@ def cpu_time(run: Callable[[], Any]) -> float:
     return min(times)
 
 
-def milliseconds(model: bytes, bands: int) -> float:
+def milliseconds(path: Path, bands: int, *, integer: bool) -> float:
     """CPU time (ms) of ONNX Runtime for a window, on one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    running = session(path, threads=1, integer=integer)
     x = np.random.default_rng(0).random((1, bands, SIDE, SIDE), np.float32)
-    return 1e3 * cpu_time(lambda: session.run(None, {"input": x}))
+    return 1e3 * cpu_time(lambda: running.run(None, {"input": x}))
 
 
 def openvino_milliseconds(path: Path, bands: int, hint: str) -> float | None:
@@ -120,10 +118,12 @@ def contestants(runs: Path, recipe: Recipe, data: Path) -> list[dict[str, Any]]:
             network.attach_quantisers()
             network.load_state_dict(load_file(weights))
             integer = Network(at_bits(plan, 8)).quantise([images[0][0][..., :64, :64]])
+            exported = folder / "timed.onnx"
+            exported.write_bytes(to_onnx(integer, quantised=True).SerializeToString())
             kept = {n.bits for n in plan.nodes[1:] if n.kind == "conv"}
             found.append({
                 "name": folder.name, "bits": "/".join(map(str, sorted(kept))), "macs": plan.macs(), "gbitops": plan.bitops() * 1024 / 1e9,
-                "ms": milliseconds(to_onnx(integer, quantised=True).SerializeToString(), bands),
+                "ms": milliseconds(exported, bands, integer=True),
                 "psnr": score(whole(network.eval()), images, scale),
             })  # fmt: skip
             print("{name} {bits} bit: {macs} MACs, {gbitops:.2f} GBitOps, {ms:.1f} ms, {psnr:.3f} dB".format(**found[-1]), flush=True)
@@ -165,7 +165,7 @@ def released(data: Path) -> list[str]:
             quality.append(f"| {name} | {test} | " + " | ".join(f"{s:.2f}" for s in scores) + " |")
             print(quality[-1], flush=True)
         paths = [model_file(folder, p)[0] for p in ("float32", "int8")]
-        plain, integer = (milliseconds(p.read_bytes(), bands) for p in paths)
+        plain, integer = (milliseconds(p, bands, integer=k > 0) for k, p in enumerate(paths))
         rivals = [
             openvino_milliseconds(paths[0], bands, "f32"),
             openvino_milliseconds(paths[0], bands, "bf16"),

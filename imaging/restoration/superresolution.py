@@ -135,7 +135,7 @@ def super_resolve_scene(
     with Scene(paths.input, options.bands, virtual=None if product is None else product.assembly.virtual()) as scene:
         paths.check_sources(scene.files, 0)
         resolver.check_bands(len(scene.bands))
-        work = _Work(scene, resolver, _full_scale(scene, options), options)
+        work = _Work(scene, resolver, *_scales(scene, options), options)
         mark = work.fingerprint(paths)
         store = TileStore(paths.restored_path, mark, (paths.restored_path,))
         store.open(resume=paths.resume)
@@ -155,14 +155,13 @@ def super_resolve_scene(
         return work.result(paths, time.monotonic() - began)
 
 
-def _full_scale(scene: Scene, options: SuperResolveOptions) -> float:
-    if options.range is not None:
-        return options.range
-    if scene.dtype == np.uint8:
-        return 255.0
+def _scales(scene: Scene, options: SuperResolveOptions) -> tuple[float, float]:
+    """Stored value that counts as 1, and the largest that may be stored: that of the bits, 8 or more, which sampled pixels need."""
     sample = scene.sample()
     found = [s for k in range(len(scene.bands)) if (s := statistics(sample, k)) is not None]
-    return max(_BRIGHT * max(s.high for s in found), 1e-6)
+    bright = 255.0 if scene.dtype == np.uint8 else max(_BRIGHT * max(s.high for s in found), 1e-6)
+    largest = 2.0 ** max(8, math.ceil(math.log2(max(0.0, *(s.largest for s in found)) + 1))) - 1
+    return options.range or bright, largest
 
 
 @dataclass
@@ -172,6 +171,7 @@ class _Work:
     scene: Scene
     resolver: SuperResolver
     full_scale: float
+    largest: float
     options: SuperResolveOptions
 
     def __post_init__(self) -> None:
@@ -205,8 +205,7 @@ class _Work:
         part = (slice(None), slice(f * m, f * m + tile.core.height), slice(f * m, f * m + tile.core.width))
         fine = found.reshape(-1, *found.shape[-2:])[part]
         shown = valid.repeat(f, 1).repeat(f, 2)[part]
-        largest = np.iinfo(core.dtype).max if core.dtype.kind in "ui" else math.inf
-        stored = as_stored(fine, core, self.scene.nodata, largest)
+        stored = as_stored(fine, core, self.scene.nodata, self.largest)
         self.seconds["fitting"] += time.monotonic() - began
         return np.where(shown, stored, core).astype(core.dtype)
 
