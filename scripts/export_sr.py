@@ -12,12 +12,14 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import tomllib
 import torch
 from safetensors.torch import load_file, save_file
 
 from imaging.releases import write_release
 from imaging.superres import Genotype, SuperResolver, export, load_network
 from imaging.superres.recipes import Recipe
+from imaging.superres.zoo import FAMILY
 
 
 def main() -> None:
@@ -30,6 +32,8 @@ def main() -> None:
     arguments = parser.parse_args()
     text = arguments.recipe.read_text(encoding="utf-8")
     recipe, folder = Recipe.parse(text), arguments.release
+    if tomllib.loads(text).get("family") != FAMILY:
+        raise SystemExit(f"{arguments.recipe} is of no super-resolution model: its family is not {FAMILY}")
     genotype = Genotype.load(arguments.work / "genotype.json")
     notes: dict[str, float | str] = dict(n.split("=", 1) for n in arguments.note)
     write_release(folder, load_file(arguments.work / "float.safetensors"), text, notes)

@@ -73,10 +73,14 @@ def main() -> None:
     )
     cost = LatencyTable.load(arguments.latency) if arguments.latency else BitOps()
     search = Search(space, settings, supernet, cost, device)
+    described = repr((space, dataclasses.replace(settings, epochs=0), supernet, cost))
     arguments.work.mkdir(parents=True, exist_ok=True)
     checkpoint = arguments.work / "search.pt"
     if checkpoint.exists():
-        search.load_state_dict(torch.load(checkpoint, map_location=device, weights_only=True))
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        if saved["settings"] != described:
+            raise SystemExit(f"{checkpoint} is of a search with other settings; choose another --work")
+        search.load_state_dict(saved["search"])
         print(f"resumed after epoch {search.epoch}")
     pairs = [
         recipe.pairs(recipe.tiles(arguments.data, device, part), settings.seed + 10 * search.epoch + k)
@@ -86,7 +90,7 @@ def main() -> None:
     for figures in search.run(*pairs):
         print("  ".join(f"{k} {v:.6g}" for k, v in figures.items()) + f"  seconds {time.monotonic() - began:.1f}", flush=True)
         began = time.monotonic()
-        torch.save(search.state_dict(), checkpoint.with_suffix(".tmp"))
+        torch.save({"search": search.state_dict(), "settings": described}, checkpoint.with_suffix(".tmp"))
         checkpoint.with_suffix(".tmp").replace(checkpoint)
     genotype = derive(search.supernet)
     (arguments.work / "history.json").write_text(json.dumps(search.history))

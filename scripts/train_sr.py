@@ -52,6 +52,8 @@ def train(
     elapsed, figures = 0.0, {}
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=data["tiles"].device, weights_only=True)
+        if saved["plan"] != repr(training.network.plan):
+            raise SystemExit(f"{checkpoint} is of another network; choose another --work")
         training.load_state_dict(saved["state"])
         elapsed, figures = saved["elapsed"], saved["figures"]
         print(f"{name}: resumed at step {training.step}")
@@ -60,7 +62,8 @@ def train(
     for figures in training.run(pairs, arguments.every):
         figures |= {"psnr": quality(training.average, *data["validation"]), "seconds": round(time.monotonic() - began, 1)}
         print(name + "  " + "  ".join(f"{k} {v:.6g}" for k, v in figures.items()), flush=True)
-        torch.save({"state": training.state_dict(), "elapsed": figures["seconds"], "figures": figures}, checkpoint.with_suffix(".tmp"))
+        kept = {"state": training.state_dict(), "elapsed": figures["seconds"], "figures": figures, "plan": repr(training.network.plan)}
+        torch.save(kept, checkpoint.with_suffix(".tmp"))
         checkpoint.with_suffix(".tmp").replace(checkpoint)
     return training.average, figures
 
@@ -74,8 +77,10 @@ def planned(arguments: argparse.Namespace, recipe: Recipe) -> Blueprint:
     """What is trained."""
     if arguments.network:
         return HANDMADE[arguments.network](recipe.space.bands, recipe.space.scale)
-    path = arguments.genotype or arguments.recipe.parent / "genotype.json"
-    return blueprint(Genotype.load(path), arguments.normalisation or recipe.normalisation)
+    genotype = Genotype.load(arguments.genotype or arguments.recipe.parent / "genotype.json")
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    (arguments.work / "genotype.json").write_text(genotype.to_json() + "\n", encoding="utf-8")
+    return blueprint(genotype, arguments.normalisation or recipe.normalisation)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ def run_archive(
         raise InputError(f"{source} names several scenes; give the folder of their restored scenes with --output")
     if output.exists() and not output.is_dir():
         raise InputError(f"the output {output} is a file; for several scenes give a folder")
+    if not isinstance(options, RestoreOptions):  # outputs without a name of their own are called as that of a single scene
+        entries = [replace(e, output=e.output.with_name(e.output.name.replace("_restored.", f"_x{options.scale}."))) for e in entries]
     part = parse_shard(values.get("shard"))
     if part is not None:
         entries = archive.shard(entries, part)
@@ -58,6 +61,8 @@ def run_archive(
         return
     if isinstance(options, RestoreOptions):
         _check_sensors(entries, values["sensor"])
+    else:
+        options.resolver()
     name = "archive.jsonl" if part is None else f"archive-{part[0]}-of-{part[1]}.jsonl"
     make, workers = executors(values.get("workers"), values.get("scheduler"))
     output.mkdir(parents=True, exist_ok=True)

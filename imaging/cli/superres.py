@@ -12,6 +12,7 @@ import click
 from imaging import __version__
 from imaging.cli.parameters import Bands
 from imaging.cli.restore import PATH, Bar, guarded, instead
+from imaging.errors import InputError
 
 
 def run(source: Path, output: Path | None, **values: Any) -> None:
@@ -30,6 +31,9 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     if archive:
         run_archive(source, output, options, paths, values | {"sensor": "any", "std": None, "reference": None, "dry_run": False})
         return
+    for name in ("workers", "shard", "scheduler", "log"):
+        if values[name] is not None:
+            raise InputError(f"--{name} is for several scenes; {source} is one")
     bar = None if values["quiet"] else Bar("super-resolving", "tile")
     try:
         result = super_resolve_scene(paths, options, progress=bar)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import imaging
 from imaging.errors import InputError, WorkError
-from imaging.raster import Area, Magnified, Product, Scene, Tile, TileStore, as_stored, filled, publish, statistics, write_product
+from imaging.raster import Area, Magnified, Product, Scene, Tile, TileStore, as_stored, filled, publish, write_product
 from imaging.restoration.options import ScenePaths
 from imaging.restoration.scenes import SceneResult
 from imaging.sensors import find_scene
@@ -45,7 +45,7 @@ class SuperResolveOptions:
     bands : tuple of int, optional
         Bands to super-resolve, numbered from 1; all by default.
     range : float, optional
-        Stored value that counts as 1. By default 255 for 8 bits, otherwise 1.5 times the 99th percentile of sampled pixels.
+        Stored value that counts as 1. By default 255 for 8 bits, otherwise 1.5 times the 99th percentile of sampled pixels' magnitudes.
     tile : int
         Side of a tile of the result, pixels.
     device : str
@@ -157,11 +157,14 @@ def super_resolve_scene(
 
 def _scales(scene: Scene, options: SuperResolveOptions) -> tuple[float, float]:
     """Stored value that counts as 1, and the largest that may be stored: that of the bits, 8 or more, which sampled pixels need."""
-    sample = scene.sample()
-    found = [s for k in range(len(scene.bands)) if (s := statistics(sample, k)) is not None]
-    bright = 255.0 if scene.dtype == np.uint8 else max(_BRIGHT * max(s.high for s in found), 1e-6)
-    largest = 2.0 ** max(8, math.ceil(math.log2(max(0.0, *(s.largest for s in found)) + 1))) - 1
-    return options.range or bright, largest
+    whole, most = scene.dtype.kind in "ui", float(np.iinfo(scene.dtype).max if scene.dtype.kind in "ui" else 1e30)
+    least = 1.0 if whole else 1e-30
+    if options.range is not None and not least <= options.range <= most:
+        raise InputError(f"the range is {options.range:g}; accepted for {scene.dtype} are numbers from {least:g} to {most:g}")
+    values = np.concatenate([np.abs(v[m]) for v, m in scene.sample()])
+    bright = 255.0 if scene.dtype == np.uint8 else _BRIGHT * float(np.quantile(values, 0.99))
+    largest = 2.0 ** max(8, math.ceil(math.log2(float(values.max()) + 1))) - 1
+    return options.range or max(bright, least), largest
 
 
 @dataclass
@@ -179,8 +182,8 @@ class _Work:
         side = self.options.tile
         areas = self.grid.blocks(side)
         m, f = self.resolver.manifest.margin, self.options.scale
-        square = side // f
-        self.tiles = [Tile(k, a, Area(a.row // f, a.column // f, square, square).grow(m)) for k, a in enumerate(areas)]
+        height, width = (min(side // f, n) for n in (self.scene.height, self.scene.width))
+        self.tiles = [Tile(k, a, Area(a.row // f, a.column // f, height, width).grow(m)) for k, a in enumerate(areas)]
         self.seconds = {"reading": 0.0, "fitting": 0.0, "writing": 0.0, "waiting": 0.0}
 
     def read(self, tile: Tile) -> tuple[Tile, NDArray[np.float32], NDArray[np.bool_], NDArray[Any]]:
@@ -192,6 +195,8 @@ class _Work:
         began = time.monotonic()
         m = self.resolver.manifest.margin
         values, valid = self.scene.read(tile.window.grow(m))
+        if self.resolver.manifest.bands > 1:  # bands are seen together: a pixel that one of them lacks is none
+            valid = np.broadcast_to(valid.all(0), valid.shape)
         cut = (slice(None), slice(m, -m), slice(m, -m))
         found = tile, filled(values, valid)[cut], valid[cut], self.grid.read_raw(tile.core, self.scene.bands)
         self.seconds["reading"] += time.monotonic() - began
@@ -201,9 +206,9 @@ class _Work:
         """Stored values ``(C, H, W)`` of a tile's core."""
         began = time.monotonic()
         m, f = self.resolver.manifest.margin, self.options.scale
-        found = self.resolver.window(self.resolver.batched(values[None] / np.float32(self.full_scale))) * np.float32(self.full_scale)
         part = (slice(None), slice(f * m, f * m + tile.core.height), slice(f * m, f * m + tile.core.width))
-        fine = found.reshape(-1, *found.shape[-2:])[part]
+        groups = self.resolver.batched(values[None] / np.float32(self.full_scale))
+        fine = np.concatenate([self.resolver.window(g[None])[0][part] for g in groups]) * np.float32(self.full_scale)
         shown = valid.repeat(f, 1).repeat(f, 2)[part]
         stored = as_stored(fine, core, self.scene.nodata, self.largest)
         self.seconds["fitting"] += time.monotonic() - began

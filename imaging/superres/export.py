@@ -262,6 +262,8 @@ def to_onnx(network: Network, *, quantised: bool) -> ModelProto:
         raise InputError("exporting needs the package onnx: pip install 'imaging-restore[superres]'") from error
     if quantised and not network.quantised:
         raise ValueError("the network is not quantised")
+    if any(u.norm is not None or u.gain is not None for u in map(network.unit, (n.name for n in network.plan.nodes if n.kind == "conv"))):
+        raise ValueError("the network is not folded")
     low = sorted({n.bits for n in network.plan.nodes if n.kind == "conv" and n.bits < 8})
     if quantised and low:
         raise InputError(f"layers of {low[0]} bits are simulated, no integer kernels run them; export the genotype at 8 bits")

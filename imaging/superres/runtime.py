@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from imaging.errors import InputError, one_line
@@ -28,7 +28,7 @@ class SuperResolver:
     device : str
         ``"cpu"``, or ``"cuda"`` or ``"tensorrt"`` where ONNX Runtime was installed with them.
     threads : int, optional
-        Of the CPU; by default as many as it has cores.
+        Of the CPU; by default as many as torch uses.
 
     Attributes
     ----------
@@ -73,6 +73,8 @@ class SuperResolver:
         InputError
             For another shape, number of bands, or values that are not finite.
         """
+        if np.asarray(scene).dtype.kind not in "uif":
+            raise InputError(f"the scene has type {np.asarray(scene).dtype}; accepted are finite arrays of real numbers")
         values = np.asarray(scene, np.float32)
         if values.ndim not in {2, 3} or values.size == 0 or not np.isfinite(values).all():
             raise InputError(f"the scene has shape {values.shape}; accepted are finite arrays (H, W) or (C, H, W)")
@@ -88,7 +90,7 @@ class SuperResolver:
         m = self.manifest
         if m.bands not in {1, count}:
             raise InputError(
-                f"model {m.name} takes {m.bands} bands, the scene has {count}; choose {m.bands} with --bands, or a model of one band"
+                f"model {m.name} takes {m.bands} bands, the scene has {count}; choose {m.bands} with --bands, or another --model"
             )
 
     def batched(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -116,7 +118,7 @@ def session(path: Path, device: str = "cpu", threads: int | None = None, *, inte
     if PROVIDERS[device] not in onnxruntime.get_available_providers():
         raise InputError(f"the installed ONNX Runtime has no {device} provider; use --device cpu, or install onnxruntime-gpu")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.intra_op_num_threads = threads or torch.get_num_threads()
     options.log_severity_level = 3
     providers = list(dict.fromkeys([PROVIDERS[device], PROVIDERS["cpu"]]))
     unwanted = ["NchwcTransformer"] if integer else []

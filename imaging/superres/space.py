@@ -107,11 +107,19 @@ class SearchSpace:
                 raise InputError(f"{name} is {value!r}; accepted are whole numbers from {least} to {most}")
         if self.scale not in {2, 3, 4}:
             raise InputError(f"scale is {self.scale!r}; accepted are 2, 3 and 4")
-        if not self.bits or any(not isinstance(b, int) or not 2 <= b <= 8 for b in self.bits) or len(set(self.bits)) != len(self.bits):
-            raise InputError(f"bits are {list(self.bits)}; accepted are different whole numbers from 2 to 8")
+        if (
+            not isinstance(self.bits, tuple)
+            or not self.bits
+            or any(not isinstance(b, int) or not 2 <= b <= 8 for b in self.bits)
+            or len(set(self.bits)) != len(self.bits)
+        ):
+            raise InputError(f"bits are {self.bits!r}; accepted are different whole numbers from 2 to 8")
         unknown = sorted(set(self.operations) - set(OPERATIONS[self.kind]))
         if unknown:
             raise InputError(f"{unknown[0]!r} is no role of the {self.kind} space; its roles are {', '.join(OPERATIONS[self.kind])}")
+        for role, names in self.operations.items():
+            if not isinstance(names, tuple) or not names or not all(isinstance(n, str) for n in names):
+                raise InputError(f"operations of the role {role} are {names!r}; accepted are names, one or more")
         for layer in self.layers():
             for name in layer.operations:
                 self._check(layer, name)
@@ -122,6 +130,8 @@ class SearchSpace:
             operation = Operation.parse(name)
         except ValueError as error:
             raise InputError(str(error)) from error
+        if (operation.name == "none" and layer.role != "skip") or (operation.name == "identity" and layer.role != "tail"):
+            raise InputError(f"{name} is for the role {'skip' if name == 'none' else 'tail'} alone, not for layer {layer.name}")
         if not operation.fits(layer.cin, layer.cout):
             raise InputError(f"{name} does not lead from {layer.cin} to {layer.cout} channels, in layer {layer.name}")
 

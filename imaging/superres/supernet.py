@@ -28,7 +28,8 @@ class SupernetSettings:
         ``"noise"``: noise of the right variance on weights and activations. ``"direct"``: quantised with learned steps of weights (LSQ).
         ``"none"``: neither.
     activations : str
-        Of direct quantisation: ``"lsq"`` learned steps, or ``"hwgq"`` fixed ones.
+        Of direct quantisation: ``"lsq"`` learned steps from the range of the first batch, or ``"hwgq"`` fixed ones, which take negative
+        values for 0 as published.
     normalisation : str
         Around cells: ``"adq"`` is ``f(BN(x)) (w std(x) + c) + x``; ``"adadm"`` has ``exp(w log std(x) + c)`` instead; ``"batch"`` is
         ``f(BN(x)) + x``, ``"none"`` is ``f(x) + x``.
@@ -51,6 +52,8 @@ class Candidate(nn.Module):
     alone, because a convolution is linear in each.
     """
 
+    seen: Tensor
+
     def __init__(self, layer: Layer, operation: Operation, settings: SupernetSettings) -> None:
         super().__init__()
         self.layer, self.operation, self.settings = layer, operation, settings
@@ -59,6 +62,8 @@ class Candidate(nn.Module):
         for weight in self.weights:
             nn.init.kaiming_normal_(weight, nonlinearity="relu")
         self.of_weights, self.of_inputs = nn.ModuleList(), nn.ModuleList()
+        self.register_buffer("seen", torch.zeros(len(parts), dtype=torch.bool))
+        self.ranged = False
         if settings.quantisation != "direct":
             return
         for weight in self.weights:
@@ -66,13 +71,17 @@ class Candidate(nn.Module):
             self.of_inputs.append(nn.ModuleList([LearnedStep(b, signed=False) for b in layer.bits]))
             for quantiser in self.of_weights[-1]:  # type: ignore[attr-defined]
                 quantiser.start_from_mean(weight)
-            for quantiser in self.of_inputs[-1]:  # type: ignore[attr-defined]
-                quantiser.start_from_range(torch.tensor(0.0), torch.tensor(4.0))
 
     def _mixed(self, x: Tensor, shares: Tensor, quantisers: Callable[[int], Callable[[Tensor], Tensor]]) -> Tensor:
         return sum((shares[k] * quantisers(k)(x) for k in range(len(self.layer.bits))), torch.zeros((), device=x.device))
 
     def _inputs(self, x: Tensor, shares: Tensor, index: int) -> Tensor:
+        if not self.ranged:  # steps start from what the first batch shows
+            if not bool(self.seen[index]):
+                for quantiser in self.of_inputs[index]:  # type: ignore[attr-defined, union-attr]
+                    quantiser.start_from_range(*torch.aminmax(x.detach()))
+                self.seen[index] = True
+            self.ranged = bool(self.seen.all())
         if self.settings.activations == "hwgq":
             return self._mixed(x, shares, lambda k: lambda t: hwgq(t, self.layer.bits[k]))
         return self._mixed(x, shares, lambda k: self.of_inputs[index][k])  # type: ignore[index]

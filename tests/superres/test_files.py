@@ -143,7 +143,7 @@ def test_archives_use_the_same_executors(tmp_path: Path, joint: Path) -> None:
     said = json.loads(result.stdout)
     assert (said["restored"], said["failed"]) == (2, 1)
     assert "takes 3 bands, the scene has 1" in said["failures"][0]["error"]
-    assert read(tmp_path / "out" / "1_restored.tif").shape == (3, 160, 132)
+    assert read(tmp_path / "out" / "1_x4.tif").shape == (3, 160, 132)
 
 
 def test_bad_input_gets_one_sentence_and_nothing_is_written(tmp_path: Path, model: Path, joint: Path) -> None:
@@ -247,3 +247,46 @@ def test_released_models(name: str) -> None:
     plain = torch.nn.functional.interpolate(coarse, scale_factor=m.factor, mode="bicubic", antialias=True)
     assert float((psnr(found[inner], fine[inner], 2) - psnr(plain[inner], fine[inner], 2))[0]) > 0.5
     assert find_model(name).joinpath("card.md").exists()
+
+
+def test_tiles_do_not_show_where_one_of_several_bands_has_no_data(tmp_path: Path, joint: Path) -> None:
+    values = smooth(3, 70, 61, 4).astype(np.int16)
+    values[0, :, :30] = -9999
+    values[1, 20:24, 40:50] = -9999
+    scene, found = write_scene(tmp_path / "a.tif", values, nodata=-9999), []
+    for tile in (64, 128, 1024):
+        options = SuperResolveOptions(model=str(joint), scale=4, tile=tile, range=4095, threads=1)
+        super_resolve_scene(ScenePaths(input=scene, output=tmp_path / f"{tile}.tif"), options)
+        found.append(read(tmp_path / f"{tile}.tif"))
+    np.testing.assert_array_equal(found[0], found[2])
+    np.testing.assert_array_equal(found[1], found[2])
+    assert (found[2][0, :, :120] == -9999).all()
+    assert not (found[2][2] == -9999).any()
+
+
+def test_archive_with_a_bad_setting_gets_one_sentence(tmp_path: Path, model: Path) -> None:
+    scenes = tmp_path / "scenes"
+    scenes.mkdir()
+    write_scene(scenes / "a.tif", smooth(1, 40, 33).astype(np.uint16))
+    before = listing(tmp_path)
+    for bad, said in ((("--precision", "int3"), "int8, float32"), (("--scale", 4), "is for scale 2"), (("--device", "cuda"), "no cuda")):
+        assert said in sentence(superres(scenes, model, "--output", tmp_path / "out", *bad))
+    assert "is for several scenes" in sentence(superres(scenes / "a.tif", model, "--shard", "1/2"))
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_ranges_that_cannot_be_are_refused(tmp_path: Path, model: Path, dtype: str) -> None:
+    scene = write_scene(tmp_path / "a.tif", smooth(1, 40, 33).astype(dtype))
+    for value in (1e-40, 1e300):
+        assert f"accepted for {dtype}" in sentence(superres(scene, model, "--range", value))
+
+
+def test_faint_and_negative_scenes_keep_their_values(tmp_path: Path, model: Path) -> None:
+    for factor in (1e-12, -1.0):
+        values = (factor * smooth(1, 48, 48, 6)).astype(np.float32)
+        scene = write_scene(tmp_path / "a.tif", values)
+        assert superres(scene, model, "--overwrite").exit_code == 0
+        means = read(tmp_path / "a_x2.tif").reshape(1, 48, 2, 48, 2).mean((2, 4))
+        assert float(np.abs(means.mean() / values.mean() - 1)) < 0.002
+        assert float(np.abs(means - values).max()) < 0.3 * float(np.abs(values).max())

@@ -127,6 +127,8 @@ def test_fewer_bits_are_simulated_and_not_exported() -> None:
     assert levels <= 16
     with pytest.raises(InputError, match="simulated"):
         to_onnx(network, quantised=True)
+    with pytest.raises(ValueError, match="not folded"):
+        to_onnx(Network(blueprint(Genotype.random(tiny_space(), 0), "adq")), quantised=False)
 
 
 def test_training_learns_resumes_and_quantises() -> None:

@@ -94,6 +94,10 @@ def test_search_train_export(toy: Path, run: Callable[..., str]) -> None:
     assert "float: resumed at step 12" in run(
         "train_sr.py", recipe, *data, "--work", work, "--genotype", work / "genotype.json", "--bits", 4, "--every", 6
     )
+    with pytest.raises(SystemExit, match="of another network"):
+        run("train_sr.py", recipe, *data, "--work", work, "--network", "espcn", "--every", 6)
+    with pytest.raises(SystemExit, match="with other settings"):
+        run("search_sr.py", recipe, *data, "--work", work, "--quantisation", "direct")
     figures = json.loads((work / "figures.json").read_text())
     assert figures["quantised-4"]["bitops"] < 64 * figures["macs"]
     run("export_sr.py", recipe, "--work", work, "--release", toy / "released")

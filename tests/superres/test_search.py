@@ -178,3 +178,18 @@ def test_cost_in_the_history_is_that_of_the_derived_genotype() -> None:
     *_, last = search.run(pairs(), pairs(seed=1))
     assert last["cost"] == reported(derive(search.supernet), BitOps())
     assert replace(search.settings, penalty=0).penalty == 0
+
+
+def test_direct_quantisation_covers_what_the_first_batch_shows() -> None:
+    net = Supernet(tiny_space(tail=1), SupernetSettings(quantisation="direct", normalisation="none"))
+    candidate = net.layers[net.index["tail0"]][0].candidates[1]  # type: ignore[index]
+    x = torch.linspace(-1, 2, 64).view(1, 1, 8, 8)
+    with torch.no_grad():
+        found = candidate(x, torch.tensor([0.0, 1.0]), None)
+        weight = candidate.of_weights[0][1](candidate.weights[0]).detach()
+    torch.testing.assert_close(found, weight * x, atol=0.01 * float(weight.abs()), rtol=0)
+    state = net.state_dict()
+    other = Supernet(tiny_space(tail=1), SupernetSettings(quantisation="direct", normalisation="none"))
+    other.load_state_dict(state)
+    again = other.layers[other.index["tail0"]][0].candidates[1](10 * x, torch.tensor([0.0, 1.0]), None)  # type: ignore[index]
+    assert float((again.detach() / weight).abs().max()) < 2.1  # its steps are kept

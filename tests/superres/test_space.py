@@ -41,7 +41,10 @@ def test_what_is_no_operation_is_refused(name: str) -> None:
         ({"operations": {"middle": ("3x3",)}}, "no role"),
         ({"operations": {"body": ("3x4",)}}, "no operation"),
         ({"operations": {"body": ("3x3 g3",)}}, "does not lead from 8 to 8"),
-        ({"operations": {"upsample": ("identity",)}}, "does not lead"),
+        ({"operations": {"upsample": ("identity",)}}, "for the role tail alone"),
+        ({"operations": {"body": ("none",)}}, "for the role skip alone"),
+        ({"operations": {"skip": ()}}, "one or more"),
+        ({"bits": 8}, "from 2 to 8"),
     ],
 )
 def test_bad_space_is_refused_in_one_sentence(values: dict[str, object], said: str) -> None:
