@@ -2,8 +2,9 @@
 
     python scripts/benchmark_tiles.py SCENE.tif --sensor pleiades --work FOLDER [--tiles 192 256 512] [--batches 1 4] [--output table.md]
 
-Differences are counted in local standard deviations, for restored values, standard deviations and two posterior samples. Bands are restored
-as float32, so that rounding to integers does not hide or make them. Finished runs are kept in --work, so that the script can be resumed.
+Differences are counted in local standard deviations, for restored values, standard deviations and two posterior samples; those of a method
+without them, such as --method wcrr, in stored units. Bands are restored as float32, so that rounding to integers does not hide or make
+them. Finished runs are kept in --work, so that the script can be resumed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from imaging.restoration import RestoreOptions, ScenePaths, restore_scene
+from imaging.restoration.methods import REGULARIZERS
 
 LIMIT = 0.005
 """Of the local standard deviation."""
@@ -25,11 +27,14 @@ SAMPLES = 2
 
 def run(scene: Path, sensor: str, folder: Path, options: RestoreOptions) -> dict[str, NDArray[np.float32]]:
     """Outputs of one run by what they are, from the disk where they lie there."""
-    paths = ScenePaths(input=scene, output=folder / "scene_restored.tif", samples=folder, resume=True)
+    point = options.is_point
+    paths = ScenePaths(
+        input=scene, output=folder / "scene_restored.tif", samples=None if point else folder, uncertainty=not point, resume=True
+    )
     if not paths.restored_path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         restore_scene(paths, sensor, options)
-    found = {"restored": paths.restored_path, "std": folder / "scene_std.tif"}
+    found = {"restored": paths.restored_path} | ({} if point else {"std": folder / "scene_std.tif"})
     found |= {f"sample {k}": paths.sample_path(k) for k in range(options.samples)}
     return {name: rasterio.open(path).read() for name, path in found.items()}
 
@@ -42,7 +47,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--tiles", type=int, nargs="+", default=[512, 256, 192])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--iterations", type=int, default=RestoreOptions().steps)
+    parser.add_argument("--method", default=RestoreOptions().method)
+    parser.add_argument("--iterations", type=int)
     parser.add_argument("--halo", type=int, help="by default as of the command")
     parser.add_argument("--output", type=Path, help="table")
     a = parser.parse_args()
@@ -57,16 +63,20 @@ def main() -> None:
     ]
     first: dict[str, NDArray[np.float32]] | None = None
     for tile, batch in product(a.tiles, a.batches):
-        options = RestoreOptions(tile=tile, batch=batch, samples=SAMPLES, iterations=a.iterations, halo=a.halo)
+        samples = 0 if a.method in REGULARIZERS else SAMPLES
+        options = RestoreOptions(method=a.method, tile=tile, batch=batch, samples=samples, iterations=a.iterations, halo=a.halo)
         found = run(scene, a.sensor, a.work / f"tile{tile}-batch{batch}", options)
         if first is None:
             first = found
             continue
-        valid = np.isfinite(first["std"])
         for name, values in found.items():
-            gap = (np.abs(values.astype(float) - first[name]) / first["std"])[valid]
-            high, largest = np.quantile(gap, 0.999), gap.max()
-            lines.append(f"| {tile} | {batch} | {name} | {(gap > LIMIT).mean():.5%} | {high:.2%} | {largest:.2%} |")
+            gap = np.abs(values.astype(float) - first[name])
+            if "std" not in first:
+                lines.append(f"| {tile} | {batch} | {name} | | {np.quantile(gap, 0.999):.3g} | {gap.max():.3g} |")
+            else:
+                gap = (gap / first["std"])[np.isfinite(first["std"])]
+                high, largest = np.quantile(gap, 0.999), gap.max()
+                lines.append(f"| {tile} | {batch} | {name} | {(gap > LIMIT).mean():.5%} | {high:.2%} | {largest:.2%} |")
             print(lines[-1], flush=True)
     table = "\n".join(lines)
     print(table)

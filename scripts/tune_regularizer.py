@@ -1,0 +1,70 @@
+"""Tune a regulariser's one factor for sensors, and see how its best weight follows the noise, on validation tiles alone.
+
+    python scripts/tune_regularizer.py wcrr --data DATA_FOLDER [--factors 0.35 0.5 0.7 1] [--noise 5 15 25]
+
+First the mean PSNR (dB) over tiles 0 to 3 of naip_rgbn_60cm/val and the three sensors of scripts/benchmark_restoration.py for factors on
+the weight, as imaging-restore minimises: the best one is `weight` of the recipe's [restoration]. Then for white noise (grey levels of 255)
+the factor on the regulariser's own weight that denoises best, by a parabola through the best three of a geometric series.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from benchmark_restoration import SENSORS, sensor, tiles, trial
+from deepinv.physics import Denoising, GaussianNoise
+
+from imaging.bilevel import LearnedRegularizer, RegularizedReconstructor, load_regularizer
+from imaging.metrics import psnr
+
+SERIES = 2.0 ** np.arange(-2, 2.25, 0.5)
+
+
+def behind_sensors(learned: LearnedRegularizer, data: Path, factor: float) -> float:
+    """Mean PSNR (dB)."""
+    reconstructor, found = RegularizedReconstructor(learned, weight=factor), []
+    for nyquist, snr in SENSORS.values():
+        for seed, truth in enumerate(tiles(data, "val", 0, 4)):
+            t = trial(truth, sensor(nyquist, snr), seed)
+            found.append(t.quality(reconstructor(t.y, t.physics), (t.truth.shape[-1] - t.y.shape[-1]) // 2))
+    return float(np.mean(found))
+
+
+def denoising(learned: LearnedRegularizer, data: Path, level: float) -> float:
+    """Factor that denoises best."""
+    physics = Denoising(GaussianNoise(level / 255))
+    truths = [torch.from_numpy(t)[None] for t in tiles(data, "val", 0, 2)]
+    generator = torch.Generator().manual_seed(round(level))
+    measured = [t + level / 255 * torch.randn(t.shape, generator=generator) for t in truths]
+    scores = []
+    for factor in SERIES:
+        reconstructor = RegularizedReconstructor(learned, weight=float(factor))
+        found = [psnr(reconstructor(y, physics)[0].numpy(), t[0].numpy(), 1.0) for y, t in zip(measured, truths, strict=True)]
+        scores.append(float(np.mean(found)))
+    k = int(np.clip(np.argmax(scores), 1, len(scores) - 2))
+    left, middle, right = scores[k - 1 : k + 2]
+    return float(SERIES[k] * 2 ** (0.25 * (left - right) / min(left - 2 * middle + right, -1e-9)))
+
+
+def main() -> None:
+    """Measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("regularizer")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--factors", type=float, nargs="*", default=[0.2, 0.35, 0.5, 0.7, 1.0])
+    parser.add_argument("--noise", type=float, nargs="*", default=[5.0, 15.0, 25.0])
+    arguments = parser.parse_args()
+    learned = load_regularizer(arguments.regularizer)
+    print("| factor | PSNR behind sensors |\n|---|---|")
+    for factor in arguments.factors:
+        print(f"| {factor:g} | {behind_sensors(learned, arguments.data, factor):.2f} |", flush=True)
+    print("\n| noise | best factor for denoising |\n|---|---|")
+    for level in arguments.noise:
+        print(f"| {level:g} | {denoising(learned, arguments.data, level):.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
