@@ -20,10 +20,12 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     from imaging.archive.manifest import is_archive
     from imaging.cli.archive import run_archive
     from imaging.restoration import ScenePaths, SuperResolveOptions, super_resolve_scene
+    from imaging.restoration.superresolution import scale_of
 
-    names = ("model", "scale", "precision", "bands", "range", "device", "threads")
+    names = ("model", "precision", "bands", "range", "device", "threads")
     tile = {} if values["tile"] is None else {"tile": values["tile"]}
-    options = SuperResolveOptions(**{n: values[n] for n in names}, **tile)
+    scale = scale_of(values["model"]) if values["scale"] is None else values["scale"]
+    options = SuperResolveOptions(scale=scale, **{n: values[n] for n in names}, **tile)
     archive = is_archive(source)
     if output is None and not archive:
         output = source.absolute().with_name(f"{source.absolute().stem}_x{options.scale}.tif")
@@ -65,7 +67,7 @@ def _models() -> None:
 @click.option("--input", "source", type=PATH, required=True, metavar="SCENE|PRODUCT|FOLDER|PATTERN|TABLE.csv", help="One scene or several.")
 @click.option("--output", type=PATH, help="Super-resolved scene; default <stem>_x2.tif beside the input. For several a folder.")
 @click.option("--model", metavar="NAME|DIR", help="See --list-models. Default: by the scale.")
-@click.option("--scale", type=int, default=2, show_default=True, help="2 or 4.")
+@click.option("--scale", type=int, help="2 or 4.  [default: the model's, or 2]")
 @click.option("--precision", default="int8", show_default=True, metavar="int8|float32", help="Of the network.")
 @click.option("--bands", type=Bands(), help="Bands to super-resolve, such as 1,2; all by default.")
 @click.option("--range", type=float, help="Stored value that counts as full brightness.  [default: 255 for 8 bits, else by the scene]")

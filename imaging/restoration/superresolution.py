@@ -101,6 +101,11 @@ class SuperResolveOptions:
         return found
 
 
+def scale_of(model: str | None) -> int:
+    """Scale of a model, 2 where none is named."""
+    return 2 if model is None else model_file(find_model(model), "int8")[1].factor
+
+
 def super_resolve_scene(
     paths: ScenePaths, options: SuperResolveOptions | None = None, *, progress: Callable[[int, int], None] | None = None
 ) -> SceneResult:

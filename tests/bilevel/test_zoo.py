@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from imaging.bilevel.patches import first_guess
 from imaging.bilevel.solvers import norms
 from imaging.errors import InputError
 from imaging.priors import list_priors
+from imaging.releases import zoo_folder
 from imaging.sensors import SensorPhysics, SignalDependentNoise
 from tests.bilevel.models import images
 
@@ -189,3 +192,21 @@ def test_a_sensor_is_undone() -> None:
     difference = (alone[0] - x[0]).abs()
     difference[..., 18:34, 18:34] = 0  # around the hole and in the margins, of which nothing is known, the energy is nearly flat
     assert float(difference[..., 8:-8, 8:-8].max()) < 2e-3
+
+
+def test_scales_of_faint_and_strong_noise_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Path(__file__).parents[2] / "scripts" / "join_scales.py"
+    strong, faint = load_regularizer("wcrr-bsd"), load_regularizer("wcrr")
+    folders = [str(zoo_folder() / name) for name in ("wcrr-bsd", "wcrr")]
+    recipe = str(zoo_folder() / "wcrr-bsd" / "recipe.toml")
+    monkeypatch.setattr(sys, "argv", ["join_scales.py", *folders, "--recipe", recipe, "--release", str(tmp_path / "joint")])
+    runpy.run_path(str(script), run_name="__main__")
+    joint = load_regularizer(str(tmp_path / "joint"))
+    regularizer, y = joint.regularizer, pictures()
+    assert isinstance(regularizer, RidgeRegularizer)
+    kept = regularizer.groups()["scales"]
+    for level, source in ((5, faint), (15, strong), (25, strong)):
+        regularizer.noise = level / 255
+        theta = strong.theta.clone()
+        theta[kept] = source.theta[kept]
+        torch.testing.assert_close(regularizer.energy(y, joint.theta), regularizer.energy(y, theta), rtol=1e-4, atol=1e-4)

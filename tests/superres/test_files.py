@@ -144,6 +144,8 @@ def test_archives_use_the_same_executors(tmp_path: Path, joint: Path) -> None:
     assert (said["restored"], said["failed"]) == (2, 1)
     assert "takes 3 bands, the scene has 1" in said["failures"][0]["error"]
     assert read(tmp_path / "out" / "1_x4.tif").shape == (3, 160, 132)
+    assert superres(scenes / "0.tif", joint).exit_code == 0  # the scale is the model's
+    assert read(scenes / "0_x4.tif").shape == (3, 160, 132)
 
 
 def test_bad_input_gets_one_sentence_and_nothing_is_written(tmp_path: Path, model: Path, joint: Path) -> None:
