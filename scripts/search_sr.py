@@ -20,9 +20,10 @@ import torch
 
 from imaging.superres.cost import BitOps, LatencyTable, reported, total_macs
 from imaging.superres.genotype import Genotype
+from imaging.superres.normalisation import NORMALISATIONS
 from imaging.superres.recipes import Recipe
 from imaging.superres.search import Search, derive
-from imaging.superres.supernet import NORMALISATIONS, QUANTISATIONS, SupernetSettings
+from imaging.superres.supernet import QUANTISATIONS, SupernetSettings
 
 
 def parsed() -> argparse.Namespace:

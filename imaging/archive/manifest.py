@@ -14,7 +14,7 @@ from imaging.raster import SUFFIXES
 from imaging.sensors import is_product, product_scenes
 from imaging.sensors.products import is_open
 
-_OWN = re.compile(r"_(restored|std|sample_\d{3})$")
+_OWN = r"_(restored|std|sample_\d{3}|{what})$"
 """Ends of the names of outputs, which are no input of a further run."""
 _COLUMNS = ("input", "output", "sensor")
 
@@ -56,7 +56,7 @@ def is_archive(source: Path) -> bool:
     return source.is_dir() or source.suffix.lower() == ".csv" or (not source.exists() and glob.has_magic(str(source)))
 
 
-def find_entries(source: Path, output: Path) -> list[Entry]:
+def find_entries(source: Path, output: Path, what: str = "restored") -> list[Entry]:
     """The scenes of an archive, in the order of their names or of the table.
 
     Parameters
@@ -67,6 +67,8 @@ def find_entries(source: Path, output: Path) -> list[Entry]:
         relative to itself. Files named like outputs (``*_restored``, ``*_std``) and hidden ones are left out of folders and patterns.
     output : Path
         Folder of the outputs, in which folders and patterns are mirrored.
+    what : str
+        End of the outputs' names, such as ``"x2"``; files named so are no input either.
 
     Raises
     ------
@@ -74,9 +76,9 @@ def find_entries(source: Path, output: Path) -> list[Entry]:
         When nothing is found, the table cannot be used or two scenes would have one output.
     """
     if source.suffix.lower() == ".csv" and not source.is_dir():
-        entries = _table(source, output)
+        entries = _table(source, output, what)
     else:
-        entries = [e for root, p in _found(source) for e in _entries(root, p, output)]
+        entries = [e for root, p in _found(source, what) for e in _entries(root, p, output, what)]
     if not entries:
         raise InputError(f"{source} names no raster; accepted are products and files ending in {', '.join(SUFFIXES)}")
     taken: dict[Path, Path] = {}
@@ -87,24 +89,24 @@ def find_entries(source: Path, output: Path) -> list[Entry]:
     return entries
 
 
-def _entries(root: Path, path: Path, output: Path) -> list[Entry]:
+def _entries(root: Path, path: Path, output: Path, what: str) -> list[Entry]:
     """The scenes of a raster or product, with their place in the output."""
     place = output / path.relative_to(root)
     if not is_product(path):
-        return [_entry(path, place.with_name(f"{path.stem}_restored.tif"), output)]
+        return [_entry(path, place.with_name(f"{path.stem}_{what}.tif"), output)]
     folder, stem = (output if path == root else place.parent), path.absolute().stem
     try:
         scenes = product_scenes(path)
     except InputError as error:  # the others are restored all the same
-        return [_entry(path, folder / f"{stem}_restored.tif", output, str(error))]
-    return [_entry(s.path, folder / f"{stem}_{s.name}_restored.tif", output) for s in scenes]
+        return [_entry(path, folder / f"{stem}_{what}.tif", output, str(error))]
+    return [_entry(s.path, folder / f"{stem}_{s.name}_{what}.tif", output) for s in scenes]
 
 
 def _entry(path: Path, target: Path, output: Path, error: str | None = None) -> Entry:
     return Entry(path, target, None, target.relative_to(output), error)
 
 
-def _found(source: Path) -> list[tuple[Path, Path]]:
+def _found(source: Path, what: str) -> list[tuple[Path, Path]]:
     """Rasters and products, with the folder that their place in the output is counted from."""
     if source.is_dir():
         root, found = source, _below(source)
@@ -114,7 +116,8 @@ def _found(source: Path) -> list[tuple[Path, Path]]:
             fixed.pop()
         root = Path(*fixed) if fixed else Path()
         found = sorted(Path(p) for p in glob.glob(str(source), recursive=True))
-    kept = [p for p in found if is_product(p) or (p.suffix.lower() in SUFFIXES and p.is_file() and not _OWN.search(p.stem))]
+    own = re.compile(_OWN.replace("{what}", re.escape(what)))
+    kept = [p for p in found if is_product(p) or (p.suffix.lower() in SUFFIXES and p.is_file() and not own.search(p.stem))]
     return [(root, p) for p in kept if not any(part.startswith(".") for part in p.relative_to(root).parts)]
 
 
@@ -127,7 +130,7 @@ def _below(folder: Path) -> list[Path]:
     return own + [found for path in inside for found in (_below(path) if path.is_dir() else [path])]
 
 
-def _table(source: Path, output: Path) -> list[Entry]:
+def _table(source: Path, output: Path, what: str) -> list[Entry]:
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -144,7 +147,7 @@ def _table(source: Path, output: Path) -> list[Entry]:
         if not values["input"] or None in row:
             raise InputError(f"line {line} of {source} {'has too many fields' if None in row else 'names no input'}")
         place = source.parent / values["input"]
-        target = output / (values.get("output") or f"{place.stem}_restored.tif")
+        target = output / (values.get("output") or f"{place.stem}_{what}.tif")
         entries.append(Entry(place, target, values.get("sensor") or None, Path(os.path.relpath(target, output))))
     return entries
 

@@ -6,9 +6,8 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,13 +43,12 @@ def run_archive(
     for name in ("std", "reference"):
         if values[name] is not None:
             raise InputError(f"--{name} is for one scene; {source} names several")
-    entries = archive.find_entries(source, output or source)
+    what = "restored" if isinstance(options, RestoreOptions) else f"x{options.scale}"
+    entries = archive.find_entries(source, output or source, what)
     if output is None:
         raise InputError(f"{source} names several scenes; give the folder of their restored scenes with --output")
     if output.exists() and not output.is_dir():
         raise InputError(f"the output {output} is a file; for several scenes give a folder")
-    if not isinstance(options, RestoreOptions):  # outputs without a name of their own are called as that of a single scene
-        entries = [replace(e, output=e.output.with_name(e.output.name.replace("_restored.", f"_x{options.scale}."))) for e in entries]
     part = parse_shard(values.get("shard"))
     if part is not None:
         entries = archive.shard(entries, part)
@@ -85,6 +83,13 @@ def run_archive(
         click.echo(", ".join(f"{n} {status}" for status, n in counts.items()) + f"; log {log}")
     if report.failures:
         sys.exit(FAILED)
+
+
+def refuse_for_one(source: Path, values: dict[str, Any], names: Iterable[str]) -> None:
+    """Refuse options that only several scenes have."""
+    for name in names:
+        if values.get(name) is not None:
+            raise InputError(f"--{name} is for several scenes; {source} is one")
 
 
 def executors(workers: int | None, address: str | None) -> tuple[Callable[[], Executor], int]:

@@ -139,7 +139,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     """One restoration or those of an archive, with messages on standard error and results on standard output."""
     from imaging.archive import restore_spread
     from imaging.archive.manifest import is_archive
-    from imaging.cli.archive import executors, run_archive
+    from imaging.cli.archive import executors, refuse_for_one, run_archive
     from imaging.restoration import plan_scene, restore_scene
 
     options, paths = _options(values), _paths(source, output, values)
@@ -148,9 +148,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     if is_archive(source):
         run_archive(source, output, options, paths, values)
         return
-    for name in ("shard", "log"):
-        if values.get(name) is not None:
-            raise InputError(f"--{name} is for several scenes; {source} is one")
+    refuse_for_one(source, values, ("shard", "log"))
     if values["dry_run"]:
         plan = plan_scene(paths, values["sensor"], options)
         shown = [f"{k:18s} {v}" for k, v in plan.items() if k != "notes"] + [f"note: {n}" for n in plan["notes"]]

@@ -12,13 +12,12 @@ import click
 from imaging import __version__
 from imaging.cli.parameters import Bands
 from imaging.cli.restore import PATH, Bar, guarded, instead
-from imaging.errors import InputError
 
 
 def run(source: Path, output: Path | None, **values: Any) -> None:
     """One super-resolution or those of an archive."""
     from imaging.archive.manifest import is_archive
-    from imaging.cli.archive import run_archive
+    from imaging.cli.archive import refuse_for_one, run_archive
     from imaging.restoration import ScenePaths, SuperResolveOptions, super_resolve_scene
     from imaging.restoration.superresolution import scale_of
 
@@ -33,9 +32,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     if archive:
         run_archive(source, output, options, paths, values | {"sensor": "any", "std": None, "reference": None, "dry_run": False})
         return
-    for name in ("workers", "shard", "scheduler", "log"):
-        if values[name] is not None:
-            raise InputError(f"--{name} is for several scenes; {source} is one")
+    refuse_for_one(source, values, ("workers", "shard", "scheduler", "log"))
     bar = None if values["quiet"] else Bar("super-resolving", "tile")
     try:
         result = super_resolve_scene(paths, options, progress=bar)
@@ -55,12 +52,11 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
 
 def _models() -> None:
     from imaging.releases import read_recipe
-    from imaging.superres.zoo import find_model, list_models, model_file
+    from imaging.superres.zoo import find_model, list_models, manifest_of
 
     for name in list_models():
-        folder = find_model(name)
-        manifest = model_file(folder, "int8")[1]
-        click.echo(f"{name:16s} x{manifest.factor}, {manifest.bands} band(s)  {read_recipe(folder).get('title', '')}")
+        manifest = manifest_of(name)
+        click.echo(f"{name:16s} x{manifest.factor}, {manifest.bands} band(s)  {read_recipe(find_model(name)).get('title', '')}")
 
 
 @click.command(context_settings={"max_content_width": 110})

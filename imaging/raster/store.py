@@ -160,6 +160,20 @@ class TileStore:
                 self.discard()
             raise
 
+    @contextmanager
+    def running(self, *, resume: bool) -> Iterator[None]:
+        """A run from `open` to its end: nothing stays of one that is done or failed, the finished tiles of one that was interrupted do."""
+        self.open(resume=resume)
+        try:
+            yield
+        except Exception:
+            self.discard()
+            raise
+        except BaseException:
+            self.close()
+            raise
+        self.discard()
+
     def _acquire(self) -> None:
         """Lock the folder against other runs; the lock goes with the process, however that ends."""
         while self._lock is None:

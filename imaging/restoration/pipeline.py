@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,56 @@ class Seconds:
     fitting: float = 0.0
     writing: float = 0.0
     waiting: float = 0.0
+
+    def rounded(self) -> dict[str, float]:
+        """By name, to the hundredth."""
+        return {k: round(v, 2) for k, v in asdict(self).items()}
+
+
+Read = TypeVar("Read")
+Known = TypeVar("Known")
+Done = TypeVar("Done")
+
+
+def side_by_side(
+    todo: Iterator[Read], read: Callable[[Read], Known], fit: Callable[[Known], Iterable[Done]], write: Callable[[Done], None],
+    seconds: Seconds,
+) -> None:  # fmt: skip
+    """Read, fit and write one after the other what is to be done, each beside the others of its neighbours.
+
+    Parameters
+    ----------
+    todo : iterator
+        What to read; taken when there is room.
+    read, fit, write : callable
+        From one of them to what is known of it, to its results one by one, and away with a result. Reading and writing have a thread each,
+        which end what they have begun also when the fit is interrupted: finished tiles are kept.
+    seconds : Seconds
+        Gets the time that the fit waits for the others.
+    """
+
+    def waited(future: Future[Any]) -> Any:
+        began = time.monotonic()
+        found = future.result()
+        seconds.waiting += time.monotonic() - began
+        return found
+
+    with ThreadPoolExecutor(1, "reading") as reader, ThreadPoolExecutor(1, "writing") as writer:
+        ahead = deque(reader.submit(read, t) for _, t in zip(range(_AHEAD), todo, strict=False))
+        behind: deque[Future[None]] = deque()
+        try:
+            while ahead:
+                known = waited(ahead.popleft())
+                ahead.extend(reader.submit(read, t) for _, t in zip(range(1), todo, strict=False))
+                for done in fit(known):
+                    while len(behind) >= _AHEAD:
+                        waited(behind.popleft())
+                    behind.append(writer.submit(write, done))
+            while behind:
+                waited(behind.popleft())
+        finally:
+            for future in ahead:
+                future.cancel()
 
 
 @dataclass(frozen=True)
@@ -142,32 +192,9 @@ class Run:
         waiting = [t for t in tiles if not self.store.has(t)]
         self._total = len(tiles) * self._per_tile
         self._done = self._total - len(waiting) * self._per_tile
-        todo = batches(waiting, self._size)
-        # Their threads end what they have begun also when the fit is interrupted: finished tiles are kept.
-        with ThreadPoolExecutor(1, "reading") as reader, ThreadPoolExecutor(1, "writing") as writer:
-            ahead = deque(reader.submit(self._read, b) for _, b in zip(range(_AHEAD), todo, strict=False))
-            behind: deque[Future[None]] = deque()
-            try:
-                while ahead:
-                    loaded = self._wait(ahead.popleft())
-                    ahead.extend(reader.submit(self._read, b) for _, b in zip(range(1), todo, strict=False))
-                    for part, fitted in self._fit(loaded):
-                        while len(behind) >= _AHEAD:
-                            self._wait(behind.popleft())
-                        behind.append(writer.submit(self._write, part, fitted))
-                while behind:
-                    self._wait(behind.popleft())
-            finally:
-                for future in ahead:
-                    future.cancel()
+        side_by_side(batches(waiting, self._size), self._read, self._fit, self._write, self.seconds)
         if self.progress is not None:
             self.progress(self._total, self._total)
-
-    def _wait(self, future: Future[Any]) -> Any:
-        began = time.monotonic()
-        found = future.result()
-        self.seconds.waiting += time.monotonic() - began
-        return found
 
     def _read(self, tiles: list[Tile]) -> Loaded:
         began = time.monotonic()
@@ -212,8 +239,9 @@ class Run:
 
         return step
 
-    def _write(self, batch: Loaded, fitted: list[Arrays]) -> None:
+    def _write(self, done: tuple[Loaded, list[Arrays]]) -> None:
         began = time.monotonic()
+        batch, fitted = done
         for tile, core, shown, arrays in zip(batch.tiles, batch.cores, batch.shown, fitted, strict=True):
             stored = to_stored(self.job, core, shown, arrays)
             if not self.job.paths.uncertainty:

@@ -220,10 +220,10 @@ def check_disk(job: Job) -> None:
             )
 
 
-def _state(job: Job) -> dict[str, list[int] | None]:
+def state_of(path: Path, scene: Scene) -> dict[str, list[int] | None]:
     """Size and time of each file that pixels come from; statistics and overviews may appear beside them at any time."""
-    given = [] if job.paths.input.is_dir() else [job.paths.input]
-    files = given + [f for f in job.scene.files if f.suffix.lower() not in {".xml", ".ovr"}]
+    given = [] if path.is_dir() else [path]
+    files = given + [f for f in scene.files if f.suffix.lower() not in {".xml", ".ovr"}]
     return {str(f.absolute()): [f.stat().st_size, f.stat().st_mtime_ns] if f.exists() else None for f in files}
 
 
@@ -232,7 +232,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
     options = {k: v for k, v in asdict(job.options).items() if k not in {"batch", "device"}}
     bands = [[b.name, b.mtf.psf().round(12).tolist(), asdict(b.noise) if b.noise else None] for b in job.bands]
     return {
-        "input": [str(job.paths.input.absolute()), _state(job)], "options": json.loads(json.dumps(options)),
+        "input": [str(job.paths.input.absolute()), state_of(job.paths.input, job.scene)], "options": json.loads(json.dumps(options)),
         "bands": bands, "bits": job.profile.bits, "prior": [job.method.digest, job.method.record()], "version": imaging.__version__,
         "uncertainty": job.paths.uncertainty,
     }  # fmt: skip

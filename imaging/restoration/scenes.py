@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import imaging
@@ -88,9 +88,8 @@ def restore_scene(
         check_disk(job)
         mark = fingerprint(job)
         store = TileStore(paths.restored_path, mark, job.outputs)
-        store.open(resume=paths.resume)
         tiles = job.plan.tiles()
-        try:
+        with store.running(resume=paths.resume):
             if elsewhere is not None:
                 job.notes.extend(elsewhere(len(tiles)))
             Run(job, store, progress, seconds).finish(tiles)
@@ -102,13 +101,6 @@ def restore_scene(
                 write_profile(job.profile, profile)
                 written.insert(0, (profile, paths.sensor_path))
             publish(written)
-        except Exception:
-            store.discard()
-            raise
-        except BaseException:
-            store.close()
-            raise
-        store.discard()
         figures = None if reference is None else compare(job, reference)
     return _result(job, time.monotonic() - began, seconds, figures)
 
@@ -143,8 +135,12 @@ def restore_tiles(paths: ScenePaths, sensor: Sensor, options: RestoreOptions, fi
     return missing
 
 
+def peak_memory_mb() -> float:
+    """Most memory that this process has had, MB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3), 1)
+
+
 def _result(job: Job, seconds: float, stages: Seconds, figures: dict[str, float] | None) -> SceneResult:
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
     std = job.paths.std_path
     grid = job.grid
     return SceneResult(
@@ -152,6 +148,6 @@ def _result(job: Job, seconds: float, stages: Seconds, figures: dict[str, float]
         sensor_file=str(job.paths.sensor_path) if job.estimated else None,
         prior=job.method.name, method=job.options.method, scale=job.options.scale, width=grid.width, height=grid.height,
         bands=list(job.scene.bands), iterations=job.options.steps, seconds=round(seconds, 2),
-        stages={k: round(v, 2) for k, v in asdict(stages).items()}, megapixels=grid.width * grid.height / 1e6,
-        peak_memory_mb=round(memory, 1), seed=job.options.seed, version=imaging.__version__, notes=job.notes, reference=figures,
+        stages=stages.rounded(), megapixels=grid.width * grid.height / 1e6,
+        peak_memory_mb=peak_memory_mb(), seed=job.options.seed, version=imaging.__version__, notes=job.notes, reference=figures,
     )  # fmt: skip

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import math
-import resource
-import sys
 import time
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,14 +15,15 @@ import imaging
 from imaging.errors import InputError, WorkError
 from imaging.raster import Area, Magnified, Product, Scene, Tile, TileStore, as_stored, filled, publish, write_product
 from imaging.restoration.options import ScenePaths
-from imaging.restoration.scenes import SceneResult
+from imaging.restoration.pipeline import Seconds, side_by_side
+from imaging.restoration.planning import state_of
+from imaging.restoration.scenes import SceneResult, peak_memory_mb
 from imaging.sensors import find_scene
 from imaging.superres import SuperResolver
-from imaging.superres.zoo import find_model, list_models, model_file
+from imaging.superres.zoo import list_models, manifest_of
 
 _BRIGHT = 1.5
 """Range of a scene that names none: so many times the 99th percentile of its pixels."""
-_AHEAD = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +81,7 @@ class SuperResolveOptions:
         """
         if self.model is not None:
             return self.model
-        known = {name: model_file(find_model(name), "int8")[1] for name in list_models()}
+        known = {name: manifest_of(name) for name in list_models()}
         suited = sorted((m.bands, name) for name, m in known.items() if m.factor == self.scale)
         if not suited:
             raise InputError(f"the zoo has no super-resolution model of scale {self.scale}; give one with --model")
@@ -103,7 +99,7 @@ class SuperResolveOptions:
 
 def scale_of(model: str | None) -> int:
     """Scale of a model, 2 where none is named."""
-    return 2 if model is None else model_file(find_model(model), "int8")[1].factor
+    return 2 if model is None else manifest_of(model).factor
 
 
 def super_resolve_scene(
@@ -143,20 +139,12 @@ def super_resolve_scene(
         work = _Work(scene, resolver, *_scales(scene, options), options)
         mark = work.fingerprint(paths)
         store = TileStore(paths.restored_path, mark, (paths.restored_path,))
-        store.open(resume=paths.resume)
-        try:
+        with store.running(resume=paths.resume):
             work.run(store, progress)
             written = (write_product(work.grid, work.product(paths), work.tiles, store), paths.restored_path)
             if work.fingerprint(paths) != mark:
                 raise WorkError(f"{paths.input} changed while it was super-resolved; nothing is written")
             publish([written])
-        except Exception:
-            store.discard()
-            raise
-        except BaseException:
-            store.close()
-            raise
-        store.discard()
         return work.result(paths, time.monotonic() - began)
 
 
@@ -189,7 +177,7 @@ class _Work:
         m, f = self.resolver.manifest.margin, self.options.scale
         height, width = (min(side // f, n) for n in (self.scene.height, self.scene.width))
         self.tiles = [Tile(k, a, Area(a.row // f, a.column // f, height, width).grow(m)) for k, a in enumerate(areas)]
-        self.seconds = {"reading": 0.0, "fitting": 0.0, "writing": 0.0, "waiting": 0.0}
+        self.seconds = Seconds()
 
     def read(self, tile: Tile) -> tuple[Tile, NDArray[np.float32], NDArray[np.bool_], NDArray[Any]]:
         """A tile, its window's values and validity, and what is stored in its core.
@@ -204,7 +192,7 @@ class _Work:
             valid = np.broadcast_to(valid.all(0), valid.shape)
         cut = (slice(None), slice(m, -m), slice(m, -m))
         found = tile, filled(values, valid)[cut], valid[cut], self.grid.read_raw(tile.core, self.scene.bands)
-        self.seconds["reading"] += time.monotonic() - began
+        self.seconds.reading += time.monotonic() - began
         return found
 
     def super_resolve(self, tile: Tile, values: NDArray[np.float32], valid: NDArray[np.bool_], core: NDArray[Any]) -> NDArray[Any]:
@@ -216,7 +204,7 @@ class _Work:
         fine = np.concatenate([self.resolver.window(g[None])[0][part] for g in groups]) * np.float32(self.full_scale)
         shown = valid.repeat(f, 1).repeat(f, 2)[part]
         stored = as_stored(fine, core, self.scene.nodata, self.largest)
-        self.seconds["fitting"] += time.monotonic() - began
+        self.seconds.fitting += time.monotonic() - began
         return np.where(shown, stored, core).astype(core.dtype)
 
     def run(self, store: TileStore, progress: Callable[[int, int], None] | None) -> None:
@@ -224,36 +212,26 @@ class _Work:
         waiting = [t for t in self.tiles if not store.has(t)]
         done = len(self.tiles) - len(waiting)
 
-        def write(tile: Tile, values: NDArray[Any]) -> None:
-            began = time.monotonic()
-            store.put(tile, {"restored": values})
-            self.seconds["writing"] += time.monotonic() - began
+        def fit(known: tuple[Tile, Any, Any, Any]) -> Iterator[tuple[Tile, NDArray[Any]]]:
+            nonlocal done
+            yield known[0], self.super_resolve(*known)
+            done += 1
+            if progress is not None:
+                progress(done, len(self.tiles))
 
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-            todo = iter(waiting)
-            ahead = deque(reader.submit(self.read, t) for _, t in zip(range(_AHEAD), todo, strict=False))
-            behind: deque[Any] = deque()
-            while ahead:
-                began = time.monotonic()
-                tile, *given = ahead.popleft().result()
-                ahead.extend(reader.submit(self.read, t) for _, t in zip(range(1), todo, strict=False))
-                while len(behind) >= _AHEAD:
-                    behind.popleft().result()
-                self.seconds["waiting"] += time.monotonic() - began
-                behind.append(writer.submit(write, tile, self.super_resolve(tile, *given)))
-                done += 1
-                if progress is not None:
-                    progress(done, len(self.tiles))
-            for future in behind:
-                future.result()
+        def write(finished: tuple[Tile, NDArray[Any]]) -> None:
+            began = time.monotonic()
+            store.put(finished[0], {"restored": finished[1]})
+            self.seconds.writing += time.monotonic() - began
+
+        side_by_side(iter(waiting), self.read, fit, write, self.seconds)
 
     def fingerprint(self, paths: ScenePaths) -> dict[str, Any]:
         """What must be equal for a run to be continued, and at its end."""
-        states = [[str(f), s.st_size, s.st_mtime_ns] for f in self.scene.files if Path(f).exists() for s in [Path(f).stat()]]
         o = self.options
         return {
-            "input": str(paths.input.absolute()), "files": states, "model": self.resolver.manifest.sha256, "scale": o.scale,
-            "bands": list(self.scene.bands), "range": self.full_scale, "tile": o.tile, "version": imaging.__version__,
+            "input": [str(paths.input.absolute()), state_of(paths.input, self.scene)], "model": self.resolver.manifest.sha256,
+            "scale": o.scale, "bands": list(self.scene.bands), "range": self.full_scale, "tile": o.tile, "version": imaging.__version__,
         }  # fmt: skip
 
     def product(self, paths: ScenePaths) -> Product:
@@ -268,13 +246,12 @@ class _Work:
 
     def result(self, paths: ScenePaths, seconds: float) -> SceneResult:
         """What was done."""
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
         grid, manifest = self.grid, self.resolver.manifest
         notes = [] if self.options.range is not None or self.scene.dtype == np.uint8 else [f"{self.full_scale:g} counts as full brightness"]
         return SceneResult(
             input=str(paths.input), restored=str(paths.restored_path), std=None, sensor="any", sensor_file=None, prior=manifest.name,
             method=f"super-resolution, {manifest.precision}", scale=manifest.factor, width=grid.width, height=grid.height,
             bands=list(self.scene.bands), iterations=1, seconds=round(seconds, 2),
-            stages={k: round(v, 2) for k, v in self.seconds.items()}, megapixels=grid.width * grid.height / 1e6,
-            peak_memory_mb=round(memory, 1), seed=0, version=imaging.__version__, notes=notes,
+            stages=self.seconds.rounded(), megapixels=grid.width * grid.height / 1e6,
+            peak_memory_mb=peak_memory_mb(), seed=0, version=imaging.__version__, notes=notes,
         )  # fmt: skip

@@ -114,11 +114,9 @@ class Draft:
         self.nodes.append(node)
         return node.name
 
-    def conv(
-        self, name: str, source: str, cin: int, cout: int, side: int, *, relu: bool = False, groups: int = 1, taps: float = 1.0
-    ) -> str:
+    def conv(self, name: str, source: str, cin: int, cout: int, side: int, *, relu: bool = False, taps: float = 1.0) -> str:
         """Append a square convolution of 8 bits."""
-        return self.add(Node(name=name, inputs=(source,), cin=cin, cout=cout, kernel=(side, side), relu=relu, groups=groups, taps=taps))
+        return self.add(Node(name=name, inputs=(source,), cin=cin, cout=cout, kernel=(side, side), relu=relu, taps=taps))
 
     def join(self, kind: str, name: str, sources: tuple[str, ...], channels: int, *, relu: bool = False, fine: bool = False) -> str:
         """Append a node without weights."""
@@ -127,8 +125,6 @@ class Draft:
     def layer(self, layer: Layer, choice: tuple[str, int], source: str, prefix: str = "", *, relu: bool = False, gain: str = "") -> str:
         """Append the convolutions of a searched layer; the last one is normalised, scaled and rectified."""
         operation = Operation.parse(choice[0])
-        if operation.name == "identity":
-            return source
         parts = operation.convolutions(layer.cin, layer.cout)
         for k, (cin, cout, kernel) in enumerate(parts):
             last = k == len(parts) - 1

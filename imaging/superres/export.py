@@ -111,10 +111,8 @@ class _Graph:
 
     def parameters(self, node: Node, unit: Unit) -> tuple[str, str]:
         """Constants of a convolution, in integers where it is quantised."""
-        weight, bias = unit.conv.weight.detach(), unit.conv.bias
+        weight, bias = unit.taps().detach(), unit.conv.bias
         assert bias is not None
-        if node.taps < 1:
-            weight = weight * unit.mask
         if unit.of_weight is None or not self.quantised:
             return self.constant(f"{node.name}/weight", numpy(weight)), self.constant(f"{node.name}/bias", numpy(bias))
         steps = unit.of_weight.step.detach()

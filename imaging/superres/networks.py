@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from imaging.superres.blueprint import INPUT, Blueprint, Node
 from imaging.superres.interpolation import RADIUS, SMOOTHING, Consistency, Interpolation
+from imaging.superres.normalisation import gain_of
 from imaging.superres.quantizers import LearnedStep
 
 MOMENTUM = 0.01
@@ -40,9 +41,7 @@ class RunningGain(nn.Module):
 
     def value(self) -> Tensor:
         """The scale."""
-        return (
-            self.slope * self.std + self.offset if self.kind == "adq" else (self.slope * self.std.clamp_min(1e-6).log() + self.offset).exp()
-        )
+        return gain_of(self.kind, self.std, self.slope, self.offset)
 
 
 class Unit(nn.Module):
@@ -64,10 +63,13 @@ class Unit(nn.Module):
         self.of_weight: LearnedStep | None = None
         self.of_input: LearnedStep | None = None
 
+    def taps(self) -> Tensor:
+        """Weights in float, 0 outside the free taps."""
+        return self.conv.weight * self.mask if self.node.taps < 1 else self.conv.weight
+
     def weight(self) -> Tensor:
         """Weights, quantised where they are."""
-        weight = self.conv.weight * self.mask if self.node.taps < 1 else self.conv.weight
-        return weight if self.of_weight is None else self.of_weight(weight)
+        return self.taps() if self.of_weight is None else self.of_weight(self.taps())
 
     def forward(self, x: Tensor, gained: Tensor | None, given: LearnedStep | None = None) -> Tensor:
         """Apply; ``gained`` is the input of the cell, for the gain, ``given`` the quantiser that the input comes from."""
@@ -87,11 +89,10 @@ class Unit(nn.Module):
 
         In float, the order decides where a sum beside a rounding tie goes, and later layers multiply such differences.
         """
-        weight = self.conv.weight * self.mask if self.node.taps < 1 else self.conv.weight
         joint = given.step * of_weight.step
         assert self.conv.bias is not None
         whole = F.conv2d(
-            (x / given.step).round(), of_weight.levels(weight), (self.conv.bias / joint).round(), padding=self.conv.padding,
+            (x / given.step).round(), of_weight.levels(self.taps()), (self.conv.bias / joint).round(), padding=self.conv.padding,
             groups=self.node.groups,
         )  # fmt: skip
         return whole * joint.view(-1, 1, 1)

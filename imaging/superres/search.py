@@ -142,12 +142,10 @@ class Search:
     def step_weights(self, pairs: Pairs) -> float:
         """Update the weights on a batch of their own data; returns the loss."""
         self.optimiser.zero_grad()
-        loss = self.loss(pairs)
-        for parameter, gradient in zip(
-            self.supernet.weights(), torch.autograd.grad(loss, self.supernet.weights(), allow_unused=True), strict=True
-        ):
+        loss, weights = self.loss(pairs), self.supernet.weights()
+        for parameter, gradient in zip(weights, torch.autograd.grad(loss, weights, allow_unused=True), strict=True):
             parameter.grad = gradient
-        nn.utils.clip_grad_norm_(self.supernet.weights(), self.settings.clip)
+        nn.utils.clip_grad_norm_(weights, self.settings.clip)
         self.optimiser.step()
         return float(loss.detach())
 

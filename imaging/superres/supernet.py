@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imaging.superres.interpolation import Interpolation
+from imaging.superres.normalisation import NORMALISATIONS, gain_of
 from imaging.superres.operations import Operation
 from imaging.superres.quantizers import LearnedStep, add_noise, hwgq
 from imaging.superres.space import Layer, SearchSpace
 
-NORMALISATIONS = ("adq", "adadm", "batch", "none")
 QUANTISATIONS = ("noise", "direct", "none")
 
 
@@ -141,8 +141,7 @@ class Residual(nn.Module):
         found = branch(self.norm(x))
         if self.kind in {"adq", "adadm"}:
             std = x.std((1, 2, 3), keepdim=True)
-            gain = self.slope * std + self.offset if self.kind == "adq" else (self.slope * std.clamp_min(1e-6).log() + self.offset).exp()
-            found = found * gain
+            found = found * gain_of(self.kind, std, self.slope, self.offset)
         return x + found
 
 

@@ -39,6 +39,11 @@ def find_model(name: str) -> Path:
     return folder
 
 
+def manifest_of(name: str) -> Manifest:
+    """Manifest of a model's integer version; errors as of `find_model`, and for a file that is none."""
+    return Manifest.load(find_model(name) / "int8.json")
+
+
 def model_file(folder: Path, precision: str) -> tuple[Path, Manifest]:
     """ONNX file of a model folder and its manifest, the digest checked.
 

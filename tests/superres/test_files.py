@@ -292,3 +292,24 @@ def test_faint_and_negative_scenes_keep_their_values(tmp_path: Path, model: Path
         means = read(tmp_path / "a_x2.tif").reshape(1, 48, 2, 48, 2).mean((2, 4))
         assert float(np.abs(means.mean() / values.mean() - 1)) < 0.002
         assert float(np.abs(means - values).max()) < 0.3 * float(np.abs(values).max())
+
+
+def test_outputs_are_no_input_of_a_further_run(tmp_path: Path, model: Path) -> None:
+    write_scene(tmp_path / "a.tif", smooth(1, 40, 33).astype(np.uint16))
+    assert superres(tmp_path / "a.tif", model).exit_code == 0
+    result = superres(tmp_path, model, "--output", tmp_path / "out", "--json")
+    assert json.loads(result.stdout)["restored"] == 1
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.tif")) == ["a_x2.tif"]
+
+
+def test_overviews_that_appear_meanwhile_do_not_matter(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = write_scene(tmp_path / "a.tif", smooth(1, 128, 128).astype(np.uint16))
+    window = SuperResolver.window
+
+    def with_overviews(self: SuperResolver, x: Any) -> Any:
+        Path(f"{scene}.ovr").write_bytes(scene.read_bytes())
+        return window(self, x)
+
+    monkeypatch.setattr(SuperResolver, "window", with_overviews)
+    assert superres(scene, model).exit_code == 0
+    assert (tmp_path / "a.tif.ovr").exists()

@@ -10,9 +10,10 @@ import torch
 
 from imaging.superres import Genotype, Search, SearchSettings, SupernetSettings, derive, reported
 from imaging.superres.cost import BitOps
+from imaging.superres.normalisation import NORMALISATIONS
 from imaging.superres.quantizers import LearnedStep, add_noise, hwgq, rounded, step_of
 from imaging.superres.search import entropy_weight
-from imaging.superres.supernet import NORMALISATIONS, Supernet
+from imaging.superres.supernet import Supernet
 from tests.superres.models import pairs, tiny_space
 
 
