@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
+
+PATH = click.Path(path_type=Path)
 
 
 class Bands(click.ParamType):  # type: ignore[type-arg]

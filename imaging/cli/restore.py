@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imaging import __version__
-from imaging.cli.parameters import Bands, Batch, Noise
+from imaging.cli.parameters import PATH, Bands, Batch, Noise
+from imaging.cli.progress import progress_bar
 from imaging.errors import ImagingError, InputError, one_line
 
 if TYPE_CHECKING:
     from imaging.restoration import RestoreOptions, ScenePaths, SceneResult
 
-PATH = click.Path(path_type=Path)
 _EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
 
 
@@ -87,28 +87,6 @@ def _paths(source: Path, output: Path | None, values: dict[str, Any]) -> ScenePa
     )  # fmt: skip
 
 
-class Bar:
-    """Progress on standard error with the time left, where that is a terminal; it appears with the first iteration."""
-
-    def __init__(self, what: str = "restoring", unit: str = "it") -> None:
-        self.bar: Any = None
-        self.what, self.unit = what, unit
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show that so much is done."""
-        if self.bar is None:
-            from tqdm import tqdm
-
-            look: dict[str, Any] = {"unit": self.unit, "desc": self.what, "leave": False, "dynamic_ncols": True, "disable": None}
-            self.bar = tqdm(total=total, initial=done, file=sys.stderr, **look)
-        self.bar.update(done - self.bar.n)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self.bar is not None:
-            self.bar.close()
-
-
 def _summary(result: SceneResult) -> str:
     lines = [
         f"restored  {result.restored}",
@@ -154,8 +132,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
         shown = [f"{k:18s} {v}" for k, v in plan.items() if k != "notes"] + [f"note: {n}" for n in plan["notes"]]
         click.echo(json.dumps(plan) if values["as_json"] else "\n".join(shown))
         return
-    bar = None if values["quiet"] else Bar()
-    try:
+    with progress_bar(values["quiet"]) as bar:
         if _is_spread(values):
             make, workers = executors(values.get("workers"), values.get("scheduler"))
             result = restore_spread(
@@ -163,9 +140,6 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
             )
         else:
             result = restore_scene(paths, values["sensor"], options, progress=bar, reference=values["reference"])
-    finally:
-        if bar is not None:
-            bar.close()
     if values["as_json"]:
         click.echo(json.dumps(asdict(result)))
     elif not values["quiet"]:

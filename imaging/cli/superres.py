@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from imaging import __version__
-from imaging.cli.parameters import Bands
-from imaging.cli.restore import PATH, Bar, guarded, instead
+from imaging.cli.parameters import PATH, Bands
+from imaging.cli.progress import progress_bar
+from imaging.cli.restore import guarded, instead
 
 
 def run(source: Path, output: Path | None, **values: Any) -> None:
@@ -33,12 +34,8 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
         run_archive(source, output, options, paths, values | {"sensor": "any", "std": None, "reference": None, "dry_run": False})
         return
     refuse_for_one(source, values, ("workers", "shard", "scheduler", "log"))
-    bar = None if values["quiet"] else Bar("super-resolving", "tile")
-    try:
+    with progress_bar(values["quiet"], "super-resolving", "tile") as bar:
         result = super_resolve_scene(paths, options, progress=bar)
-    finally:
-        if bar is not None:
-            bar.close()
     if values["as_json"]:
         click.echo(json.dumps(asdict(result)))
     elif not values["quiet"]:
