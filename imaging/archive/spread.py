@@ -11,7 +11,7 @@ from pathlib import Path
 from imaging.archive.executors import shut_down
 from imaging.archive.runner import MakeExecutor, anywhere
 from imaging.errors import ImagingError, one_line
-from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, Sensor, restore_scene, restore_tiles
+from imaging.restoration import Job, RestoreOptions, ScenePaths, SceneResult, Sensor, restore_scene, restore_tiles
 
 _SHARES, _LONGEST = 4, 32
 """Blocks of tiles for each worker, at least, and tiles of one: more blocks even out the load, but each has to load the prior anew."""
@@ -30,6 +30,7 @@ def blocks_of(count: int, workers: int) -> list[Block]:
 def restore_spread(
     paths: ScenePaths, sensor: Sensor, options: RestoreOptions, *, make_executor: MakeExecutor, workers: int,
     progress: Callable[[int, int], None] | None = None, reference: Path | None = None,
+    afterwards: Callable[[Job, SceneResult], None] | None = None,
 ) -> SceneResult:  # fmt: skip
     """Restore one scene with many workers, each reading and writing its own windows; same bytes as by one.
 
@@ -46,7 +47,7 @@ def restore_spread(
         How many there are.
     progress : callable, optional
         Called with (finished, total) tiles.
-    reference : Path, optional
+    reference, afterwards : optional
         As for `restore_scene`.
 
     Raises
@@ -61,7 +62,7 @@ def restore_spread(
     def elsewhere(count: int) -> list[str]:
         return _Spread(make_executor, (paths, sensor, options), count, progress).run(blocks_of(count, workers))
 
-    return restore_scene(paths, sensor, options, reference=reference, elsewhere=elsewhere)
+    return restore_scene(paths, sensor, options, reference=reference, elsewhere=elsewhere, afterwards=afterwards)
 
 
 class _Spread:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from imaging.restoration.arrays import Restored, restore
 from imaging.restoration.options import RestoreOptions, ScenePaths
-from imaging.restoration.planning import ESTIMATE, Sensor, plan_scene
+from imaging.restoration.planning import ESTIMATE, Job, Sensor, plan_scene
 from imaging.restoration.scenes import SceneResult, restore_scene, restore_tiles
 from imaging.restoration.superresolution import SuperResolveOptions, super_resolve_scene
 
 __all__ = [
     "ESTIMATE",
+    "Job",
     "RestoreOptions",
     "Restored",
     "ScenePaths",

@@ -52,6 +52,7 @@ class SceneResult:
 def restore_scene(
     paths: ScenePaths, sensor: Sensor, options: RestoreOptions | None = None, *, progress: Progress | None = None,
     reference: Path | None = None, elsewhere: Callable[[int], list[str]] | None = None,
+    afterwards: Callable[[Job, SceneResult], None] | None = None,
 ) -> SceneResult:  # fmt: skip
     """Restore one raster file into a GeoTIFF and its standard deviations.
 
@@ -71,6 +72,8 @@ def restore_scene(
     elsewhere : callable, optional
         Called with the number of tiles before the first is fitted; what it has other processes fit with `restore_tiles` is taken over,
         the rest fitted here. Returns what the user should know.
+    afterwards : callable, optional
+        Called once all outputs are in their places, while the scene is still open: for reports and pictures.
 
     Raises
     ------
@@ -102,7 +105,10 @@ def restore_scene(
                 written.insert(0, (profile, paths.sensor_path))
             publish(written)
         figures = None if reference is None else compare(job, reference)
-    return _result(job, time.monotonic() - began, seconds, figures)
+        result = _result(job, time.monotonic() - began, seconds, figures)
+        if afterwards is not None:
+            afterwards(job, result)
+    return result
 
 
 def restore_tiles(paths: ScenePaths, sensor: Sensor, options: RestoreOptions, first: int, last: int) -> int:
