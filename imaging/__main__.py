@@ -2,4 +2,5 @@
 
 from imaging.cli.restore import main
 
-main()
+if __name__ == "__main__":
+    main(prog_name="python -m imaging")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class ImagingError(Exception):
@@ -28,6 +29,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? " if close else ""
     return f"{hint}known are {', '.join(names)}"
+
+
+def missing(path: Path, what: str = "") -> str:
+    """That a file does not exist, with the file of its folder whose name is nearest, if one is near."""
+    try:
+        known = {p.name.lower(): p for p in path.parent.iterdir()}
+    except OSError:
+        known = {}
+    close = difflib.get_close_matches(path.name.lower(), known, n=1, cutoff=0.75)
+    return f"{what}{path} does not exist" + (f"; did you mean {known[close[0]]}?" if close else "")
 
 
 def one_line(error: Exception) -> str:

@@ -1,4 +1,7 @@
-"""Released models: one folder each, of weights and of the recipe that made them, with a recorded digest."""
+"""Released models: one folder each, of weights and of the recipe that made them, with a recorded digest.
+
+Their libraries are imported late: the shell completes the models' names, and is not to wait.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,12 @@ import sys
 from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from typing import TYPE_CHECKING, Any
 
 from imaging.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -63,6 +65,9 @@ def read_weights(folder: Path, recorded: str) -> dict[str, torch.Tensor]:
     InputError
         When the file cannot be read, is damaged or no safetensors file.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     path = folder / "weights.safetensors"
     try:
         digest = digest_of(path)
@@ -91,6 +96,8 @@ def write_release(folder: Path, weights: dict[str, torch.Tensor], recipe: str, n
     notes : dict
         Further keys of the ``[release]`` table, such as the compute given.
     """
+    from safetensors.torch import save_file
+
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "weights.safetensors"
     save_file(weights, path)

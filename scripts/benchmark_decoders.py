@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
-import tomllib
 import torch
 
 from imaging.priors import LatentPrior, load_prior
@@ -25,6 +25,11 @@ from imaging.priors.families import make_prior
 from imaging.priors.losses import validate
 from imaging.priors.recipe import TrainingSettings
 from imaging.priors.training import Trainer
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 def seconds(model: LatentPrior, side: int = 512, repetitions: int = 7) -> float:

@@ -9,10 +9,10 @@ how far the integer model is from the network it was trained as, in grey levels 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
-import tomllib
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -20,6 +20,11 @@ from imaging.releases import write_release
 from imaging.superres import Genotype, SuperResolver, export, load_network
 from imaging.superres.recipes import Recipe
 from imaging.superres.zoo import FAMILY
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 def main() -> None:

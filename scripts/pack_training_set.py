@@ -8,11 +8,15 @@ Writes pack.npz, pack-1.npz and so on, each of at most the given number of MiB; 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-import tomllib
-
 from imaging.priors.data import write_pack
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from pathlib import Path
 
-import tomllib
 import torch
 from tqdm import tqdm
 
@@ -23,6 +23,11 @@ from imaging.priors.families import make_prior
 from imaging.priors.recipe import TrainingSettings
 from imaging.priors.training import Trainer
 from imaging.priors.zoo import prior_info, save_prior, start_from
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 def parsed() -> argparse.Namespace:

@@ -40,6 +40,11 @@ def local_executor(workers: int | None = None) -> tuple[Executor, int]:
     On the CPU they share the processors: two scenes at once on half the processors each take about as long as one after the other, but need
     the memory of two.
 
+    Parameters
+    ----------
+    workers : int, optional
+        Processes, from 1.
+
     Raises
     ------
     InputError
@@ -55,8 +60,14 @@ def local_executor(workers: int | None = None) -> tuple[Executor, int]:
         devices, names = context.Queue(), _gpu_names(gpus)
         for k in range(4 * count):  # for replaced workers, too
             devices.put(names[k % gpus])
-    threads = max(1, (os.cpu_count() or 1) // count)
-    return ProcessPoolExecutor(count, context, _initialise, (threads, devices)), count
+    return ProcessPoolExecutor(count, context, _initialise, (threads_of(count), devices)), count
+
+
+def threads_of(workers: int) -> int:
+    """Threads of each of some workers: a share of the cores that this process may use, ``OMP_NUM_THREADS`` at most where that is set."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(cores // workers, int(given) if given.isdecimal() else cores))
 
 
 def scheduler_executor(address: str) -> tuple[Executor, int]:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from imaging.errors import InputError
+from imaging.errors import InputError, missing
 from imaging.raster import SUFFIXES
 from imaging.sensors import is_product, product_scenes
 from imaging.sensors.products import is_open
@@ -131,6 +131,8 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _table(source: Path, output: Path, what: str) -> list[Entry]:
+    if not source.exists():
+        raise InputError(missing(source))
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)

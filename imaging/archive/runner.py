@@ -16,7 +16,7 @@ from typing import Any
 from imaging.archive.executors import shut_down
 from imaging.archive.manifest import Entry
 from imaging.errors import ImagingError, InputError, ResumeError, WorkError, one_line
-from imaging.raster import has_tag
+from imaging.raster import has_own_style, has_tag
 from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, Sensor, SuperResolveOptions, restore_scene, super_resolve_scene
 from imaging.sensors import find_scene
 
@@ -27,7 +27,13 @@ Options = RestoreOptions | SuperResolveOptions
 
 @dataclass
 class ArchiveReport:
-    """What became of the scenes: one record each, with ``input``, ``status`` (restored, skipped, failed), and the error or the result."""
+    """What became of the scenes.
+
+    Attributes
+    ----------
+    records : list of dict
+        One for each scene, with ``input``, ``output``, ``status`` (restored, skipped, failed), and the error or the result.
+    """
 
     records: list[Record] = field(default_factory=list)
 
@@ -91,7 +97,8 @@ def entry_paths(entry: Entry, paths: ScenePaths) -> ScenePaths:
 def _over_own(paths: ScenePaths, options: Options) -> ScenePaths:
     """Outputs without the restored scene, which appears last, may be replaced where they were written by a restoration."""
     others = [p for p in paths.outputs(options.samples, estimated=True) if p.exists() and p != paths.restored_path]
-    return replace(paths, overwrite=True) if others and all(has_tag(p, "IMAGING_VERSION") for p in others) else paths
+    own = (has_own_style(p) if p.suffix == ".qml" else has_tag(p, "IMAGING_VERSION") for p in others)
+    return replace(paths, overwrite=True) if others and all(own) else paths
 
 
 def _sensor(entry: Entry, sensor: Sensor) -> Sensor:
@@ -126,6 +133,28 @@ def restore_archive(
         Gets one line of JSON for each scene, appended.
     progress : callable, optional
         Called with each scene's record.
+
+    Returns
+    -------
+    ArchiveReport
+        Also of the scenes that failed.
+
+    Raises
+    ------
+    InputError
+        When two scenes would write one file; nothing is restored then.
+    WorkError
+        When the log cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import imaging
+    >>> entries = imaging.find_entries(Path("archive"), Path("restored"))  # doctest: +SKIP
+    >>> imaging.restore_archive(  # doctest: +SKIP
+    ...     entries, "pleiades", imaging.RestoreOptions(), imaging.ScenePaths(input=Path("archive")),
+    ...     make_executor=lambda: imaging.local_executor(2)[0], ahead=4, log=Path("archive.jsonl"),
+    ... ).failures
     """
     waiting = [_absolute(e) for e in entries]
     _check_outputs(waiting, paths, options)

@@ -64,12 +64,23 @@ def make_regularizer(recipe: dict[str, Any]) -> Regularizer:
 
 
 def list_regularizers() -> list[str]:
-    """Names of the released regularisers."""
+    """Names of the released regularisers, in order; each is for the method that its name begins with, such as ``wcrr``.
+
+    Raises
+    ------
+    InputError
+        When no zoo is installed, or a recipe in it cannot be read.
+    """
     return [f.name for f in released(zoo_folder(), REGULARIZERS)]
 
 
 def load_regularizer(name: str) -> LearnedRegularizer:
-    """Load a released regulariser by name, or from a folder.
+    """Load a released regulariser with its parameters.
+
+    Parameters
+    ----------
+    name : str
+        Of the zoo, or a model folder.
 
     Raises
     ------

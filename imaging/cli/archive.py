@@ -40,8 +40,8 @@ def run_archive(
     from imaging import archive
     from imaging.restoration import RestoreOptions
 
-    for name in ("std", "reference"):
-        if values[name] is not None:
+    for name in ("std", "reference", "report", "quicklook"):
+        if values.get(name) is not None:
             raise InputError(f"--{name} is for one scene; {source} names several")
     what = "restored" if isinstance(options, RestoreOptions) else f"x{options.scale}"
     entries = archive.find_entries(source, output or source, what)
@@ -58,6 +58,7 @@ def run_archive(
         _plan(entries, as_json=values["as_json"])
         return
     if isinstance(options, RestoreOptions):
+        options.check()
         _check_sensors(entries, values["sensor"])
     else:
         options.resolver()

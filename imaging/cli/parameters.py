@@ -6,8 +6,29 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-PATH = click.Path(path_type=Path)
+
+class _File(click.Path):
+    """A path that is not empty."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        if value == "":
+            self.fail("the name is empty; a variable of the shell may be unset", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Folder(_File):
+    """A folder: the shell completes no files."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Leave it to the shell."""
+        return [CompletionItem(incomplete, type="dir")]
+
+
+PATH = _File(path_type=Path)
+FOLDER = _Folder(path_type=Path)
 
 
 class Bands(click.ParamType):  # type: ignore[type-arg]

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,47 +10,101 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imaging import __version__
-from imaging.cli.parameters import PATH, Bands, Batch, Noise
+from imaging.cli import completion, listing
+from imaging.cli.guard import guarded, instead
+from imaging.cli.help import SectionedCommand, examples
+from imaging.cli.parameters import FOLDER, PATH, Bands, Batch, Noise
 from imaging.cli.progress import progress_bar
-from imaging.errors import ImagingError, InputError, one_line
+from imaging.errors import InputError
 
 if TYPE_CHECKING:
     from imaging.restoration import RestoreOptions, ScenePaths, SceneResult
 
 _EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
-
+_LOOK: dict[str, Any] = {"cls": SectionedCommand, "context_settings": {"max_content_width": 110}}
 
 _OPTIONS = [
-    click.option("--sensor", metavar="NAME|FILE.toml|estimate", help="Sensor profile; see --list-sensors. Products name it themselves."),
-    click.option("--std", type=PATH, help="Standard deviations; default <stem>_std.tif beside the restored scene."),
+    click.option(
+        "--sensor",
+        metavar="NAME|FILE.toml|estimate",
+        shell_complete=completion.sensors,
+        help="Sensor by name (see --list-sensors), from a file of yours, or estimated from the scene. Products name it themselves.",
+    ),
+    click.option("--std", type=PATH, help="Standard deviations.  [default: <stem>_std.tif beside the restored scene]"),
     click.option("--no-uncertainty", is_flag=True, help="Write no standard deviations."),
     click.option(
-        "--method", default="vble-xz", show_default=True, metavar="vble-xz|vble|map|tv|foe|crr|wcrr", help="Posterior or point estimate."
+        "--method",
+        default="vble-xz",
+        show_default=True,
+        metavar="NAME",
+        shell_complete=completion.one_of(completion.METHODS),
+        help="vble-xz, vble or map: with standard deviations; tv, foe, crr or wcrr: a learned regulariser, without.",
     ),
-    click.option("--prior", metavar="NAME|DIR", help="What scenes look like; see --list-priors. Default: by the bands."),
-    click.option("--download", is_flag=True, help="Allow to fetch a prior of compressai's zoo, compressai:NAME-QUALITY."),
-    click.option("--scale", type=int, default=1, show_default=True, help="2: also halve the ground sample distance."),
-    click.option("--bands", type=Bands(), help="Bands to restore, such as 1,2; all by default."),
-    click.option("--samples", type=int, default=0, help="Posterior samples to save; needs --save-samples."),
-    click.option("--save-samples", type=PATH, metavar="DIR", help="Existing folder for the samples."),
-    click.option("--iterations", type=int, help="Steps of the fit; fewer are faster and less sharp."),
-    click.option("--rate-scale", type=float, metavar="S", help="Scale of the prior's bit rate; smaller regularises more."),
-    click.option("--weight", type=float, help="Of the prior against the measurement; 1 is Bayes' rule.  [default: 1, at scale 2 1.5]"),
+    click.option(
+        "--prior",
+        metavar="NAME|DIR",
+        shell_complete=completion.priors,
+        help="What is known of scenes in general; see --list-priors.  [default: by the bands, or by the method]",
+    ),
+    click.option("--download", is_flag=True, help="Allow to fetch a prior of compressai's zoo, --prior compressai:NAME-QUALITY."),
+    click.option(
+        "--scale",
+        type=int,
+        default=1,
+        show_default=True,
+        metavar="1|2",
+        shell_complete=completion.one_of("12"),
+        help="2 also halves the ground sample distance.",
+    ),
+    click.option("--bands", type=Bands(), help="Bands to restore, such as 1,2.  [default: all]"),
+    click.option("--samples", type=int, default=0, metavar="N", help="Posterior samples to save; needs --save-samples.  [default: 0]"),
+    click.option("--save-samples", type=FOLDER, metavar="DIR", help="Existing folder for the samples."),
+    click.option(
+        "--iterations", type=int, metavar="N", help="Steps of the fit; fewer are faster and less sharp.  [default: 24, of regularisers 60]"
+    ),
+    click.option(
+        "--rate-scale", type=float, metavar="S", help="Scale of the prior's bit rate; smaller regularises more.  [default: by the noise]"
+    ),
+    click.option(
+        "--weight", type=float, metavar="W", help="Of the prior against the measurement; 1 is Bayes' rule.  [default: 1, at scale 2 1.5]"
+    ),
     click.option("--uncalibrated", is_flag=True, help="Standard deviations of the fit itself, without the prior's calibration."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the random draws."),
-    click.option("--tile", type=int, default=512, show_default=True, help="Side of a tile, a multiple of 32 from 64."),
-    click.option("--halo", type=int, help="Pixels around a tile that take part in its fit.  [default: by the prior and the PSF]"),
-    click.option("--batch", type=Batch(), default="auto", help="Tiles fitted together.  [default: auto]"),
-    click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute."),
-    click.option("--mtf-nyquist", type=float, help="Replaces the profile's MTF at Nyquist."),
-    click.option("--noise", type=Noise(), default="profile", show_default=True, help="Where the noise model comes from; numbers in DN."),
+    click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of the random draws."),
+    click.option("--tile", type=int, default=512, show_default=True, metavar="PIXELS", help="Side of a tile, a multiple of 32 from 64."),
+    click.option(
+        "--halo",
+        type=int,
+        metavar="PIXELS",
+        help="Around a tile, taking part in its fit; a multiple of 16.  [default: by the prior and the PSF]",
+    ),
+    click.option("--batch", type=Batch(), default="auto", metavar="auto|N", help="Tiles fitted together.  [default: auto]"),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda",
+        shell_complete=completion.one_of(completion.DEVICES),
+        help="Where to compute.",
+    ),
+    click.option("--mtf-nyquist", type=float, metavar="M", help="MTF at Nyquist, above 0 and below 0.95, in place of the profile's."),
+    click.option(
+        "--noise",
+        type=Noise(),
+        default="profile",
+        show_default=True,
+        metavar="profile|estimate|SIGMA0,GAIN",
+        shell_complete=completion.one_of(completion.NOISES),
+        help="From the profile, from the scene, or as given: variance SIGMA0^2 + GAIN * signal, in DN.",
+    ),
     click.option("--reference", type=PATH, metavar="TRUTH.tif", help="Compare with this truth: PSNR and interval coverage."),
+    click.option("--report", type=PATH, metavar="PATH.html", help="A page to explore: before and after, uncertainty, fit of the sensor."),
+    click.option("--quicklook", type=PATH, metavar="PATH.png", help="One picture: measured, restored and the standard deviation."),
     click.option("--overwrite", is_flag=True, help="Replace existing outputs."),
     click.option("--resume", is_flag=True, help="Take over finished tiles of an interrupted run."),
     click.option("--dry-run", is_flag=True, help="Print the plan, write nothing."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output."),
     click.option("-q", "--quiet", is_flag=True, help="No progress, no summary."),
-    click.option("-v", "--verbose", is_flag=True, help="Also print the settings in force."),
+    click.option("-v", "--verbose", is_flag=True, help="Also print the settings in force, and errors in full."),
 ]
 
 
@@ -118,6 +167,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     from imaging.archive import restore_spread
     from imaging.archive.manifest import is_archive
     from imaging.cli.archive import executors, refuse_for_one, run_archive
+    from imaging.cli.extras import after_scene, asked_for
     from imaging.restoration import plan_scene, restore_scene
 
     options, paths = _options(values), _paths(source, output, values)
@@ -127,6 +177,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
         run_archive(source, output, options, paths, values)
         return
     refuse_for_one(source, values, ("shard", "log"))
+    more: dict[str, Any] = {"reference": values["reference"], "afterwards": after_scene(paths, options, values)}
     if values["dry_run"]:
         plan = plan_scene(paths, values["sensor"], options)
         shown = [f"{k:18s} {v}" for k, v in plan.items() if k != "notes"] + [f"note: {n}" for n in plan["notes"]]
@@ -135,136 +186,84 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     with progress_bar(values["quiet"]) as bar:
         if _is_spread(values):
             make, workers = executors(values.get("workers"), values.get("scheduler"))
-            result = restore_spread(
-                paths, values["sensor"], options, make_executor=make, workers=workers, progress=bar, reference=values["reference"]
-            )
+            result = restore_spread(paths, values["sensor"], options, make_executor=make, workers=workers, progress=bar, **more)
         else:
-            result = restore_scene(paths, values["sensor"], options, progress=bar, reference=values["reference"])
+            result = restore_scene(paths, values["sensor"], options, progress=bar, **more)
     if values["as_json"]:
         click.echo(json.dumps(asdict(result)))
     elif not values["quiet"]:
-        click.echo(_summary(result))
+        click.echo("\n".join([_summary(result), *(f"{name:9s} {path}" for name, path in asked_for(values).items())]))
 
 
-@contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Only Python writes to standard error: libtiff prints there, past GDAL's error handling, when a disk is full."""
-    try:
-        own = sys.stderr.fileno() == 2
-    except (AttributeError, OSError, ValueError):
-        own = False
-    if not own:
-        yield
-        return
-    before, kept = sys.stderr, os.dup(2)
-    with os.fdopen(kept, "w", encoding=before.encoding, errors=before.errors, buffering=1) as stderr, open(os.devnull, "w") as nowhere:
-        before.flush()
-        os.dup2(nowhere.fileno(), 2)
-        sys.stderr = stderr
-        try:
-            yield
-        finally:
-            sys.stderr = before
-            os.dup2(kept, 2)
+def _doctor(*, as_json: bool) -> None:
+    from imaging.cli.doctor import run_doctor
+
+    run_doctor(as_json=as_json)
 
 
-def guarded(action: Any, *arguments: Any, **values: Any) -> None:
-    """Run, and end with one sentence and the right exit code instead of a traceback."""
-    # Raised while compressai and torchvision are imported; nothing a user could do about it.
-    warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
-    try:
-        with nullcontext() if values.get("verbose") else _quiet_libraries():
-            action(*arguments, **values)
-    except InputError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-    except ImagingError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        click.echo("Interrupted; the same command with --resume goes on from the finished tiles.", err=True)
-        sys.exit(1)
-    except Exception as error:
-        if values.get("verbose"):
-            raise
-        click.echo(
-            f"Error: the restoration failed ({type(error).__name__}: {one_line(error)}); run again with -v for the details", err=True
-        )
-        sys.exit(1)
-
-
-def _sensors() -> None:
-    from imaging.sensors import builtin_sensors, load_profile
-
-    for name in builtin_sensors():
-        profile = load_profile(name)
-        click.echo(f"{name:14s} {profile.title} [{', '.join(b.name for b in profile.bands)}]")
-
-
-def _priors() -> None:
-    from imaging.bilevel import list_regularizers, load_regularizer
-    from imaging.priors import list_priors
-    from imaging.restoration.methods import method_of
-
-    for prior in list_priors():
-        click.echo(f"{prior.name:14s} {prior.channels} channel(s)  {prior.title}")
-    for learned in map(load_regularizer, list_regularizers()):
-        click.echo(f"{learned.name:14s} --method {method_of(learned)}  {learned.title}")
-
-
-def _describe(name: str) -> None:
-    from imaging.sensors import load_profile
-
-    profile = load_profile(name)
-    click.echo(f"{profile.name}: {profile.title}\nstate {profile.state}, {profile.bits} bits ({profile.source})")
-    for band in profile.bands:
-        m, n = band.mtf, band.noise
-        target = f", restored to {m.target:g}" if m.target else ""
-        click.echo(f"\nband {band.name}: {band.gsd:g} m ({band.source})")
-        click.echo(f"  MTF at Nyquist {m.nyquist[0]:.3g} across, {m.nyquist[1]:.3g} along track, {m.shape}{target} ({m.source})")
-        text = "estimated from the scene" if n is None else f"sigma0 {n.sigma0:g} DN, gain {n.gain:g}, offset {n.offset:g} DN ({n.source})"
-        click.echo(f"  noise {text}")
-
-
-def instead(action: Callable[..., None]) -> Callable[[click.Context, click.Parameter, Any], None]:
-    """Callback of an option that does something else than restore; a text value is the action's argument."""
-
-    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
-        if value and not ctx.resilient_parsing:
-            guarded(action, *([value] if isinstance(value, str) else []))
-            ctx.exit()
-
-    return callback
-
-
-@click.command(context_settings={"max_content_width": 110})
+@click.command(
+    **_LOOK,
+    hint="Names go with their options: --input SCENE --output FILE.",
+    epilog=examples(
+        "imaging-restore",
+        {
+            "--input scene.tif --sensor pleiades": "scene_restored.tif and scene_std.tif",
+            "--input scene.tif --sensor pleiades --dry-run": "the plan, nothing is written",
+            "--input scene.tif --sensor estimate": "of a sensor that is not known",
+            "--input archive/ --output restored/ --sensor spot6": "many scenes",
+            "--doctor": "is all well here?",
+        },
+    ),
+)
 @click.option(
-    "--input", "source", type=PATH, required=True, metavar="SCENE|PRODUCT|FOLDER|PATTERN|TABLE.csv",
+    "--input", "source", type=PATH, metavar="SCENE",
     help="Scene to restore, any raster GDAL reads, or a product as delivered (DIMAP, Sentinel-2 SAFE, Landsat); or several: a folder, "
-    "a quoted pattern, a table.",
+    "a quoted pattern such as '*.tif', a table in CSV.  [required]",
 )  # fmt: skip
-@click.option("--output", type=PATH, help="Restored scene; default <stem>_restored.tif beside the input. For several a folder.")
+@click.option("--output", type=PATH, help="Restored scene, or a folder for several.  [default: <stem>_restored.tif beside the input]")
 @_with_options
-@click.option("--workers", type=int, help="Processes that share several scenes, or the tiles of one.  [default: one for each GPU, else 1]")
+@click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    help="Processes that share several scenes, or the tiles of one.  [default: one for each GPU, else 1]",
+)
 @click.option("--shard", metavar="i/n", help="Of several scenes: every n-th from the i-th on, for job arrays.")
 @click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask cluster instead.")
 @click.option("--log", type=PATH, help="Of several scenes: a line of JSON for each.  [default: archive.jsonl in the output folder]")
 @click.option(
-    "--list-sensors", is_flag=True, is_eager=True, expose_value=False, callback=instead(_sensors), help="Show the sensor profiles."
+    "--list-sensors", is_flag=True, is_eager=True, expose_value=False, callback=instead(listing.sensors), help="Show the sensor profiles."
 )
-@click.option("--list-priors", is_flag=True, is_eager=True, expose_value=False, callback=instead(_priors), help="Show the released priors.")
-@click.option("--describe-sensor", metavar="NAME", is_eager=True, expose_value=False, callback=instead(_describe), help="Show one profile.")
+@click.option(
+    "--list-priors", is_flag=True, is_eager=True, expose_value=False, callback=instead(listing.priors), help="Show the released priors."
+)
+@click.option(
+    "--describe-sensor",
+    metavar="NAME|FILE.toml",
+    is_eager=True,
+    expose_value=False,
+    callback=instead(listing.describe),
+    shell_complete=completion.sensor_names,
+    help="Show one profile with the sources of its numbers.",
+)
+@click.option("--doctor", is_flag=True, help="Check this installation: versions, devices, weights, a short restoration; with --json too.")
+@completion.show_completion("imaging-restore")
 @click.version_option(__version__)
-def main(source: Path, output: Path | None, **values: Any) -> None:
+def main(source: Path | None, output: Path | None, *, doctor: bool, **values: Any) -> None:
     """Restore an optical satellite scene: denoise and deblur it, with a standard deviation for every pixel.
 
     Writes <stem>_restored.tif and <stem>_std.tif beside the input, georeference and data type kept. Exit code 0 when done, 2 for
     input that cannot be used (nothing is written then), 1 when something failed while working, 3 when some of several scenes failed.
     """
+    if doctor:
+        guarded(_doctor, as_json=values["as_json"])
+        return
+    if source is None:
+        raise click.UsageError("Missing option '--input'. Name a scene and its sensor: --input scene.tif --sensor pleiades")
     guarded(run, source, output, **values)
 
 
-@click.command("restore", context_settings={"max_content_width": 110})
+@click.command("restore", **_LOOK, hint="There is one INPUT and one OUTPUT, in this order; see --help for the options.")
 @click.argument("source", metavar="INPUT", type=PATH)
 @click.argument("output", metavar="OUTPUT", type=PATH)
 @_with_options

@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from imaging import __version__
+from imaging.cli import completion
+from imaging.cli.guard import guarded, instead
+from imaging.cli.help import SectionedCommand, examples
 from imaging.cli.parameters import PATH, Bands
 from imaging.cli.progress import progress_bar
-from imaging.cli.restore import guarded, instead
 
 
 def run(source: Path, output: Path | None, **values: Any) -> None:
@@ -56,18 +58,45 @@ def _models() -> None:
         click.echo(f"{name:16s} x{manifest.factor}, {manifest.bands} band(s)  {read_recipe(find_model(name)).get('title', '')}")
 
 
-@click.command(context_settings={"max_content_width": 110})
-@click.option("--input", "source", type=PATH, required=True, metavar="SCENE|PRODUCT|FOLDER|PATTERN|TABLE.csv", help="One scene or several.")
-@click.option("--output", type=PATH, help="Super-resolved scene; default <stem>_x2.tif beside the input. For several a folder.")
-@click.option("--model", metavar="NAME|DIR", help="See --list-models. Default: by the scale.")
-@click.option("--scale", type=int, help="2 or 4.  [default: the model's, or 2]")
-@click.option("--precision", default="int8", show_default=True, metavar="int8|float32", help="Of the network.")
-@click.option("--bands", type=Bands(), help="Bands to super-resolve, such as 1,2; all by default.")
-@click.option("--range", type=float, help="Stored value that counts as full brightness.  [default: 255 for 8 bits, else by the scene]")
-@click.option("--tile", type=int, help="Side of a tile of the result.  [default: 1024]")
-@click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda|tensorrt", help="Provider of ONNX Runtime.")
-@click.option("--threads", type=int, help="Of the CPU; all by default.")
-@click.option("--workers", type=int, help="Processes that share several scenes.")
+@click.command(
+    cls=SectionedCommand,
+    hint="Names go with their options: --input SCENE --output FILE.",
+    context_settings={"max_content_width": 110},
+    epilog=examples(
+        "imaging-superres",
+        {
+            "--input scene.tif": "scene_x2.tif",
+            "--input scene.tif --scale 4": "scene_x4.tif",
+            "--input archive/ --output fine/": "many scenes",
+        },
+    ),
+)
+@click.option(
+    "--input", "source", type=PATH, required=True, metavar="SCENE",
+    help="Scene to super-resolve, any raster GDAL reads, or a product as delivered; or several: a folder, a quoted pattern such as "
+    "'*.tif', a table in CSV.",
+)  # fmt: skip
+@click.option("--output", type=PATH, help="Super-resolved scene, or a folder for several.  [default: <stem>_x2.tif beside the input]")
+@click.option("--model", metavar="NAME|DIR", shell_complete=completion.models, help="Network; see --list-models.  [default: by the scale]")
+@click.option(
+    "--scale", type=int, metavar="2|4", shell_complete=completion.one_of("24"), help="How many times as fine.  [default: the model's, or 2]"
+)
+@click.option(
+    "--precision", default="int8", show_default=True, metavar="int8|float32", shell_complete=completion.one_of(completion.PRECISIONS),
+    help="Of the network's numbers.",
+)  # fmt: skip
+@click.option("--bands", type=Bands(), help="Bands to super-resolve, such as 1,2.  [default: all]")
+@click.option(
+    "--range", type=float, metavar="VALUE",
+    help="Stored value that counts as full brightness.  [default: 255 for 8 bits, else by the scene]",
+)  # fmt: skip
+@click.option("--tile", type=int, metavar="PIXELS", help="Side of a tile of the result.  [default: 1024]")
+@click.option(
+    "--device", default="cpu", show_default=True, metavar="cpu|cuda|tensorrt", shell_complete=completion.one_of(completion.PROVIDERS),
+    help="Provider of ONNX Runtime.",
+)  # fmt: skip
+@click.option("--threads", type=int, metavar="N", help="Of the CPU.  [default: all]")
+@click.option("--workers", type=int, metavar="N", help="Processes that share several scenes.  [default: one for each GPU, else 1]")
 @click.option("--shard", metavar="i/n", help="Of several scenes: every n-th from the i-th on, for job arrays.")
 @click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask cluster instead.")
 @click.option("--log", type=PATH, help="Of several scenes: a line of JSON for each.  [default: archive.jsonl in the output folder]")
@@ -77,6 +106,7 @@ def _models() -> None:
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 @click.option("-v", "--verbose", is_flag=True, help="Show errors in full.")
 @click.option("--list-models", is_flag=True, is_eager=True, expose_value=False, callback=instead(_models), help="Show the released models.")
+@completion.show_completion("imaging-superres")
 @click.version_option(__version__)
 def main(source: Path, output: Path | None, **values: Any) -> None:
     """Super-resolve an optical scene by a network in 8-bit integers: twice or four times as fine, georeference and data type kept.

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imaging.errors import InputError
 from imaging.priors.recipe import TrainingSettings
 
 
@@ -160,10 +161,22 @@ def statistics_batch(sampler: CropSampler, count: int = 64) -> Tensor:
 
 
 def validation_images(images: Sequence[np.ndarray[Any, Any]], channels: int) -> Tensor:
-    """Validation tiles ``(N, channels, H, W)`` in [0, 1]: the mean of the bands for one channel, otherwise the first bands."""
+    """Validation tiles ``(N, channels, 256, 256)`` in [0, 1]: the mean of the bands for one channel, otherwise the first bands.
+
+    Images of another size are left out.
+
+    Raises
+    ------
+    InputError
+        When all of them are.
+    """
     full = [4095.0 if i.dtype == np.uint16 else 255.0 for i in images]
     tiles = [
         (i.astype(np.float32).mean(0)[None] if channels == 1 else i[:channels].astype(np.float32)) / f
         for i, f in zip(images, full, strict=True)
     ]
-    return torch.from_numpy(np.stack([t for t in tiles if t.shape[1:] == (256, 256)]))
+    whole = [t for t in tiles if t.shape[1:] == (256, 256)]
+    if not whole:
+        sizes = ", ".join(sorted({f"{t.shape[1]} x {t.shape[2]}" for t in tiles})) or "none"
+        raise InputError(f"validation images must have 256 x 256 pixels; given are {sizes}: cut them, or name others in the recipe")
+    return torch.from_numpy(np.stack(whole))

@@ -24,7 +24,21 @@ _CONSTANTS = ("_offset", "_quantized_cdf", "_cdf_length", ".scale_table", ".scal
 
 @dataclass(frozen=True)
 class PriorInfo:
-    """What a released prior says of itself: name, one line, image channels, digest of its weights, folder, common names of its bands."""
+    """What a released prior says of itself.
+
+    Attributes
+    ----------
+    name, title : str
+        What users call it, and one line for lists.
+    channels : int
+        Of its images.
+    digest : str
+        SHA-256 of its weights' file.
+    folder : Path
+        Where it is.
+    bands : tuple of str
+        Common names of its channels, such as ``red``; empty where it serves any.
+    """
 
     name: str
     title: str
@@ -56,7 +70,13 @@ def prior_info(folder: Path) -> PriorInfo:
 
 
 def list_priors() -> list[PriorInfo]:
-    """All released priors of the zoo, by name."""
+    """All released priors of the zoo, in the order of their names.
+
+    Raises
+    ------
+    InputError
+        When no zoo is installed, or a recipe in it cannot be read.
+    """
     return [prior_info(f) for f in released(zoo_folder(), FAMILIES)]
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from imaging.raster.assembly import Assembly, Part, Scaling, open_part
 from imaging.raster.magnified import Magnified
 from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, statistics
-from imaging.raster.store import TileStore, disk_errors, partial_folder
+from imaging.raster.store import TileStore, disk_errors, partial_folder, sync
+from imaging.raster.style import has_own_style, style_of
+from imaging.raster.summary import Summary, summarise
 from imaging.raster.tiles import Tile, TilePlan, check_halo, check_side
 from imaging.raster.values import as_stored, filled
-from imaging.raster.writer import Product, has_tag, publish, write_product
+from imaging.raster.writer import Product, has_tag, publish, write_product, write_style
 
 __all__ = [
     "SUFFIXES",
@@ -20,6 +22,7 @@ __all__ = [
     "Scaling",
     "Scene",
     "Statistics",
+    "Summary",
     "Tile",
     "TilePlan",
     "TileStore",
@@ -28,10 +31,15 @@ __all__ = [
     "check_side",
     "disk_errors",
     "filled",
+    "has_own_style",
     "has_tag",
     "open_part",
     "partial_folder",
     "publish",
     "statistics",
+    "style_of",
+    "summarise",
+    "sync",
     "write_product",
+    "write_style",
 ]

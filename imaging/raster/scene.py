@@ -16,7 +16,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from imaging.errors import InputError, one_line
+from imaging.errors import InputError, missing, one_line
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf")
@@ -109,11 +109,13 @@ class Scene:
                     raise InputError(f"{path} is a folder; give one raster such as {example}")
                 raise InputError(f"{path} is a folder without rasters; give a raster file such as scene.tif")
             if not path.exists():
-                raise InputError(f"{path} does not exist")
+                raise InputError(missing(path))
             with opening():
                 return rasterio.open(path)
         except RasterioError as error:
-            raise InputError(f"{path} is not a raster that can be read ({one_line(error)})") from error
+            raise InputError(
+                f"{path} is not a raster that can be read ({one_line(error)}); accepted is what GDAL reads, such as GeoTIFF"
+            ) from error
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror})") from error
 

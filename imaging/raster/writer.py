@@ -16,6 +16,8 @@ from imaging.errors import WorkError
 from imaging.raster.georeference import copy_metadata, copy_namespaces, creation_profile, settle_gcps
 from imaging.raster.scene import Scene, opening
 from imaging.raster.store import TileStore, disk_errors, sync
+from imaging.raster.style import style_of
+from imaging.raster.summary import record_statistics
 from imaging.raster.tiles import Tile
 
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
@@ -62,7 +64,7 @@ class Product:
 
 
 def write_product(scene: Scene, product: Product, tiles: list[Tile], store: TileStore) -> Path:
-    """Assemble finished tiles into a COG in a hidden folder, ready to be moved to its place; returns its path."""
+    """Assemble finished tiles into a COG with statistics in a hidden folder, ready to be moved to its place; returns its path."""
     plain, cog = (store.beside(product.path) / f"{product.array}.{kind}.tif" for kind in ("plain", "cog"))
     profile = creation_profile(scene) | {
         "driver": "GTiff", "dtype": product.dtype, "count": len(product.bands) + len(product.passed), "tiled": True,
@@ -78,6 +80,7 @@ def write_product(scene: Scene, product: Product, tiles: list[Tile], store: Tile
                 _write_tile(scene, product, target, tile, store)
         if "gcps" in profile:
             settle_gcps(plain, profile["gcps"])
+        record_statistics(plain, len(product.bands))
         rasterio.shutil.copy(
             plain, cog, driver="COG", compress="DEFLATE", predictor="YES", blocksize=512, overviews="AUTO",
             overview_resampling="average", bigtiff="IF_SAFER", num_threads="ALL_CPUS",
@@ -122,6 +125,14 @@ def _verify(path: Path, product: Product, tiles: list[Tile], store: TileStore) -
         for tile in tiles:
             if not np.array_equal(written.read(indexes, window=_window(tile)), store.get(tile, product.array), equal_nan=True):
                 raise WorkError(f"what was written for {product.path} differs from what was computed; is the disk full or failing?")
+
+
+def write_style(raster: Path) -> Path:
+    """Write QGIS' style of a raster beside it in the hidden folder, ready to be moved with it; returns its path."""
+    path = raster.with_suffix(".qml")
+    with disk_errors(raster.parent.parent):
+        path.write_text(style_of(raster), encoding="utf-8")
+    return path
 
 
 def has_tag(path: Path, name: str) -> bool:

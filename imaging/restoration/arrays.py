@@ -16,7 +16,15 @@ from imaging.sensors import SensorProfile
 
 
 class Restored(NamedTuple):
-    """Restored values, their standard deviations, ``(C, s H, s W)`` at scale s, and samples ``(n, ...)``, float64 in the input's unit."""
+    """A restored scene, float64 in the input's unit.
+
+    Attributes
+    ----------
+    restored, std : ndarray
+        ``(C, s H, s W)`` at scale s: posterior means and standard deviations of the pixels.
+    samples : ndarray
+        ``(n, C, s H, s W)`` posterior samples.
+    """
 
     restored: NDArray[np.float64]
     std: NDArray[np.float64]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,13 +18,13 @@ from imaging.bilevel import (
     Regularizer,
     RidgeRegularizer,
     TotalVariation,
+    list_regularizers,
     load_regularizer,
 )
 from imaging.errors import InputError, did_you_mean
 from imaging.posterior import METHODS as POSTERIORS
 from imaging.posterior import VBLE, FitSettings, lattice_room, rate_scale, sensor_deviation
-from imaging.priors import LatentPrior, load_prior
-from imaging.priors.zoo import find_prior
+from imaging.priors import LatentPrior, PriorInfo, list_priors, load_prior, zoo
 from imaging.raster.tiles import STEP
 from imaging.sensors import SensorPhysics
 
@@ -227,10 +228,28 @@ def find_regularizer(method: str, name: str) -> LearnedRegularizer:
     InputError
         When there is none, or it is of another kind.
     """
+    if name in {p.name for p in list_priors()}:
+        raise InputError(
+            f"{name} is no regulariser for --method {method} but a prior for {', '.join(POSTERIORS)}; leave --prior away, "
+            "or choose one of those"
+        )
     learned = load_regularizer(name)
     if not REGULARIZERS[method](learned.regularizer):
         raise InputError(f"{name} is no regulariser for --method {method}; choose --method {method_of(learned)}, or another --prior")
     return learned
+
+
+def find_prior(name: str, *, download: bool = False) -> PriorInfo:
+    """A prior as `imaging.priors.zoo.find_prior` finds it.
+
+    Raises
+    ------
+    InputError
+        When there is none; of a regulariser, with the method that it is for.
+    """
+    if not Path(name).is_dir() and name in list_regularizers():
+        raise InputError(f"{name} is a learned regulariser and no prior; choose --method {method_of(load_regularizer(name))} with it")
+    return zoo.find_prior(name, download=download)
 
 
 def make_method(

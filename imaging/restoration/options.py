@@ -13,9 +13,8 @@ import torch
 from imaging.errors import InputError
 from imaging.posterior import FitSettings
 from imaging.priors import choose_prior
-from imaging.priors.zoo import find_prior
 from imaging.raster import check_halo, check_side, partial_folder
-from imaging.restoration.methods import GRADIENTS, REGULARIZERS, Method, check_method, find_regularizer, make_method
+from imaging.restoration.methods import GRADIENTS, REGULARIZERS, Method, check_method, find_prior, find_regularizer, make_method
 from imaging.sensors import Band, is_product
 
 AUTO = "auto"
@@ -237,6 +236,11 @@ class ScenePaths:
         return self._beside("std")
 
     @property
+    def style_path(self) -> Path | None:
+        """Where the style goes in which QGIS shows the standard deviations, a name it looks for; None without them."""
+        return None if self.std_path is None else self.std_path.with_suffix(".qml")
+
+    @property
     def sensor_path(self) -> Path:
         """Where the profile of an estimated sensor goes."""
         return self.restored_path.with_name(f"{self.restored_path.stem.removesuffix('_restored')}_sensor.toml")
@@ -247,9 +251,10 @@ class ScenePaths:
         return folder / f"{self.restored_path.stem.removesuffix('_restored')}_sample_{index:03d}.tif"
 
     def outputs(self, samples: int, *, estimated: bool = False) -> list[Path]:
-        """All files that will be written, with the profile of an estimated sensor."""
+        """All files that will be written, with the profile of an estimated sensor and the style of the standard deviations."""
         fixed = [self.restored_path] + ([self.std_path] if self.std_path else []) + ([self.sensor_path] if estimated else [])
-        return fixed + [self.sample_path(k) for k in range(samples)]
+        style = [self.style_path] if self.style_path else []
+        return fixed + [self.sample_path(k) for k in range(samples)] + style
 
     def check(self, samples: int, *, estimated: bool = False) -> None:
         """Refuse outputs that would destroy something or cannot be written.
@@ -272,6 +277,8 @@ class ScenePaths:
                 raise InputError(f"the output {path} is the input itself; choose another --output")
             if path.is_dir():
                 raise InputError(f"the output {path} is a folder; give the name of a file")
+            if path in {self.restored_path, self.std_path} and path.suffix.lower() not in {".tif", ".tiff"}:
+                raise InputError(f"the output {path} would be a GeoTIFF; give it a name that ends in .tif")
             if not path.parent.is_dir():
                 raise InputError(f"the output folder {path.parent} does not exist; create it or choose another --output")
             if path.exists() and not self.overwrite and not (self.resume and begun):

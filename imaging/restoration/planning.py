@@ -190,7 +190,23 @@ def _noise_note(band: Band) -> str:
 
 
 def plan_scene(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> dict[str, Any]:
-    """What a restoration would do, without doing it: outputs, tiles, windows, decoder work, temporary disk space."""
+    """What a restoration would do, without doing it: outputs, tiles, windows, decoder work, temporary disk space.
+
+    Parameters
+    ----------
+    paths, sensor, options
+        As of `imaging.restore_scene`.
+
+    Returns
+    -------
+    dict
+        Sizes in pixels of the outputs, ``disk_mb`` in MB, ``notes`` for the user; what the command shows with ``--dry-run``.
+
+    Raises
+    ------
+    InputError
+        When something given cannot be used.
+    """
     job = prepare(paths, sensor, options)
     with job.scene:
         tiles = job.plan.tiles()

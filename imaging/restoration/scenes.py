@@ -11,7 +11,7 @@ from pathlib import Path
 
 import imaging
 from imaging.errors import WorkError
-from imaging.raster import TileStore, publish, write_product
+from imaging.raster import TileStore, publish, write_product, write_style
 from imaging.restoration.comparison import check_reference, compare
 from imaging.restoration.options import RestoreOptions, ScenePaths
 from imaging.restoration.pipeline import Progress, Run, Seconds
@@ -24,7 +24,36 @@ from imaging.sensors import write_profile
 class SceneResult:
     """What was done; the fields of the command's JSON object.
 
-    Sizes in pixels of the outputs, memory in MB, time in seconds; ``stages`` are those of `imaging.restoration.pipeline.Seconds`.
+    Attributes
+    ----------
+    input, restored : str
+        Paths of the scene and of the restored scene.
+    std : str or None
+        Path of the standard deviations; None where the method has none or they were not wanted.
+    sensor, prior, method : str
+        Names of what the restoration rests on.
+    sensor_file : str or None
+        Path of the profile that was estimated from the scene.
+    scale, iterations, seed : int
+        As in `RestoreOptions`.
+    width, height : int
+        Of the outputs, pixels.
+    bands : list of int
+        Those that were restored, numbered from 1.
+    seconds : float
+        Of the whole.
+    stages : dict
+        Seconds of each stage, see `imaging.restoration.pipeline.Seconds`.
+    megapixels : float
+        Of the outputs.
+    peak_memory_mb : float
+        Most memory that the process has had, MB.
+    version : str
+        Of this package.
+    notes : list of str
+        What the user should know.
+    reference : dict or None
+        PSNR in dB before and after and, with standard deviations, the part of the pixels that the intervals cover; None without a truth.
     """
 
     input: str
@@ -97,6 +126,8 @@ def restore_scene(
                 job.notes.extend(elsewhere(len(tiles)))
             Run(job, store, progress, seconds).finish(tiles)
             written = [(write_product(job.grid, p, tiles, store), p.path) for p in products(job)]
+            if job.paths.style_path is not None:  # standard deviations come first
+                written.insert(1, (write_style(written[0][0]), job.paths.style_path))
             if fingerprint(job) != mark:
                 raise WorkError(f"{paths.input} changed while it was restored; nothing is written")
             if job.estimated:

@@ -128,6 +128,16 @@ def sensor_physics(bands: tuple[Band, ...], full_scale: float, margin: int | Non
         See `SensorPhysics`.
     scale : int
         Of the wanted scene's grid, so many pixels to one measured pixel.
+
+    Returns
+    -------
+    SensorPhysics
+        From scenes ``(B, C, scale H + 2 margin, scale W + 2 margin)`` to measurements ``(B, C, H, W)``, C the number of bands.
+
+    Raises
+    ------
+    ValueError
+        When a band has no noise model, or for a margin that does not suit.
     """
     noises = [b.noise for b in bands if b.noise is not None]
     if len(noises) != len(bands):

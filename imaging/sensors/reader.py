@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from imaging.errors import InputError, did_you_mean
+from imaging.errors import InputError, did_you_mean, missing
 from imaging.sensors.mtf import Kernel, nyquist_of
 from imaging.sensors.profile import Band, Mtf, Noise, SensorProfile
 
@@ -134,13 +134,18 @@ class _Reader:
 
 
 def builtin_sensors() -> list[str]:
-    """Names of the profiles that come with the package."""
+    """Names of the profiles that come with the package, in order; what `load_profile` and every restoration take."""
     folder = resources.files("imaging.sensors") / "profiles"
     return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
 
 
 def load_profile(sensor: str | Path) -> SensorProfile:
     """Profile by name, or from a TOML file of the user's.
+
+    Parameters
+    ----------
+    sensor : str or Path
+        One of `builtin_sensors`, or a file.
 
     Raises
     ------
@@ -153,6 +158,6 @@ def load_profile(sensor: str | Path) -> SensorProfile:
     path = Path(sensor)
     if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
-            raise InputError(f"sensor file {path} does not exist")
+            raise InputError(missing(path, "sensor file "))
         return _Reader(path).profile()
     raise InputError(f"unknown sensor {str(sensor)!r}; {did_you_mean(str(sensor), builtin_sensors())}, or a path to a TOML file")

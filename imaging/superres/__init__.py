@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from imaging.superres.blueprint import Blueprint, blueprint
 from imaging.superres.cost import BitOps, LatencyTable, reported
+from imaging.superres.data import CropSettings, Degradation, Pairs, tiles_of
 from imaging.superres.export import Manifest, export
 from imaging.superres.genotype import Genotype
 from imaging.superres.networks import Network, super_resolve
@@ -18,10 +19,13 @@ from imaging.superres.zoo import find_model, list_models, load_network
 __all__ = [
     "BitOps",
     "Blueprint",
+    "CropSettings",
+    "Degradation",
     "Genotype",
     "LatencyTable",
     "Manifest",
     "Network",
+    "Pairs",
     "Search",
     "SearchSettings",
     "SearchSpace",
@@ -38,4 +42,5 @@ __all__ = [
     "load_network",
     "reported",
     "super_resolve",
+    "tiles_of",
 ]

@@ -19,7 +19,13 @@ PRECISIONS = ("int8", "float32")
 
 
 def list_models() -> list[str]:
-    """Names of the released super-resolution models."""
+    """Names of the released super-resolution models, in order; what `SuperResolver` takes.
+
+    Raises
+    ------
+    InputError
+        When no zoo is installed, or a recipe in it cannot be read.
+    """
     return [f.name for f in released(zoo_folder(), {FAMILY})]
 
 

@@ -22,6 +22,7 @@ from tests.scenes import listing, smooth, write_scene
 from tests.sensors.products import dimap, landsat
 
 NOTHING = ScenePaths(input=Path())
+WRITTEN = ("restored.tif", "std.qml", "std.tif")
 
 
 def options(prior: Path, **changes: Any) -> RestoreOptions:
@@ -57,7 +58,7 @@ def test_broken_scenes_are_reported_and_the_rest_is_restored(tmp_path: Path, tin
     log = tmp_path / "log.jsonl"
     report = run(scenes, out, tiny_prior, log=log)
     assert outcome(report) == {"0": "restored", "1": "failed", "2": "restored", "3": "restored", "x": "failed"}
-    assert sorted(listing(out)) == [f"{k}_{what}.tif" for k in (0, 2, 3) for what in ("restored", "std")]
+    assert sorted(listing(out)) == [f"{k}_{what}" for k in (0, 2, 3) for what in WRITTEN]
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [Path(r["input"]).stem for r in lines] == ["0", "1", "2", "3", "x"]
     assert "is not a raster" in lines[4]["error"]
@@ -157,7 +158,7 @@ def test_a_scene_that_kills_its_process_is_given_up_and_no_other(tmp_path: Path,
     assert set(found.values()) <= {"restored", "skipped"}
     assert set(found) == {"0", "1", "3", "4"}
     assert "lost twice (the process that restored it died)" in report.failures[0]["error"]
-    assert sorted(listing(tmp_path / "out")) == [f"{k}_{what}.tif" for k in (0, 1, 3, 4) for what in ("restored", "std")]
+    assert sorted(listing(tmp_path / "out")) == [f"{k}_{what}" for k in (0, 1, 3, 4) for what in WRITTEN]
 
 
 def test_a_dask_cluster_restores_what_processes_do(tmp_path: Path, tiny_prior: Path) -> None:

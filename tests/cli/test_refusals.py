@@ -172,7 +172,7 @@ def test_the_input_as_output(scene: Path, tiny_prior: Path, option: str, way: st
         assert "is the input itself" in refusal(scene.parent, scene, tiny_prior, option, target, *overwrite)
 
 
-@pytest.mark.parametrize("name", ["scene_restored.tif", "scene_std.tif"])
+@pytest.mark.parametrize("name", ["scene_restored.tif", "scene_std.tif", "scene_std.qml"])
 def test_existing_outputs_are_kept_without_overwrite(scene: Path, tiny_prior: Path, name: str) -> None:
     (scene.parent / name).write_text("precious")
     assert f"{name} exists; add --overwrite to replace it" in refusal(scene.parent, scene, tiny_prior)

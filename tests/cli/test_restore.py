@@ -37,7 +37,7 @@ def test_outputs_have_default_names_and_a_summary(scene: Path, tiny_prior: Path)
     assert lines[0].split() == ["restored", str(scene.with_name("scene_restored.tif"))]
     assert lines[1].split() == ["std", str(scene.with_name("scene_std.tif"))]
     assert lines[2].startswith("80 x 64 pixels, band 1, sensor pleiades-raw, prior tiny, vble-xz, 2 iterations,")
-    assert sorted(listing(scene.parent)) == ["scene.tif", "scene_restored.tif", "scene_std.tif"]
+    assert sorted(listing(scene.parent)) == ["scene.tif", "scene_restored.tif", "scene_std.qml", "scene_std.tif"]
 
 
 def test_json_is_one_object_that_says_what_was_done(scene: Path, tiny_prior: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, tiny_prior
     plan = json.loads(restore(scene, tiny_prior, "--dry-run", "--json").stdout)
     assert listing(tmp_path) == before
     assert (plan["tiles"], plan["width"], plan["height"], plan["bands"]) == (6, 200, 130, [1])
-    assert plan["outputs"] == [str(tmp_path / "scene_restored.tif"), str(tmp_path / "scene_std.tif")]
+    assert plan["outputs"] == [str(tmp_path / f"scene_{what}") for what in ("restored.tif", "std.tif", "std.qml")]
     assert plan["window_megapixels"] * 1e6 >= 130 * 200
     printed = dict(line.split(maxsplit=1) for line in text.stdout.splitlines() if len(line.split(maxsplit=1)) == 2)
     assert printed["tiles"] == "6"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from imaging.errors import InputError
 from imaging.priors import training
 from imaging.priors.base import LatentPrior
 from imaging.priors.data import CropSampler, find_images, read_image, statistics_batch, validation_images, write_pack
@@ -254,6 +255,11 @@ def test_validation_images_are_means_or_first_bands() -> None:
     assert torch.equal(validation_images([image, image[:, :100]], 1), torch.full((1, 1, 256, 256), 102 / 255))
     two = validation_images([image.astype(np.uint16) * 16], 2)
     torch.testing.assert_close(two[0, :, 0, 0], torch.tensor([0.0, 51 * 16 / 4095]))
+
+
+def test_validation_images_are_missed_when_none_has_their_size() -> None:
+    with pytest.raises(InputError, match="validation images must have 256 x 256 pixels; given are 100 x 256"):
+        validation_images([np.zeros((3, 100, 256), np.uint8)], 3)
 
 
 @pytest.mark.parametrize("family", ["mbt", "vae"])

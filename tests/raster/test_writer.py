@@ -142,7 +142,9 @@ def test_statistics_of_the_old_pixels_are_not_copied(tmp_path: Path, store: Tile
     with Scene(tmp_path / "scene.tif") as scene:
         path = write_product(scene, product(tmp_path / "out.tif"), TILES, store)
     with rasterio.open(path) as written:
-        assert written.tags(1) == {"WAVELENGTH": "0.6"}
+        tags = written.tags(1)
+    assert tags["WAVELENGTH"] == "0.6"
+    assert float(tags["STATISTICS_MEAN"]) == pytest.approx(VALUES[0].mean(dtype=float), rel=1e-12)
 
 
 def test_publishing_replaces_a_raster_and_what_described_it(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_two_runs_do_not_work_on_one_output(scene: Path, tiny_prior: Path, monke
     before_fit(monkeypatch, second)
     fit(scene, tiny_prior)
     assert len(refused) == 2
-    assert sorted(listing(scene.parent)) == ["scene.tif", "scene_restored.tif", "scene_std.tif"]
+    assert sorted(listing(scene.parent)) == ["scene.tif", "scene_restored.tif", "scene_std.qml", "scene_std.tif"]
 
 
 def test_a_worker_of_a_run_that_was_begun_anew_keeps_its_tiles_to_itself(scene: Path, tiny_prior: Path) -> None:

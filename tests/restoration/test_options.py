@@ -71,7 +71,7 @@ def test_names_of_the_outputs(given: dict[str, Any], restored: str, std: str | N
 
 def test_names_of_the_samples() -> None:
     paths = ScenePaths(input=Path("scene.tif"), samples=Path("many"))
-    assert paths.outputs(2)[2:] == [Path("many/scene_sample_000.tif"), Path("many/scene_sample_001.tif")]
+    assert paths.outputs(2)[2:4] == [Path("many/scene_sample_000.tif"), Path("many/scene_sample_001.tif")]
 
 
 def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def interrupt(scene: Path, prior: Path, count: Count, **changes: Any) -> None:
 def test_a_resumed_run_fits_the_rest_and_gives_the_same_bytes(scene: Path, tiny_prior: Path, count: Count) -> None:
     fit(scene, tiny_prior)
     whole = listing(scene.parent)
-    for name in ("scene_restored.tif", "scene_std.tif"):
+    for name in ("scene_restored.tif", "scene_std.tif", "scene_std.qml"):
         (scene.parent / name).unlink()
     interrupt(scene, tiny_prior, count)
     calls = count(None)
@@ -70,7 +70,7 @@ def test_without_resume_an_old_run_is_discarded(scene: Path, tiny_prior: Path, c
     calls = count(None)
     fit(scene, tiny_prior)
     assert len(calls) == 4
-    assert sorted(listing(scene.parent)) == ["scene.tif", "scene_restored.tif", "scene_std.tif"]
+    assert sorted(listing(scene.parent)) == ["scene.tif", "scene_restored.tif", "scene_std.qml", "scene_std.tif"]
 
 
 @pytest.mark.parametrize(

@@ -206,5 +206,5 @@ def test_outputs_in_several_folders_leave_nothing_else_behind(tmp_path: Path, ti
         (tmp_path / name).mkdir()
     fit(scene, tiny_prior, output=tmp_path / "a" / "r.tif", std=tmp_path / "b" / "s.tif", samples=1, folder=tmp_path / "c")
     files = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
-    assert files == {"scene.tif", "a/r.tif", "b/s.tif", "c/r_sample_000.tif"}
+    assert files == {"scene.tif", "a/r.tif", "b/s.tif", "b/s.qml", "c/r_sample_000.tif"}
     assert {p.name for p in tmp_path.rglob("*") if p.is_dir()} == {"a", "b", "c"}

@@ -1,0 +1,74 @@
+"""Files for people to look at beside the rasters: checked before work begins, written once the outputs are in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imaging.errors import InputError, WorkError
+
+if TYPE_CHECKING:
+    from imaging.restoration import Job, RestoreOptions, ScenePaths, SceneResult
+
+    Make = Callable[[Job, SceneResult], bytes]
+
+
+def _quicklook() -> Make:
+    from imaging.report import quicklook
+
+    return quicklook
+
+
+def _report() -> Make:
+    from imaging.report import report
+
+    return report
+
+
+EXTRAS: dict[str, tuple[str, Callable[[], Make]]] = {"quicklook": (".png", _quicklook), "report": (".html", _report)}
+"""By option: the suffix, and what imports the function that makes the file's bytes."""
+
+
+def asked_for(values: dict[str, Any]) -> dict[str, Path]:
+    """Extras that were asked for, with their paths."""
+    return {name: values[name] for name in EXTRAS if values.get(name) is not None}
+
+
+def after_scene(paths: ScenePaths, options: RestoreOptions, values: dict[str, Any]) -> Callable[[Job, SceneResult], None] | None:
+    """What `restore_scene` is to do afterwards; None without extras.
+
+    Raises
+    ------
+    InputError
+        When an extra cannot be written or would replace something else.
+    """
+    from imaging.report.paths import check_extra
+    from imaging.restoration import ESTIMATE
+
+    asked = asked_for(values)
+    if not asked:
+        return None
+    taken = options.outputs_of(paths)[0].outputs(options.samples, estimated=values["sensor"] == ESTIMATE)
+    for name, path in asked.items():
+        for read in filter(None, (paths.input, values["reference"])):
+            check_extra(path, EXTRAS[name][0], taken, read, paths.overwrite)
+        taken.append(path)
+    makers = {name: EXTRAS[name][1]() for name in asked}
+
+    def write(job: Job, result: SceneResult) -> None:
+        for name, path in asked.items():
+            _write(path, job, makers[name](job, result))
+
+    return write
+
+
+def _write(path: Path, job: Job, data: bytes) -> None:
+    from imaging.report.paths import write_whole
+
+    if path.exists() and any(f.exists() and path.samefile(f) for f in job.scene.files):
+        raise WorkError(f"the scene is restored, but {path} is a part of the input and is kept; choose another name")
+    try:
+        write_whole(path, data)
+    except InputError as error:
+        raise WorkError(f"the scene is restored, but {path} is not written: {error}") from error

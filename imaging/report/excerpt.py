@@ -1,0 +1,110 @@
+"""What a quicklook shows of a scene: all of it, decimated, and its liveliest place at full resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.raster import Area, Scene
+from imaging.report.layers import Trio, block_means
+
+Layers = dict[str, NDArray[np.float32]]
+_BLOCK = 768
+_CELLS = 8
+"""Cells along the shorter side of the detail; it is placed on their lattice."""
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Layers ``(bands, H, W)`` of the bands that are shown, in stored units, NaN where invalid.
+
+    Attributes
+    ----------
+    overview, detail : dict
+        The scene, each value the mean of ``step`` times ``step`` pixels, and a part of it pixel by pixel.
+    step : int
+        Pixels of the restored scene along each side that a value of the overview is the mean of.
+    area : Area
+        Place of the detail, in pixels of the restored scene.
+    limits : ndarray
+        ``(bands, 2)``: 2nd and 98th percentile of the measured values of the overview.
+    """
+
+    overview: Layers
+    step: int
+    detail: Layers
+    area: Area
+    limits: NDArray[np.float64]
+
+
+def excerpt(trio: Trio, bands: list[int], side: int, share: int = 4) -> Excerpt:
+    """Read a scene block by block and keep what is shown; memory does not grow with the scene.
+
+    Parameters
+    ----------
+    trio : Trio
+        The rasters.
+    bands : list of int
+        Which to keep, counted from 0.
+    side : int
+        Most values along a side of the overview.
+    share : int
+        The detail has the overview's sides, in values, divided by this.
+    """
+    step = max(1, -(-max(trio.restored.height, trio.restored.width) // side))
+    overview = _decimated(trio, bands, step)
+    limits = np.array([percentiles(v) for v in overview["measured"]])
+    height, width = overview["measured"].shape[1:]
+    shape = (min(max(8, height // share), trio.restored.height), min(max(8, width // share), trio.restored.width))
+    area = liveliest(trio.restored, bands, limits, shape)
+    return Excerpt(overview, step, {k: v[bands] for k, v in trio.read(area).items()}, area, limits)
+
+
+def percentiles(values: NDArray[Any]) -> tuple[float, float]:
+    """2nd and 98th percentile of what is finite, apart from each other in any case."""
+    known = values[np.isfinite(values)]
+    low, high = map(float, np.percentile(known, (2, 98))) if known.size else (0.0, 1.0)
+    return (low, high) if high > low else (low, low + max(1e-6, 1e-3 * abs(low)))
+
+
+def _decimated(trio: Trio, bands: list[int], step: int) -> Layers:
+    height, width = trio.restored.height, trio.restored.width
+    whole = {k: np.full((len(bands), -(-height // step), -(-width // step)), np.nan, np.float32) for k in trio.names}
+    for area in trio.restored.blocks(step * max(1, _BLOCK // step)):
+        for name, values in trio.read(area).items():
+            small, row, column = block_means(values[bands], step), area.row // step, area.column // step
+            whole[name][:, row : row + small.shape[1], column : column + small.shape[2]] = small
+    return whole
+
+
+def liveliest(scene: Scene, bands: list[int], limits: NDArray[np.float64], shape: tuple[int, int]) -> Area:
+    """The part of a scene, of a shape and on a lattice of an eighth of it, in which neighbouring pixels differ most.
+
+    Values count between the limits of the display only, so that one very bright roof is not livelier than a town.
+    """
+    cell = max(1, min(shape) // _CELLS)
+    energy = np.zeros((-(-scene.height // cell), -(-scene.width // cell)))
+    low, span = limits[:, :1, None], np.ptp(limits, axis=1)[:, None, None]
+    for area in scene.blocks(cell * max(1, _BLOCK // cell)):
+        values, valid = scene.read(area)
+        shown = np.where(valid[bands], ((values[bands] - low) / span).clip(0, 1), np.nan)
+        slope = np.zeros(shown.shape)
+        slope[:, 1:] += np.nan_to_num(np.abs(np.diff(shown, axis=1)))
+        slope[:, :, 1:] += np.nan_to_num(np.abs(np.diff(shown, axis=2)))
+        padded = np.pad(slope.sum(0), ((0, -area.height % cell), (0, -area.width % cell)))
+        rows, columns = padded.shape[0] // cell, padded.shape[1] // cell
+        row, column = area.row // cell, area.column // cell
+        energy[row : row + rows, column : column + columns] = padded.reshape(rows, cell, columns, cell).sum((1, 3))
+    sums = _boxes(energy, (max(1, shape[0] // cell), max(1, shape[1] // cell)))
+    first = [cell * int(k) for k in np.unravel_index(int(sums.argmax()), sums.shape)]
+    return Area(min(first[0], scene.height - shape[0]), min(first[1], scene.width - shape[1]), *shape)
+
+
+def _boxes(cells: NDArray[np.float64], box: tuple[int, int]) -> NDArray[np.float64]:
+    """Sums of all boxes of so many rows and columns of cells, by their first cell."""
+    sums = np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    h, w = (min(n, s) for n, s in zip(box, cells.shape, strict=True))
+    return np.asarray(sums[h:, w:] - sums[:-h, w:] - sums[h:, :-w] + sums[:-h, :-w])

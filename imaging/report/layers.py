@@ -1,0 +1,189 @@
+"""What a report shows of a scene: an overview and places at full resolution, chosen in one pass over the rasters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.raster import Area, Scene
+from imaging.restoration import Job
+
+LAYERS = ("measured", "restored", "std")
+_BLOCK = 768
+_SEED = 5
+
+
+@dataclass(frozen=True)
+class Trio:
+    """Open rasters of one run on the grid of the outputs: what was measured, restored, and, where there is one, its standard deviation."""
+
+    measured: Scene
+    restored: Scene
+    std: Scene | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Layers there are."""
+        return LAYERS if self.std is not None else LAYERS[:2]
+
+    def read(self, area: Area) -> dict[str, NDArray[np.float32]]:
+        """Layers ``(bands, H, W)`` of an area in stored units, NaN where invalid."""
+        values, valid = self.measured.read(area)
+        restored, good = self.restored.read(area)
+        good &= valid
+        found = {"measured": np.where(valid, values, np.nan), "restored": np.where(good, restored, np.nan)}
+        if self.std is not None:
+            spread, known = self.std.read(area)
+            found["std"] = np.where(known & good, spread, np.nan)
+        return {name: np.asarray(array, np.float32) for name, array in found.items()}
+
+
+@contextmanager
+def opened(job: Job) -> Iterator[Trio]:
+    """The rasters of a finished restoration; the scene of the job has to be open."""
+    bands = tuple(range(1, len(job.scene.bands) + 1))
+    with Scene(job.paths.restored_path, bands) as restored:
+        if job.paths.std_path is None:
+            yield Trio(job.grid, restored, None)
+        else:
+            with Scene(job.paths.std_path) as std:
+                yield Trio(job.grid, restored, std)
+
+
+@dataclass(frozen=True)
+class View:
+    """A part of the scene to look at.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    area : Area
+        In pixels of the outputs.
+    step : int
+        Pixels of the outputs along each side that one shown value is the mean of.
+    layers : dict
+        Arrays ``(bands, H, W)`` in stored units by layer, NaN where invalid.
+    """
+
+    name: str
+    area: Area
+    step: int
+    layers: dict[str, NDArray[np.float32]]
+
+
+@dataclass
+class Survey:
+    """One pass over a scene.
+
+    Attributes
+    ----------
+    overview : View
+        The whole scene.
+    edges : ndarray
+        ``(bands, bins + 1)`` of the histograms.
+    counts : dict
+        ``(bands, bins)`` by layer, measured and restored.
+    uncertain, changed : list
+        (score, area) of squares: mean standard deviation, and mean absolute difference between restored and measured, both relative to
+        the spread of the band's values and averaged over bands.
+    """
+
+    overview: View
+    edges: NDArray[np.float64]
+    counts: dict[str, NDArray[np.int64]]
+    uncertain: list[tuple[float, Area]] = field(default_factory=list)
+    changed: list[tuple[float, Area]] = field(default_factory=list)
+
+
+def survey(trio: Trio, ranges: NDArray[np.float64], side: int, chip: int, bins: int = 96) -> Survey:
+    """Read everything once, block by block.
+
+    Parameters
+    ----------
+    trio : Trio
+        The rasters.
+    ranges : ndarray
+        ``(bands, 2)`` lowest and highest value of the histograms.
+    side : int
+        Most pixels along a side of the overview.
+    chip : int
+        Side of the squares that are ranked.
+    bins : int
+        Of the histograms.
+    """
+    height, width = trio.restored.height, trio.restored.width
+    step = -(-max(height, width) // side)
+    block = step * max(1, _BLOCK // step)
+    shape = (len(ranges), -(-height // step), -(-width // step))
+    whole = {name: np.full(shape, np.nan, np.float32) for name in trio.names}
+    edges = np.stack([np.linspace(low, high, bins + 1) for low, high in ranges])
+    counts = {name: np.zeros((len(ranges), bins), np.int64) for name in LAYERS[:2]}
+    found = Survey(View("Whole scene", Area(0, 0, height, width), step, whole), edges, counts)
+    for area in trio.restored.blocks(block):
+        layers = trio.read(area)
+        for name, array in layers.items():
+            small = block_means(array, step)
+            row, column = area.row // step, area.column // step
+            whole[name][:, row : row + small.shape[1], column : column + small.shape[2]] = small
+        for name, count in counts.items():
+            for band, (values, edge) in enumerate(zip(layers[name], edges, strict=True)):
+                known = values[np.isfinite(values)].clip(edge[0], edge[-1])
+                count[band] += np.histogram(known, edge)[0]
+        _rank(found, area, layers, np.ptp(ranges, axis=1), chip)
+    return found
+
+
+def block_means(array: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """Means of the valid pixels of squares ``step x step`` of ``(bands, H, W)``, the last ones narrower; NaN without valid pixels."""
+    if step == 1:
+        return array
+    bands, height, width = array.shape
+    padded = np.pad(array, ((0, 0), (0, -height % step), (0, -width % step)), constant_values=np.nan)
+    squares = padded.reshape(bands, padded.shape[1] // step, step, padded.shape[2] // step, step)
+    known = np.isfinite(squares)
+    total, count = np.where(known, squares, 0).sum((2, 4)), known.sum((2, 4))
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan), np.float32)
+
+
+def _rank(found: Survey, area: Area, layers: dict[str, NDArray[np.float32]], spread: NDArray[np.float64], chip: int) -> None:
+    """Score the squares of a block."""
+    scale = np.maximum(spread, 1e-12)[:, None, None]
+    for row in range(0, area.height - chip + 1, chip):
+        for column in range(0, area.width - chip + 1, chip):
+            part = {name: a[:, row : row + chip, column : column + chip] / scale for name, a in layers.items()}
+            known = np.isfinite(part["restored"])
+            if known.mean() < 0.9:
+                continue
+            place = Area(area.row + row, area.column + column, chip, chip)
+            found.changed.append((float(np.abs(part["restored"] - part["measured"])[known].mean()), place))
+            if "std" in part:
+                found.uncertain.append((float(np.nanmean(part["std"])), place))
+
+
+def chips(trio: Trio, found: Survey, each: int) -> list[View]:
+    """Squares at full resolution: the least certain, the most changed, and some drawn by chance; none twice."""
+    rng = np.random.default_rng(_SEED)
+    chance = [(float(rng.random()), area) for _, area in found.changed]
+    taken: list[Area] = []
+    views = []
+    for name, scores in (("Least certain", found.uncertain), ("Most changed", found.changed), ("By chance", chance)):
+        ranked = [area for _, area in sorted(scores, key=lambda s: -s[0]) if area not in taken][:each]
+        taken += ranked
+        views += [View(f"{name} {k}", area, 1, trio.read(area)) for k, area in enumerate(ranked, start=1)]
+    return views
+
+
+def limits(sample: list[tuple[NDArray[np.float32], NDArray[np.bool_]]], shares: tuple[float, float]) -> NDArray[np.float64]:
+    """Quantiles ``(bands, 2)`` of the valid pixels of sampled areas; an empty or constant band gets a range of 1."""
+    found = []
+    for band in range(sample[0][0].shape[0]):
+        values: NDArray[Any] = np.concatenate([v[band][m[band]] for v, m in sample])
+        low, high = np.quantile(values, shares) if values.size else (0.0, 1.0)
+        found.append((float(low), float(high) if high > low else float(low) + 1.0))
+    return np.array(found)

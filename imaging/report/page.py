@@ -1,0 +1,129 @@
+"""The report: one HTML file that explains a restoration, without network, below 15 MB."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from imaging.errors import WorkError
+from imaging.report.colours import viridis
+from imaging.report.layers import Survey, Trio, View, chips, limits, opened, survey
+from imaging.report.packing import pack
+from imaging.report.sections import sections
+from imaging.restoration import Job, SceneResult
+
+LARGEST = 15_000_000
+"""Bytes of a report, at most."""
+INTERVAL = 1.96
+"""Half-width of the shown intervals in standard deviations: 95 % of a Gaussian."""
+MOST_BANDS = 4
+_SHOWN = ("red", "green", "blue", "nir", "pan")
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much of a scene is shown: sides of the overview and of the chips in pixels, and chips of each kind."""
+
+    overview: int
+    chip: int
+    each: int
+
+
+_ROOMS = (Room(1536, 256, 3), Room(1024, 256, 2), Room(768, 192, 2), Room(512, 128, 2), Room(384, 96, 1), Room(192, 64, 1))
+
+
+def report(job: Job, result: SceneResult) -> bytes:
+    """One HTML file that shows what a restoration did: no network, no other file, below 15 MB.
+
+    Parameters
+    ----------
+    job, result : Job, SceneResult
+        Of a finished restoration whose scene is still open, as ``afterwards`` of `imaging.restoration.restore_scene` gets them.
+
+    Returns
+    -------
+    bytes
+        The page. It holds the values of the shown pixels: whole numbers exactly, others to 1/65 534 of their range.
+
+    Raises
+    ------
+    WorkError
+        When even the smallest choice of pixels does not fit.
+
+    Notes
+    -----
+    A scene of at most 1536 pixels along its sides is shown as it is, a larger one by means of squares of pixels, and by squares at full
+    resolution: the least certain, the most changed, and some drawn by chance. Of more than four bands four are shown. Two squares of 192
+    pixels are restored anew for the check of the noise model, see `imaging.report.checks.Residual`.
+    """
+    with opened(job) as trio:
+        text: dict[str, str] = {}
+        for room in _ROOMS:
+            found = survey(trio, limits(job.scene.sample(), (0.001, 0.999)), room.overview, room.chip)
+            text = text or sections(job, result, trio, found)
+            page = _page(job, trio, found, room, text).encode("utf-8")
+            if len(page) <= LARGEST:
+                return page
+    raise WorkError(f"the report of {job.paths.input} does not fit into {LARGEST // 1_000_000} MB; restore fewer bands with --bands")
+
+
+def shown_bands(job: Job) -> list[int]:
+    """Places of the bands that are shown, at most four: those with common names first."""
+    names = [b.common_name for b in job.bands]
+    ranked = sorted(range(len(names)), key=lambda k: (_SHOWN.index(n) if (n := names[k]) in _SHOWN else len(_SHOWN), k))
+    return sorted(ranked[:MOST_BANDS])
+
+
+def _page(job: Job, trio: Trio, found: Survey, room: Room, text: dict[str, str]) -> str:
+    bands = shown_bands(job)
+    views = [found.overview] + (chips(trio, found, room.each) if found.overview.step > 1 else [])
+    stretch = limits(job.scene.sample(), (0.01, 0.99))[bands]
+    data = {
+        "bands": [_band_name(job, k) for k in bands], "colour": _colour(job, bands), "unit": unit_of(job), "interval": INTERVAL,
+        "scale": job.options.scale, "stretch": stretch.tolist(), "viridis": viridis().tolist(), "geo": _georeference(trio),
+        "views": [_packed(view, bands) for view in views],
+    }  # fmt: skip
+    folder = files("imaging.report")
+    template, style, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js"))
+    parts = text | {"style": style, "script": script, "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")}
+    if len(job.bands) > len(bands):
+        parts["notes"] += f"<li>Of {len(job.bands)} bands these are shown: {', '.join(data['bands'])}.</li>"
+    for name, value in parts.items():
+        template = template.replace(f"<!--{name}-->", value)
+    return template
+
+
+def unit_of(job: Job) -> str:
+    """Unit of the stored values."""
+    own = job.scene.source.units[job.scene.bands[0] - 1]
+    return own if own and job.scene.source.scales[job.scene.bands[0] - 1] == 1 else "DN"
+
+
+def _band_name(job: Job, index: int) -> str:
+    band, description = job.bands[index], job.scene.descriptions[index]
+    return description or (band.name if band.name != "*" else f"band {job.scene.bands[index]}")
+
+
+def _colour(job: Job, bands: list[int]) -> list[int] | None:
+    """Places, among the shown bands, of red, green and blue; None where there are no three bands."""
+    names = [job.bands[k].common_name for k in bands]
+    if {"red", "green", "blue"} <= set(names):
+        return [names.index(n) for n in ("red", "green", "blue")]
+    return [0, 1, 2] if len(bands) >= 3 else None
+
+
+def _georeference(trio: Trio) -> dict[str, Any] | None:
+    source = trio.restored.source
+    if source.crs is None or source.transform.is_identity:
+        return None
+    return {"transform": list(source.transform)[:6], "crs": source.crs.to_string(), "degrees": bool(source.crs.is_geographic)}
+
+
+def _packed(view: View, bands: list[int]) -> dict[str, Any]:
+    height, width = view.layers["restored"].shape[1:]
+    return {
+        "name": view.name, "row": view.area.row, "column": view.area.column, "step": view.step, "height": height, "width": width,
+        "layers": {name: pack(array[bands]) for name, array in view.layers.items()},
+    }  # fmt: skip

@@ -1,0 +1,69 @@
+"""Further files of a restoration, beside its rasters: checked before work begins, written whole or not at all."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from imaging.errors import InputError
+from imaging.raster import disk_errors, sync
+
+
+def check_extra(path: Path, suffix: str, job_outputs: list[Path], source: Path, overwrite: bool) -> None:
+    """Refuse a further output that would destroy something or cannot be written; nothing is written or changed.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is to go.
+    suffix : str
+        What its name has to end in, such as ``".png"``; upper case is accepted too.
+    job_outputs : list of Path
+        The other outputs of the run, rasters and further ones, which it must not replace.
+    source : Path
+        The input.
+    overwrite : bool
+        Whether an existing file is replaced.
+
+    Raises
+    ------
+    InputError
+        With the reason and what to do.
+    """
+    if path.suffix.lower() != suffix:
+        raise InputError(f"{path} does not end in {suffix}; name it such as {path.with_suffix(suffix) if path.name else f'scene{suffix}'}")
+    if path.is_dir():
+        raise InputError(f"the output {path} is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise InputError(f"the output folder {path.parent} does not exist; create it or choose another name")
+    if _same(path, source):
+        raise InputError(f"the output {path} is read as an input, {source}; choose another name")
+    for other in job_outputs:
+        if _same(path, other):
+            raise InputError(f"two outputs have the same name, {path}; choose another one")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; add --overwrite to replace it")
+
+
+def _same(first: Path, second: Path) -> bool:
+    """Whether two names lead to one file, which need not be there."""
+    return first.resolve() == second.resolve() or (first.exists() and second.exists() and first.samefile(second))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all, in place of one that is there.
+
+    Raises
+    ------
+    InputError
+        When the disk is full or the folder cannot be written to; what was there stays.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    with disk_errors(path.parent):
+        try:
+            temporary.write_bytes(data)
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,207 @@
+"""The texts, tables and charts of a report."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from datetime import datetime, timezone
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import rasterio
+
+import imaging
+from imaging.report.charts import Line, chart
+from imaging.report.checks import LAGS, WHITE, BandCheck, check_bands, noise_variance
+from imaging.report.layers import Survey, Trio
+from imaging.report.spectrum import Spectrum, ideal_gain, spectra
+from imaging.restoration import Job, SceneResult
+from imaging.sensors import Band
+
+_LIBRARIES = ("torch", "deepinv", "compressai", "rasterio", "numpy")
+
+
+def sections(job: Job, result: SceneResult, trio: Trio, found: Survey) -> dict[str, str]:
+    """HTML by place in the template."""
+    names = [b.name if b.name != "*" else f"band {n}" for b, n in zip(job.bands, job.scene.bands, strict=True)]
+    checks = check_bands(job)
+    return {
+        "title": escape(job.paths.input.name), "summary": _summary(job, result),
+        "notes": "".join(f"<li>{escape(n)}</li>" for n in result.notes),
+        "fit": "".join(_fit(c, n) for c, n in zip(checks, names, strict=True)), "charts": _charts(job, trio, found, names),
+        "settings": _settings(job), "sensor": _sensor(job, names), "timings": _timings(result), "versions": _versions(),
+    }  # fmt: skip
+
+
+def _summary(job: Job, result: SceneResult) -> str:
+    facts = [
+        ("Scene", job.paths.input.name), ("Size", f"{result.width} x {result.height} pixels, {len(result.bands)} band(s)"),
+        ("Sensor", f"{result.sensor}: {job.profile.title}".rstrip(": ")), ("Method", f"{result.method}, prior {result.prior}"),
+        ("Grid", "as measured" if result.scale == 1 else f"{result.scale} times as fine as measured"),
+        ("Time", f"{result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB"),
+    ]  # fmt: skip
+    reference = result.reference or {}
+    if reference:
+        text = f"PSNR {reference['psnr_before']:.2f} dB before, {reference['psnr_after']:.2f} dB after"
+        if "coverage_90" in reference:
+            text += f"; intervals of 90 % cover {reference['coverage_90']:.1%}, of 95 % {reference['coverage_95']:.1%}"
+        facts.append(("Against the truth", text))
+    return "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
+
+
+def table(head: list[str], rows: list[list[str]], caption: str) -> str:
+    """An HTML table; the first cell of each row is its heading."""
+    top = "".join(f'<th scope="col">{escape(h)}</th>' for h in head)
+    body = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(c)}</td>" for c in row[1:]) + "</tr>" for row in rows
+    )
+    label = escape(caption)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table><caption>{label}</caption>'
+        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _verdict(check: BandCheck) -> tuple[str, str]:
+    """Class and sentence: whether the profile's noise is the scene's."""
+    if check.scene is None or check.factor is None:
+        return "unknown", f"The scene's own noise cannot be told: {check.reason}."
+    said = f"The scene's own noise is {check.factor:.2f} times the profile's ({check.scene.std:.3g} DN at {check.scene.level:.4g} DN)"
+    if check.agrees is None:
+        return "unknown", (
+            f"{said}, but it is coloured: a resampled, compressed or denoised product. A white noise model is an approximation there, and "
+            "standard deviations are indications."
+        )
+    if check.agrees:
+        return "good", f"{said}: the noise model fits."
+    more = "more" if check.factor > 1 else "less"
+    return "bad", f"{said}: it has {more} noise than the profile says. Try --noise estimate, or correct the profile."
+
+
+def _fit(check: BandCheck, name: str) -> str:
+    kind, sentence = _verdict(check)
+    parts = [
+        f'<h3>Band {escape(name)}</h3><p class="verdict {kind}">{escape(sentence)}</p>',
+        '<div class="charts">',
+        _noise_chart(check, name),
+    ]
+    residual = check.residual
+    if residual is not None:
+        white = residual.colour <= WHITE
+        parts.append(_correlation(check))
+        parts.append("</div>")
+        parts.append(
+            f"<p>Residual of a posterior draw: {residual.ratio:.2f} times the profile's variance over {residual.pixels} pixels, largest "
+            f"autocorrelation {residual.colour:.2f} ({'white' if white else 'not white'}; up to {WHITE} counts as white).</p>"
+        )
+    else:
+        parts.append("</div><p>No residual is shown: the method has no posterior to draw from, or too little was measured.</p>")
+    return "".join(parts)
+
+
+def _noise_chart(check: BandCheck, name: str) -> str:
+    residual, scene = check.residual, check.scene
+    if residual is not None:
+        low, high = float(residual.levels[0]), float(residual.levels[-1])
+    else:
+        middle = scene.level if scene is not None else check.noise.offset + 100.0
+        low, high = check.noise.offset, 2 * middle - check.noise.offset
+    x = np.linspace(low, high, 40)
+    lines = [Line("profile", x, np.sqrt(noise_variance(check.noise, x)), "model")]
+    if scene is not None:
+        lines.append(Line("the scene's own, from its flattest blocks", x, np.array([scene.std_at(v) for v in x]), "before"))
+    if residual is not None:
+        lines.append(Line("residual of a posterior draw", residual.levels, np.sqrt(residual.measured), "after", points=True))
+    return chart(f"Noise of band {name} by brightness", lines, "signal, DN", "standard deviation, DN")
+
+
+def _correlation(check: BandCheck) -> str:
+    residual = check.residual
+    assert residual is not None
+    shifts = range(-LAGS, LAGS + 1)
+    rows = [[f"{r:+d}", *(f"{residual.correlation[LAGS + r, LAGS + c]:.2f}".replace("-0.00", "0.00") for c in shifts)] for r in shifts]
+    return table(["rows \\ columns", *(f"{c:+d}" for c in shifts)], rows, "Autocorrelation of the residual by shift")
+
+
+def _charts(job: Job, trio: Trio, found: Survey, names: list[str]) -> str:
+    parts = []
+    for k, (name, spectrum) in enumerate(zip(names, spectra(trio, job.options.scale), strict=True)):
+        middle = (found.edges[k][1:] + found.edges[k][:-1]) / 2
+        share = {n: 100 * c[k] / max(int(c[k].sum()), 1) for n, c in found.counts.items()}
+        lines = [Line("measured", middle, share["measured"], "before"), Line("restored", middle, share["restored"], "after")]
+        parts.append(f'<h3>Band {escape(name)}</h3><div class="charts">')
+        parts.append(chart(f"Histogram of band {name}", lines, "value, DN", "share of the pixels, %"))
+        parts.append(_spectrum(job.bands[k], spectrum, name) + "</div>")
+    return "".join(parts)
+
+
+def _spectrum(band: Band, spectrum: Spectrum, name: str) -> str:
+    frequency, power = spectrum.frequency, spectrum.power
+    if not np.isfinite(power["restored"]).any():
+        return "<p>No square of the scene is valid everywhere: no spectrum.</p>"
+    lines = [
+        Line("measured", frequency, power["measured"], "before"),
+        Line("restored", frequency, power["restored"], "after"),
+    ]
+    label = "cycles per measured pixel"
+    first = chart(f"Radial power spectrum of band {name}", lines, label, "power, DN²", log=True)
+    gain = np.sqrt(power["restored"] / np.maximum(power["measured"], 1e-30))
+    curves = [
+        Line("gained", frequency, gain, "after"),
+        Line("the blur undone entirely", frequency, ideal_gain(band.mtf, frequency), "model"),
+    ]
+    return first + chart(f"Contrast gained in band {name} by frequency", curves, label, "gain", log=True)
+
+
+def _word(value: object) -> str:
+    if value is None:
+        return "by default"
+    return str(value) if not isinstance(value, bool) else "yes" if value else "no"
+
+
+def _settings(job: Job) -> str:
+    rows = [[k.replace("_", " "), _word(v)] for k, v in asdict(job.options).items()]
+    rows += [
+        ["prior taken", f"{job.method.name}, sha256 {job.method.digest[:16]}…"],
+        ["rate scale", ", ".join(f"{f.scale:.4g}" for f in job.fitters)],
+        ["tiles", str(len(job.plan.tiles()))], ["restored", job.paths.restored_path.name],
+        ["standard deviations", job.paths.std_path.name if job.paths.std_path else "none"],
+    ]  # fmt: skip
+    return table(["setting", "value"], rows, "Settings of the run")
+
+
+def _sensor(job: Job, names: list[str]) -> str:
+    rows = []
+    for band, name in zip(job.bands, names, strict=True):
+        mtf, noise = band.mtf, band.noise
+        target = f", restored to {mtf.target:g}" if mtf.target else ""
+        rows.append([name, "ground sample distance", f"{band.gsd:g} m", band.source])
+        rows.append(
+            [name, "MTF at Nyquist", f"{mtf.nyquist[0]:.3g} across, {mtf.nyquist[1]:.3g} along track, {mtf.shape}{target}", mtf.source]
+        )
+        if noise is not None:
+            rows.append([name, "noise variance, DN²", f"{noise.sigma0:.4g}² + {noise.gain:.4g} (DN - {noise.offset:g})", noise.source])
+    caption = f"Sensor profile {job.profile.name}: {job.profile.bits} bits, {job.profile.state}"
+    return table(["band", "quantity", "value", "source"], rows, caption)
+
+
+def _timings(result: SceneResult) -> str:
+    rows = [[k, f"{v:.2f} s"] for k, v in result.stages.items()] + [["all", f"{result.seconds:.2f} s"]]
+    return table(["stage", "time"], rows, "Time; reading and writing run beside the fit")
+
+
+def _versions() -> str:
+    rows: list[list[Any]] = [
+        ["imaging-restore", imaging.__version__],
+        ["Python", platform.python_version()],
+        ["GDAL", rasterio.__gdal_version__],
+    ]
+    for name in _LIBRARIES:
+        try:
+            rows.append([name, version(name)])
+        except PackageNotFoundError:
+            rows.append([name, "not installed as a package"])
+    rows.append(["made", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")])
+    return table(["what", "version"], rows, "Versions")

@@ -1,0 +1,97 @@
+"""Radial power spectra before and after: the contrast that was gained at each spatial frequency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.raster import Area
+from imaging.report.layers import Trio
+from imaging.sensors import Mtf
+
+_SIDE, _MOST, _RINGS = 256, 16, 48
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Mean radial power spectra of one band.
+
+    Attributes
+    ----------
+    frequency : ndarray
+        ``(rings,)`` cycles per measured pixel; at scale 2 up to 1.
+    power : dict
+        ``(rings,)`` by layer, stored units squared for each Fourier coefficient; NaN above the measurement's Nyquist frequency.
+    """
+
+    frequency: NDArray[np.float64]
+    power: dict[str, NDArray[np.float64]]
+
+
+def spectra(trio: Trio, factor: int) -> list[Spectrum]:
+    """Spectra of each band, mean over squares spread over the scene that are valid everywhere.
+
+    Parameters
+    ----------
+    trio : Trio
+        The rasters.
+    factor : int
+        Pixels of the outputs to one measured pixel along each side.
+    """
+    areas = [a for a in trio.restored.blocks(_SIDE) if min(a.height, a.width) == _SIDE] or [_largest(trio)]
+    step = max(1, len(areas) // _MOST)
+    found: list[list[dict[str, NDArray[np.float64]]]] = []
+    for area in areas[step // 2 :: step][:_MOST]:
+        layers = trio.read(area)
+        whole = [all(np.isfinite(layers[n][k]).all() for n in ("measured", "restored")) for k in range(layers["restored"].shape[0])]
+        found.append([_powers(layers, k, factor) if good else {} for k, good in enumerate(whole)])
+    return [_mean([square[k] for square in found if square[k]], factor) for k in range(len(found[0]))]
+
+
+def _largest(trio: Trio) -> Area:
+    side = min(trio.restored.height, trio.restored.width)
+    return Area(0, 0, side, side)
+
+
+def _powers(layers: dict[str, NDArray[np.float32]], band: int, factor: int) -> dict[str, NDArray[np.float64]]:
+    measured = layers["measured"][band][::factor, ::factor]
+    return {"measured": radial(measured, _RINGS), "restored": radial(layers["restored"][band], factor * _RINGS)}
+
+
+def _mean(squares: list[dict[str, NDArray[np.float64]]], factor: int) -> Spectrum:
+    frequency = (np.arange(factor * _RINGS) + 0.5) / (2 * _RINGS)
+    power = {}
+    for name, rings in (("measured", _RINGS), ("restored", factor * _RINGS)):
+        mean = np.mean([s[name] for s in squares], 0) if squares else np.full(rings, np.nan)
+        power[name] = np.pad(mean, (0, len(frequency) - rings), constant_values=np.nan)
+    return Spectrum(frequency, power)
+
+
+def radial(image: NDArray[np.float32], rings: int) -> NDArray[np.float64]:
+    """Mean power ``|F|^2 / sum(w^2)`` of a square image, less its mean and under a Hann window w, in rings up to Nyquist."""
+    side = min(image.shape)
+    square = np.asarray(image[:side, :side], float)
+    window = np.outer(np.hanning(side + 1)[:side], np.hanning(side + 1)[:side])
+    power = np.abs(np.fft.fft2((square - square.mean()) * window)) ** 2 / (window**2).sum()
+    axis = np.fft.fftfreq(side)
+    ring = np.floor(np.hypot(axis[:, None], axis[None]) / 0.5 * rings).astype(int)
+    inside = ring < rings
+    count = np.maximum(np.bincount(ring[inside], minlength=rings), 1)
+    return np.asarray(np.bincount(ring[inside], power[inside], minlength=rings) / count)
+
+
+def ideal_gain(mtf: Mtf, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gain that undoes the blur entirely: inverse of the PSF's transfer function, its mean over directions; NaN above 0.5 cycles."""
+    kernel = mtf.psf()
+    rows = np.arange(kernel.shape[0]) - kernel.shape[0] // 2
+    columns = np.arange(kernel.shape[1]) - kernel.shape[1] // 2
+    angles = np.linspace(0, np.pi, 16, endpoint=False)
+    response = [
+        np.abs(np.exp(-2j * np.pi * f * np.sin(a) * rows) @ kernel @ np.exp(-2j * np.pi * f * np.cos(a) * columns))
+        for f in frequency
+        for a in angles
+    ]
+    mean = np.reshape(response, (len(frequency), len(angles))).mean(1)
+    return np.asarray(np.where(frequency <= 0.5, 1 / np.maximum(mean, 1e-3), np.nan))
