@@ -1,42 +1,25 @@
-"""What the README shows runs."""
+"""What the README shows is what there is; that its blocks and commands run, tests/test_docs.py says."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import pytest
-
 from imaging.sensors import load_profile
+from tests.pages import ROOT, fenced
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+README = ROOT / "README.md"
 
 
 def test_the_profile_shown_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "my-sensor.toml"
-    path.write_text(blocks("toml")[0], encoding="utf-8")
+    path.write_text(fenced(README, "toml")[0], encoding="utf-8")
     profile = load_profile(path)
     assert (profile.name, profile.bits, profile.bands[0].mtf.nyquist) == ("my-sensor", 12, (0.15, 0.15))
 
 
-def test_the_python_shown_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    code = blocks("python")[0].replace("samples=4, iterations=50", "samples=1, iterations=1")
-    names: dict[str, object] = {}
-    exec(compile(code, "README.md", "exec"), names)  # our own file
-    restored, std = names["restored"], names["std"]
-    assert restored.shape == std.shape == (1, 512, 512)
-    assert bool((std > 0).all())
-
-
-def test_the_python_of_the_regularisers_page_runs() -> None:
-    code = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "bilevel.md").read_text(encoding="utf-8"), re.DOTALL)[0]
-    names: dict[str, object] = {}
-    exec(compile(code, "bilevel.md", "exec"), names)  # our own file
-    error = (names["x"] - names["truth"]).square().mean().sqrt()  # type: ignore[operator]
-    assert float(error) < 0.4 * 15 / 255
+def test_links_lead_somewhere() -> None:
+    """Those of README and CONTRIBUTING; the build of the pages checks its own."""
+    for page in (README, ROOT / "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (ROOT / target).exists(), f"{page.name}: {target}"
