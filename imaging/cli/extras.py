@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imaging.errors import InputError, WorkError
+from imaging.errors import InputError, WorkError, one_line
 
 if TYPE_CHECKING:
     from imaging.restoration import Job, RestoreOptions, ScenePaths, SceneResult
@@ -51,16 +51,24 @@ def after_scene(paths: ScenePaths, options: RestoreOptions, values: dict[str, An
         return None
     taken = options.outputs_of(paths)[0].outputs(options.samples, estimated=values["sensor"] == ESTIMATE)
     for name, path in asked.items():
-        for read in filter(None, (paths.input, values["reference"])):
-            check_extra(path, EXTRAS[name][0], taken, read, paths.overwrite)
+        if values["reference"] is not None:
+            check_extra(path, EXTRAS[name][0], taken, values["reference"], overwrite=True)
+        check_extra(path, EXTRAS[name][0], taken, paths.input, paths.overwrite)
         taken.append(path)
     makers = {name: EXTRAS[name][1]() for name in asked}
 
     def write(job: Job, result: SceneResult) -> None:
         for name, path in asked.items():
-            _write(path, job, makers[name](job, result))
+            _write(path, job, _made(name, makers[name], job, result))
 
     return write
+
+
+def _made(name: str, make: Make, job: Job, result: SceneResult) -> bytes:
+    try:
+        return make(job, result)
+    except Exception as error:
+        raise WorkError(f"the scene is restored, but the {name} could not be made ({type(error).__name__}: {one_line(error)})") from error
 
 
 def _write(path: Path, job: Job, data: bytes) -> None:

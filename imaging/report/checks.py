@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from imaging.errors import InputError
 from imaging.raster import Area
+from imaging.report.layers import shuffled
 from imaging.restoration import Job
 from imaging.sensors import Noise, NoiseEstimate, estimate_noise, sensor_physics
 
@@ -18,7 +19,9 @@ AGREES = 1.25
 """Largest factor between the noise of the profile and of the scene that counts as agreement, besides twice the standard error."""
 WHITE = 0.2
 """Largest autocorrelation of a draw's residual that counts as white."""
-_CLASSES, _SIDE, _DRAWS = 10, 192, 2
+EXPLAINED = (0.67, 1.6)
+"""Variance of a draw's residual over the profile's that the posterior's own width may explain."""
+_CLASSES, _SIDE, _DRAWS, _LOOKED_AT = 10, 192, 2, 16
 
 Places = list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]]
 
@@ -88,11 +91,27 @@ class BandCheck:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the profile's noise is the scene's, within `AGREES` or twice the standard error; None where it cannot be told."""
-        if self.scene is None or self.factor is None or self.scene.coloured:
+        """Whether the profile's noise is the scene's, within `AGREES`; None where it cannot be told.
+
+        It cannot where there is no estimate, where the noise is coloured or was itself estimated from the scene, and where a factor beyond
+        `AGREES` is within twice the standard error of the estimate.
+        """
+        if self.scene is None or self.factor is None or self.scene.coloured or self.own:
             return None
-        allowed = max(AGREES, 1 + 2 * self.scene.std_error / max(self.scene.std, 1e-12))
-        return bool(1 / allowed < self.factor < allowed)
+        if 1 / AGREES < self.factor < AGREES:
+            return True
+        allowed = 1 + 2 * self.error
+        return None if 1 / allowed < self.factor < allowed else False
+
+    @property
+    def error(self) -> float:
+        """Relative standard error of the scene's noise."""
+        return 0.0 if self.scene is None else self.scene.std_error / max(self.scene.std, 1e-12)
+
+    @property
+    def own(self) -> bool:
+        """Whether the profile's noise was estimated from the scene, so that both agree by construction."""
+        return self.noise.source.startswith("estimated")
 
 
 def noise_variance(noise: Noise, signal: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -111,8 +130,8 @@ def check_bands(job: Job) -> list[BandCheck]:
         scene, reason = None, ""
         try:
             scene = estimate_noise(sample, index, band.noise.offset)
-        except InputError:
-            reason = "too few flat blocks of 8 x 8 pixels"
+        except InputError as error:
+            reason = str(error).partition(";")[0]
         found.append(BandCheck(band.noise, scene, residuals[index], reason))
     return found
 
@@ -130,9 +149,7 @@ def _residuals(job: Job) -> list[Residual | None]:
 def _squares(job: Job) -> list[Area]:
     """The squares with the most valid pixels among some that are spread over the scene."""
     areas = [a for a in job.scene.blocks(_SIDE) if min(a.height, a.width) >= _SIDE // 2] or job.scene.blocks(_SIDE)
-    step = max(1, len(areas) // 6)
-    spread = areas[step // 2 :: step][:6]
-    return sorted(spread, key=lambda a: -int(job.scene.read(a)[1].sum()))[:_DRAWS]
+    return sorted(shuffled(areas)[:_LOOKED_AT], key=lambda a: -int(job.scene.read(a)[1].sum()))[:_DRAWS]
 
 
 def _draw(job: Job, area: Area) -> list[tuple[int, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]]]:

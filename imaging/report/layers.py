@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from imaging.raster import Area, Scene
 from imaging.restoration import Job
+from imaging.sensors import ANY_BAND
 
 LAYERS = ("measured", "restored", "std")
+COLOURS = ("red", "green", "blue")
 _BLOCK = 768
 _SEED = 5
 
@@ -43,6 +45,31 @@ class Trio:
         return {name: np.asarray(array, np.float32) for name, array in found.items()}
 
 
+def unit_of(job: Job) -> str:
+    """Unit of the stored values."""
+    source, band = job.scene.source, job.scene.bands[0] - 1
+    own = source.units[band]
+    return own if own and (source.scales[band], source.offsets[band]) == (1, 0) else "DN"
+
+
+def band_names(job: Job) -> list[str]:
+    """Names of the bands: as the scene describes them, as the profile has them, or by number."""
+    return [
+        d or (b.name if b.name != ANY_BAND else f"band {n}")
+        for d, b, n in zip(job.scene.descriptions, job.bands, job.scene.bands, strict=True)
+    ]
+
+
+def common_names(job: Job) -> list[str | None]:
+    """What is known of the bands' colours: from the profile, the file's colour interpretation or its descriptions."""
+    found = []
+    for band, number, description in zip(job.bands, job.scene.bands, job.scene.descriptions, strict=True):
+        interpreted = str(job.scene.source.colorinterp[number - 1].name).lower()
+        own = [n for n in (interpreted, (description or "").lower()) if n in COLOURS]
+        found.append(band.common_name or (own[0] if own else None))
+    return found
+
+
 @contextmanager
 def opened(job: Job) -> Iterator[Trio]:
     """The rasters of a finished restoration; the scene of the job has to be open."""
@@ -68,7 +95,8 @@ class View:
     step : int
         Pixels of the outputs along each side that one shown value is the mean of.
     layers : dict
-        Arrays ``(bands, H, W)`` in stored units by layer, NaN where invalid.
+        Arrays ``(bands, H, W)`` in stored units by layer, NaN where invalid; with means of squares also ``change``, the mean absolute
+        difference of restored and measured values.
     """
 
     name: str
@@ -122,12 +150,14 @@ def survey(trio: Trio, ranges: NDArray[np.float64], side: int, chip: int, bins: 
     block = step * max(1, _BLOCK // step)
     shape = (len(ranges), -(-height // step), -(-width // step))
     whole = {name: np.full(shape, np.nan, np.float32) for name in trio.names}
-    edges = np.stack([np.linspace(low, high, bins + 1) for low, high in ranges])
+    whole |= {"change": np.full(shape, np.nan, np.float32)} if step > 1 else {}
+    edges = np.stack([_edges(low, high, bins, whole_numbers=trio.restored.dtype.kind in "iu") for low, high in ranges])
     counts = {name: np.zeros((len(ranges), bins), np.int64) for name in LAYERS[:2]}
     found = Survey(View("Whole scene", Area(0, 0, height, width), step, whole), edges, counts)
     for area in trio.restored.blocks(block):
         layers = trio.read(area)
-        for name, array in layers.items():
+        change = {"change": np.abs(layers["restored"] - layers["measured"])} if step > 1 else {}
+        for name, array in (layers | change).items():
             small = block_means(array, step)
             row, column = area.row // step, area.column // step
             whole[name][:, row : row + small.shape[1], column : column + small.shape[2]] = small
@@ -137,6 +167,14 @@ def survey(trio: Trio, ranges: NDArray[np.float64], side: int, chip: int, bins: 
                 count[band] += np.histogram(known, edge)[0]
         _rank(found, area, layers, np.ptp(ranges, axis=1), chip)
     return found
+
+
+def _edges(low: float, high: float, bins: int, *, whole_numbers: bool) -> NDArray[np.float64]:
+    """Edges of a histogram's classes; of whole numbers each class holds as many."""
+    if not whole_numbers:
+        return np.linspace(low, high, bins + 1)
+    wide = max(1, int(np.ceil((high - low + 1) / bins)))
+    return np.asarray(np.floor(low) - 0.5 + wide * np.arange(bins + 1.0))
 
 
 def block_means(array: NDArray[np.float32], step: int) -> NDArray[np.float32]:
@@ -177,6 +215,11 @@ def chips(trio: Trio, found: Survey, each: int) -> list[View]:
         taken += ranked
         views += [View(f"{name} {k}", area, 1, trio.read(area)) for k, area in enumerate(ranked, start=1)]
     return views
+
+
+def shuffled(areas: list[Area]) -> list[Area]:
+    """Areas in an order by chance, the same each time: evenly spaced ones may all lie in one strip without data."""
+    return [areas[k] for k in np.random.default_rng(_SEED).permutation(len(areas))]
 
 
 def limits(sample: list[tuple[NDArray[np.float32], NDArray[np.bool_]]], shares: tuple[float, float]) -> NDArray[np.float64]:

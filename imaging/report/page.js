@@ -6,15 +6,28 @@
   const UNKNOWN = 65535, REACH = 14, HAS_STD = "std" in DATA.views[0].layers;
   const state = { view: 0, bands: 0, mode: "slider", overlay: "none", opacity: 0.7, split: 0.5, zoom: 1, cx: 0, cy: 0, probe: null };
   const choices = [
-    ...(DATA.colour ? [{ name: "colour", bands: DATA.colour }] : []),
+    ...(DATA.colour ? [{ name: DATA.natural ? "colour" : DATA.colour.map((k) => DATA.bands[k]).join(", "), bands: DATA.colour }] : []),
     ...DATA.bands.map((name, k) => ({ name, bands: [k] })),
   ];
   const OVERLAYS = {
     std: { name: "standard deviation", layers: ["std"], value: (s) => s, unit: DATA.unit, square: true },
-    percent: { name: "standard deviation, % of the value", layers: ["std", "restored"], value: (s, r) => (100 * s) / Math.abs(r), unit: "%" },
+    percent: { name: "standard deviation, % of the value", layers: ["std", "restored"], value: (s, r, band) => (100 * s) / brightness(r, band), unit: "%" },
     change: { name: "absolute change", layers: ["restored", "measured"], value: (r, m) => Math.abs(r - m), unit: DATA.unit },
+    meanChange: { layers: ["change"], value: (c) => c, unit: DATA.unit },
   };
   const kept = new Map();
+
+  // Of a stored value, relative to what percentages are: scaled as the file says, without sign.
+  function brightness(value, band) {
+    const [scale, offset] = DATA.scaling[band];
+    return Math.abs(value + offset / scale);
+  }
+
+  function escaped(text) {
+    const place = document.createElement("span");
+    place.textContent = text;
+    return place.innerHTML;
+  }
 
   // Values -------------------------------------------------------------------------------------------------------------------------
 
@@ -80,14 +93,15 @@
   }
 
   function overlaid(view, kind, k) {
-    const bands = choices[state.bands].bands, size = view.height * view.width, { layers, value } = OVERLAYS[kind];
+    const bands = choices[state.bands].bands, size = view.height * view.width;
+    const { layers, value } = OVERLAYS[kind === "change" && view.values.change ? "meanChange" : kind];  // means of changes, not change of means
     let total = 0;
-    for (const band of bands) total += value(...layers.map((name) => view.values[name][band * size + k])) ** 2;
+    for (const band of bands) total += value(...layers.map((name) => view.values[name][band * size + k]), band) ** 2;
     return Math.sqrt(total / bands.length);
   }
 
   function limits(kind) {
-    const view = DATA.views[0], size = view.height * view.width, found = [], step = Math.max(1, Math.floor(size / 40000));
+    const view = DATA.views[state.view], size = view.height * view.width, found = [], step = Math.max(1, Math.floor(size / 40000));
     for (let k = 0; k < size; k += step) {
       const value = overlaid(view, kind, k);
       if (Number.isFinite(value)) found.push(value);
@@ -247,7 +261,12 @@
 
   // Probing ------------------------------------------------------------------------------------------------------------------------
 
-  const digits = (value, count = 4) => (Number.isFinite(value) ? String(Number(value.toPrecision(count))) : "none");
+  const digits = (value, count = 4) => {
+    if (!Number.isFinite(value)) return "none";
+    return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(count)));
+  };
+  // As many decimals as the first digits of a standard deviation need.
+  const near = (value, std) => value.toFixed(Math.max(0, Math.min(9, 2 - Math.floor(Math.log10(std || 1)))));
 
   function probe(row, column) {
     const view = DATA.views[state.view];
@@ -256,31 +275,30 @@
     const lines = DATA.bands.map((name, band) => probed(view, name, band)).join("");
     const { row: r, column: c } = state.probe, top = view.row + r * view.step, left = view.column + c * view.step;
     const heads = ["band", `measured, ${DATA.unit}`, `restored, ${DATA.unit}`];
-    if (HAS_STD) heads.push("standard deviation", "in %", "95 % interval");
+    if (HAS_STD) heads.push("standard deviation", "in %");
+    if (HAS_STD && view.step === 1) heads.push("95 % interval");
     const pixel = view.step === 1 ? `Row <b id="p-row">${top}</b>, column <b id="p-column">${left}</b>`
       : `Rows ${top} to ${top + view.step - 1}, columns ${left} to ${left + view.step - 1}: means of ${view.step} x ${view.step} pixels`;
-    $("probe").innerHTML = `<p>${pixel}${where(top, left, view.step)}</p><table><thead><tr>${heads.map((h) => `<th scope="col">${h}</th>`).join("")}</tr></thead><tbody>${lines}</tbody></table>`;
+    $("probe").innerHTML = `<p>${pixel}${where(top, left, view.step)}</p><table><thead><tr>${heads.map((h) => `<th scope="col">${escaped(h)}</th>`).join("")}</tr></thead><tbody>${lines}</tbody></table>`;
     draw();
   }
 
   function probed(view, name, band) {
     const value = (layer) => at(view, layer, band, state.probe.row, state.probe.column);
     const measured = value("measured"), restored = value("restored");
-    const label = document.createElement("span");
-    label.textContent = name;
     const cells = [digits(measured, 6), digits(restored, 6)];
     if (HAS_STD) {
       const std = value("std"), half = DATA.interval * std;
-      cells.push(digits(std), digits((100 * std) / Math.abs(restored), 3));
-      cells.push(Number.isFinite(std) ? `${digits(restored - half, 5)} to ${digits(restored + half, 5)}` : "none");
+      cells.push(digits(std), digits((100 * std) / brightness(restored, band), 3));
+      if (view.step === 1) cells.push(Number.isFinite(std) ? `${near(restored - half, std)} to ${near(restored + half, std)}` : "none");
     }
-    return `<tr><th scope="row">${label.innerHTML}</th>${cells.map((c) => `<td>${c}</td>`).join("")}</tr>`;
+    return `<tr><th scope="row">${escaped(name)}</th>${cells.map((c) => `<td>${c}</td>`).join("")}</tr>`;
   }
 
   function where(row, column, step) {
     if (!DATA.geo) return "";
     const [a, b, c, d, e, f] = DATA.geo.transform, x = column + step / 2, y = row + step / 2, places = DATA.geo.degrees ? 6 : 1;
-    return `; ${(a * x + b * y + c).toFixed(places)}, ${(d * x + e * y + f).toFixed(places)} (${DATA.geo.crs})`;
+    return `; ${(a * x + b * y + c).toFixed(places)}, ${(d * x + e * y + f).toFixed(places)} (${escaped(DATA.geo.crs)})`;
   }
 
   function stepProbe(rows, columns) {
@@ -303,29 +321,30 @@
     $("scale-name").textContent = `${name[0].toUpperCase()}${name.slice(1)}${many}`;
     const stops = DATA.viridis.filter((_, k) => k % 15 === 0).map((c) => `rgb(${c.join(",")})`);
     $("bar").style.background = `linear-gradient(to right, ${stops.join(",")})`;
-    const mean = average(bands), share = (v) => (unit === "%" ? "" : ` = ${digits((100 * v) / mean, 2)} % of the mean`);
-    $("marks").innerHTML = [low, (low + high) / 2, high].map((v) => `<span>${digits(v, 3)} ${unit}${share(v)}</span>`).join("");
+    const mean = average(bands), share = (v) => (unit === "%" || !mean ? "" : ` = ${digits((100 * v) / mean, 2)} % of the mean`);
+    $("marks").innerHTML = [low, (low + high) / 2, high].map((v) => `<span>${escaped(`${digits(v, 3)} ${unit}${share(v)}`)}</span>`).join("");
   }
 
   function average(bands) {
     const view = DATA.views[0], pixels = view.height * view.width;
     let total = 0, count = 0;
     for (const band of bands) {
-      for (let k = 0; k < pixels; k += 7) {
+      for (let k = 0; k < pixels; k++) {
         const value = view.values.restored[band * pixels + k];
         if (!Number.isNaN(value)) {
-          total += value;
+          total += value + DATA.scaling[band][1] / DATA.scaling[band][0];
           count += 1;
         }
       }
     }
-    return Math.abs(total / Math.max(count, 1)) || 1;
+    return Math.abs(total / Math.max(count, 1));
   }
 
   async function show(index) {
     await load(index);
     state.view = index;
     state.probe = null;
+    describeScale();
     fit();
   }
 
@@ -424,7 +443,7 @@
   async function begin() {
     options($("view"), DATA.views.map((v, k) => [k, v.step > 1 ? `${v.name}, ${v.step} x ${v.step} pixels in one` : v.name]));
     options($("bands"), choices.map((c, k) => [k, c.name]));
-    options($("overlay"), Object.entries(OVERLAYS).filter(([, o]) => HAS_STD || !o.layers.includes("std")).map(([k, o]) => [k, o.name]));
+    options($("overlay"), Object.entries(OVERLAYS).filter(([, o]) => o.name && (HAS_STD || !o.layers.includes("std"))).map(([k, o]) => [k, o.name]));
     listen();
     await load(0);
     await show(0);

@@ -9,7 +9,7 @@ from typing import Any
 
 from imaging.errors import WorkError
 from imaging.report.colours import viridis
-from imaging.report.layers import Survey, Trio, View, chips, limits, opened, survey
+from imaging.report.layers import COLOURS, Survey, Trio, View, band_names, chips, common_names, limits, opened, survey, unit_of
 from imaging.report.packing import pack
 from imaging.report.sections import sections
 from imaging.restoration import Job, SceneResult
@@ -71,7 +71,7 @@ def report(job: Job, result: SceneResult) -> bytes:
 
 def shown_bands(job: Job) -> list[int]:
     """Places of the bands that are shown, at most four: those with common names first."""
-    names = [b.common_name for b in job.bands]
+    names = common_names(job)
     ranked = sorted(range(len(names)), key=lambda k: (_SHOWN.index(n) if (n := names[k]) in _SHOWN else len(_SHOWN), k))
     return sorted(ranked[:MOST_BANDS])
 
@@ -80,9 +80,12 @@ def _page(job: Job, trio: Trio, found: Survey, room: Room, text: dict[str, str])
     bands = shown_bands(job)
     views = [found.overview] + (chips(trio, found, room.each) if found.overview.step > 1 else [])
     stretch = limits(job.scene.sample(), (0.01, 0.99))[bands]
+    names, source = band_names(job), job.scene.source
     data = {
-        "bands": [_band_name(job, k) for k in bands], "colour": _colour(job, bands), "unit": unit_of(job), "interval": INTERVAL,
-        "scale": job.options.scale, "stretch": stretch.tolist(), "viridis": viridis().tolist(), "geo": _georeference(trio),
+        "bands": [names[k] for k in bands], "colour": _colour(job, bands), "natural": set(COLOURS) <= set(common_names(job)),
+        "unit": unit_of(job), "interval": INTERVAL, "scale": job.options.scale,
+        "scaling": [[source.scales[job.scene.bands[k] - 1] or 1.0, source.offsets[job.scene.bands[k] - 1]] for k in bands],
+        "stretch": stretch.tolist(), "viridis": viridis().tolist(), "geo": _georeference(trio),
         "views": [_packed(view, bands) for view in views],
     }  # fmt: skip
     folder = files("imaging.report")
@@ -95,22 +98,11 @@ def _page(job: Job, trio: Trio, found: Survey, room: Room, text: dict[str, str])
     return template
 
 
-def unit_of(job: Job) -> str:
-    """Unit of the stored values."""
-    own = job.scene.source.units[job.scene.bands[0] - 1]
-    return own if own and job.scene.source.scales[job.scene.bands[0] - 1] == 1 else "DN"
-
-
-def _band_name(job: Job, index: int) -> str:
-    band, description = job.bands[index], job.scene.descriptions[index]
-    return description or (band.name if band.name != "*" else f"band {job.scene.bands[index]}")
-
-
 def _colour(job: Job, bands: list[int]) -> list[int] | None:
     """Places, among the shown bands, of red, green and blue; None where there are no three bands."""
-    names = [job.bands[k].common_name for k in bands]
-    if {"red", "green", "blue"} <= set(names):
-        return [names.index(n) for n in ("red", "green", "blue")]
+    names = [common_names(job)[k] for k in bands]
+    if set(COLOURS) <= set(names):
+        return [names.index(n) for n in COLOURS]
     return [0, 1, 2] if len(bands) >= 3 else None
 
 

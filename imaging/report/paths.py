@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from pathlib import Path
 
 from imaging.errors import InputError
 from imaging.raster import disk_errors, sync
+
+_LONGEST = 255
+"""Bytes of a file's name that usual file systems hold."""
 
 
 def check_extra(path: Path, suffix: str, job_outputs: list[Path], source: Path, overwrite: bool) -> None:
@@ -30,6 +34,8 @@ def check_extra(path: Path, suffix: str, job_outputs: list[Path], source: Path, 
     InputError
         With the reason and what to do.
     """
+    if len(os.fsencode(path.name)) > _LONGEST:
+        raise InputError(f"the name {path.name[:20]}... is too long; accepted are {_LONGEST} bytes")
     if path.suffix.lower() != suffix:
         raise InputError(f"{path} does not end in {suffix}; name it such as {path.with_suffix(suffix) if path.name else f'scene{suffix}'}")
     if path.is_dir():
@@ -43,6 +49,14 @@ def check_extra(path: Path, suffix: str, job_outputs: list[Path], source: Path, 
             raise InputError(f"two outputs have the same name, {path}; choose another one")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; add --overwrite to replace it")
+    with disk_errors(path.parent):
+        attempt = _temporary(path)
+        attempt.touch()
+        attempt.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{uuid.uuid4().hex}.tmp")
 
 
 def _same(first: Path, second: Path) -> bool:
@@ -58,7 +72,7 @@ def write_whole(path: Path, data: bytes) -> None:
     InputError
         When the disk is full or the folder cannot be written to; what was there stays.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = _temporary(path)
     with disk_errors(path.parent):
         try:
             temporary.write_bytes(data)

@@ -14,8 +14,8 @@ import rasterio
 
 import imaging
 from imaging.report.charts import Line, chart
-from imaging.report.checks import LAGS, WHITE, BandCheck, check_bands, noise_variance
-from imaging.report.layers import Survey, Trio
+from imaging.report.checks import EXPLAINED, LAGS, WHITE, BandCheck, Residual, check_bands, noise_variance
+from imaging.report.layers import Survey, Trio, band_names, unit_of
 from imaging.report.spectrum import Spectrum, ideal_gain, spectra
 from imaging.restoration import Job, SceneResult
 from imaging.sensors import Band
@@ -25,14 +25,19 @@ _LIBRARIES = ("torch", "deepinv", "compressai", "rasterio", "numpy")
 
 def sections(job: Job, result: SceneResult, trio: Trio, found: Survey) -> dict[str, str]:
     """HTML by place in the template."""
-    names = [b.name if b.name != "*" else f"band {n}" for b, n in zip(job.bands, job.scene.bands, strict=True)]
+    names, unit = band_names(job), unit_of(job)
     checks = check_bands(job)
     return {
         "title": escape(job.paths.input.name), "summary": _summary(job, result),
         "notes": "".join(f"<li>{escape(n)}</li>" for n in result.notes),
-        "fit": "".join(_fit(c, n) for c, n in zip(checks, names, strict=True)), "charts": _charts(job, trio, found, names),
+        "fit": "".join(_fit(c, n, unit) for c, n in zip(checks, names, strict=True)), "charts": _charts(job, trio, found, names, unit),
         "settings": _settings(job), "sensor": _sensor(job, names), "timings": _timings(result), "versions": _versions(),
     }  # fmt: skip
+
+
+def heading(name: str) -> str:
+    """Name of a band for a heading."""
+    return name if name.lower().startswith("band") else f"Band {name}"
 
 
 def _summary(job: Job, result: SceneResult) -> str:
@@ -64,28 +69,35 @@ def table(head: list[str], rows: list[list[str]], caption: str) -> str:
     )
 
 
-def _verdict(check: BandCheck) -> tuple[str, str]:
+def _verdict(check: BandCheck, unit: str) -> tuple[str, str]:
     """Class and sentence: whether the profile's noise is the scene's."""
     if check.scene is None or check.factor is None:
         return "unknown", f"The scene's own noise cannot be told: {check.reason}."
-    said = f"The scene's own noise is {check.factor:.2f} times the profile's ({check.scene.std:.3g} DN at {check.scene.level:.4g} DN)"
-    if check.agrees is None:
+    said = (
+        f"The scene's own noise is {check.factor:.2f} times the profile's, give or take {100 * check.error:.0f} % "
+        f"({check.scene.std:.3g} {unit} at {check.scene.level:.4g} {unit})"
+    )
+    if check.own:
+        return "unknown", f"{said}, from which the profile's was estimated: that they agree proves nothing; see the residual."
+    if check.scene.coloured:
         return "unknown", (
             f"{said}, but it is coloured: a resampled, compressed or denoised product. A white noise model is an approximation there, and "
             "standard deviations are indications."
         )
+    if check.agrees is None:
+        return "unknown", f"{said}: the estimate is too uncertain for a verdict; a larger scene tells more."
     if check.agrees:
         return "good", f"{said}: the noise model fits."
     more = "more" if check.factor > 1 else "less"
     return "bad", f"{said}: it has {more} noise than the profile says. Try --noise estimate, or correct the profile."
 
 
-def _fit(check: BandCheck, name: str) -> str:
-    kind, sentence = _verdict(check)
+def _fit(check: BandCheck, name: str, unit: str) -> str:
+    kind, sentence = _verdict(check, unit)
     parts = [
-        f'<h3>Band {escape(name)}</h3><p class="verdict {kind}">{escape(sentence)}</p>',
+        f'<h3>{escape(heading(name))}</h3><p class="verdict {kind}">{escape(sentence)}</p>',
         '<div class="charts">',
-        _noise_chart(check, name),
+        _noise_chart(check, name, unit),
     ]
     residual = check.residual
     if residual is not None:
@@ -94,14 +106,24 @@ def _fit(check: BandCheck, name: str) -> str:
         parts.append("</div>")
         parts.append(
             f"<p>Residual of a posterior draw: {residual.ratio:.2f} times the profile's variance over {residual.pixels} pixels, largest "
-            f"autocorrelation {residual.colour:.2f} ({'white' if white else 'not white'}; up to {WHITE} counts as white).</p>"
+            f"autocorrelation {residual.colour:.2f} ({'white' if white else 'not white'}; up to {WHITE} counts as white)."
+            f"{_unexplained(residual)}</p>"
         )
     else:
         parts.append("</div><p>No residual is shown: the method has no posterior to draw from, or too little was measured.</p>")
     return "".join(parts)
 
 
-def _noise_chart(check: BandCheck, name: str) -> str:
+def _unexplained(residual: Residual) -> str:
+    low, high = EXPLAINED
+    if low <= residual.ratio <= high:
+        return ""
+    return (
+        f" Outside {low} to {high} the posterior's own width does not explain it: the profile is wrong, or the fit had too few iterations."
+    )
+
+
+def _noise_chart(check: BandCheck, name: str, unit: str) -> str:
     residual, scene = check.residual, check.scene
     if residual is not None:
         low, high = float(residual.levels[0]), float(residual.levels[-1])
@@ -114,7 +136,7 @@ def _noise_chart(check: BandCheck, name: str) -> str:
         lines.append(Line("the scene's own, from its flattest blocks", x, np.array([scene.std_at(v) for v in x]), "before"))
     if residual is not None:
         lines.append(Line("residual of a posterior draw", residual.levels, np.sqrt(residual.measured), "after", points=True))
-    return chart(f"Noise of band {name} by brightness", lines, "signal, DN", "standard deviation, DN")
+    return chart(f"Noise of band {name} by brightness", lines, f"signal, {unit}", f"standard deviation, {unit}")
 
 
 def _correlation(check: BandCheck) -> str:
@@ -125,28 +147,28 @@ def _correlation(check: BandCheck) -> str:
     return table(["rows \\ columns", *(f"{c:+d}" for c in shifts)], rows, "Autocorrelation of the residual by shift")
 
 
-def _charts(job: Job, trio: Trio, found: Survey, names: list[str]) -> str:
+def _charts(job: Job, trio: Trio, found: Survey, names: list[str], unit: str) -> str:
     parts = []
     for k, (name, spectrum) in enumerate(zip(names, spectra(trio, job.options.scale), strict=True)):
         middle = (found.edges[k][1:] + found.edges[k][:-1]) / 2
         share = {n: 100 * c[k] / max(int(c[k].sum()), 1) for n, c in found.counts.items()}
         lines = [Line("measured", middle, share["measured"], "before"), Line("restored", middle, share["restored"], "after")]
-        parts.append(f'<h3>Band {escape(name)}</h3><div class="charts">')
-        parts.append(chart(f"Histogram of band {name}", lines, "value, DN", "share of the pixels, %"))
-        parts.append(_spectrum(job.bands[k], spectrum, name) + "</div>")
+        parts.append(f'<h3>{escape(heading(name))}</h3><div class="charts">')
+        parts.append(chart(f"Histogram of band {name}", lines, f"value, {unit}", "share of the pixels, %"))
+        parts.append(_spectrum(job.bands[k], spectrum, name, unit) + "</div>")
     return "".join(parts)
 
 
-def _spectrum(band: Band, spectrum: Spectrum, name: str) -> str:
+def _spectrum(band: Band, spectrum: Spectrum, name: str, unit: str) -> str:
     frequency, power = spectrum.frequency, spectrum.power
     if not np.isfinite(power["restored"]).any():
-        return "<p>No square of the scene is valid everywhere: no spectrum.</p>"
+        return "<p>No square of 64 x 64 pixels of the scene is valid everywhere: no spectrum.</p>"
     lines = [
         Line("measured", frequency, power["measured"], "before"),
         Line("restored", frequency, power["restored"], "after"),
     ]
     label = "cycles per measured pixel"
-    first = chart(f"Radial power spectrum of band {name}", lines, label, "power, DN²", log=True)
+    first = chart(f"Radial power spectrum of band {name}", lines, label, f"power, {unit}²", log=True)
     gain = np.sqrt(power["restored"] / np.maximum(power["measured"], 1e-30))
     curves = [
         Line("gained", frequency, gain, "after"),

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.raster import Area
-from imaging.report.layers import Trio
+from imaging.report.layers import Trio, shuffled
 from imaging.sensors import Mtf
 
-_SIDE, _MOST, _RINGS = 256, 16, 48
+_SIDES, _MOST, _RINGS = (256, 128, 64), 16, 48
+"""Sides of squares, the first of which all bands have a valid one; how many; rings up to the measurement's Nyquist frequency."""
 
 
 @dataclass(frozen=True)
@@ -40,24 +40,24 @@ def spectra(trio: Trio, factor: int) -> list[Spectrum]:
     factor : int
         Pixels of the outputs to one measured pixel along each side.
     """
-    areas = [a for a in trio.restored.blocks(_SIDE) if min(a.height, a.width) == _SIDE] or [_largest(trio)]
-    step = max(1, len(areas) // _MOST)
-    found: list[list[dict[str, NDArray[np.float64]]]] = []
-    for area in areas[step // 2 :: step][:_MOST]:
-        layers = trio.read(area)
-        whole = [all(np.isfinite(layers[n][k]).all() for n in ("measured", "restored")) for k in range(layers["restored"].shape[0])]
-        found.append([_powers(layers, k, factor) if good else {} for k, good in enumerate(whole)])
-    return [_mean([square[k] for square in found if square[k]], factor) for k in range(len(found[0]))]
-
-
-def _largest(trio: Trio) -> Area:
-    side = min(trio.restored.height, trio.restored.width)
-    return Area(0, 0, side, side)
+    bands = len(trio.restored.bands)
+    for side in _SIDES:
+        found: list[list[dict[str, NDArray[np.float64]]]] = [[] for _ in range(bands)]
+        for area in shuffled([a for a in trio.restored.blocks(side) if min(a.height, a.width) == side]):
+            layers = trio.read(area)
+            for k, squares in enumerate(found):
+                if len(squares) < _MOST and all(np.isfinite(layers[n][k]).all() for n in ("measured", "restored")):
+                    squares.append(_powers(layers, k, factor))
+            if all(len(squares) == _MOST for squares in found):
+                break
+        if all(found):
+            break
+    return [_mean(squares, factor) for squares in found]
 
 
 def _powers(layers: dict[str, NDArray[np.float32]], band: int, factor: int) -> dict[str, NDArray[np.float64]]:
     measured = layers["measured"][band][::factor, ::factor]
-    return {"measured": radial(measured, _RINGS), "restored": radial(layers["restored"][band], factor * _RINGS)}
+    return {"measured": radial(measured, _RINGS), "restored": radial(layers["restored"][band], factor * _RINGS) / factor**2}
 
 
 def _mean(squares: list[dict[str, NDArray[np.float64]]], factor: int) -> Spectrum:

@@ -6,13 +6,14 @@ from imaging.sensors.estimate import estimate_sensor
 from imaging.sensors.noise import SignalDependentNoise, estimate_affine_noise
 from imaging.sensors.physics import SensorPhysics, sensor_physics
 from imaging.sensors.products import ProductScene, find_scene, is_product, product_scenes
-from imaging.sensors.profile import Band, Mtf, Noise, SensorProfile
+from imaging.sensors.profile import ANY_BAND, Band, Mtf, Noise, SensorProfile
 from imaging.sensors.reader import builtin_sensors, load_profile
 from imaging.sensors.scene_mtf import MtfEstimate, estimate_mtf
 from imaging.sensors.scene_noise import NoiseEstimate, estimate_noise
 from imaging.sensors.writer import write_profile
 
 __all__ = [
+    "ANY_BAND",
     "Band",
     "Mtf",
     "MtfEstimate",

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 
 from imaging.report import report
 from imaging.restoration import RestoreOptions, ScenePaths, restore_scene
-from tests.scenes import FURTHER, read
+from tests.scenes import FURTHER, read, smooth, write_scene
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -251,6 +252,27 @@ def test_fingers_on_a_phone(browser: Any, sample: Path) -> None:
         box = page.box()
         page.page.touchscreen.tap(box["x"] + box["width"] / 2 + 60, box["y"] + box["height"] / 2)
         agree(page.probed(), SAMPLE, sample)
+
+
+def test_what_a_file_says_of_itself_is_text_and_no_markup(browser: Any, tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", smooth(1, 64, 64).round().astype(np.uint16))
+    evil = "<img src=x onerror=document.title='broken'>"
+    with rasterio.open(path, "r+") as target:
+        target.units = (evil,)
+        target.descriptions = (evil,)
+    page_file = tmp_path / "report.html"
+    restore_scene(
+        ScenePaths(input=path), "pleiades-raw", RestoreOptions(method="tv"),
+        afterwards=lambda job, result: page_file.write_bytes(report(job, result)) and None,
+    )  # fmt: skip
+    with Page(browser, page_file) as page:
+        page.page.select_option("#overlay", "change")
+        page.page.focus("#canvas")
+        page.page.keyboard.press("ArrowRight")
+        page.settled()
+        assert page.page.title() == "scene.tif restored"
+        assert evil in page.page.inner_text("#probe")
+        assert page.page.locator("main img").count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -53,9 +53,11 @@ def test_the_pass_over_a_scene_counts_every_valid_pixel_once(trio: Trio) -> None
     for name in ("measured", "restored"):
         for band in range(2):
             values = everything[name][band]
-            expected = np.histogram(values[np.isfinite(values)].clip(*ranges[band]), found.edges[band])[0]
+            expected = np.histogram(values[np.isfinite(values)].clip(found.edges[band][0], found.edges[band][-1]), found.edges[band])[0]
             np.testing.assert_array_equal(found.counts[name][band], expected)
     assert int(found.counts["measured"].sum()) == 2 * (200 * 300 - 100)
+    assert {w % 1 for w in np.diff(found.edges).ravel()} == {0.0}  # each class holds as many whole numbers
+    assert {e % 1 for e in found.edges.ravel()} == {0.5}
     np.testing.assert_allclose(found.overview.layers["std"], block_means(everything["std"], 3), rtol=1e-6)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 
 from imaging.report import page, report
 from imaging.report.packing import unpack
@@ -84,6 +85,8 @@ def test_a_large_scene_is_shown_as_overview_and_places(tmp_path: Path, tiny_prio
     assert [v["name"] for v in data["views"]] == ["Whole scene", "Least certain 1", "Most changed 1", "By chance 1"]
     assert data["views"][0]["step"] == 3
     np.testing.assert_allclose(layer(data, 0, "restored")[0, 0, 0], restored[0, :3, :3].mean(), atol=0.02)
+    change = np.abs(restored - read(scene).astype(float))
+    np.testing.assert_allclose(layer(data, 0, "change")[0, 0, 0], change[0, :3, :3].mean(), atol=0.02)
     for k, view in enumerate(data["views"][1:], start=1):
         row, column = view["row"], view["column"]
         np.testing.assert_array_equal(layer(data, k, "restored"), restored[:, row : row + 64, column : column + 64])
@@ -99,6 +102,22 @@ def test_of_many_bands_four_are_shown(tmp_path: Path, tiny_prior: Path) -> None:
     data = data_of(text)
     assert data["bands"] == ["band 1", "band 2", "band 3", "band 4"]
     assert "Of 6 bands these are shown: band 1, band 2, band 3, band 4." in text
+
+
+def test_colours_and_names_are_those_of_the_file(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", smooth(4, 64, 64).round().astype(np.uint16))
+    with rasterio.open(path, "r+") as target:
+        target.descriptions = ("Blue", "Green", "Red", "Infrared")
+        target.units = ("photons",) * 4
+    pages: list[bytes] = []
+    options = RestoreOptions(method="tv", noise=(10.0, 0.0))
+    restore_scene(ScenePaths(input=path), "generic", options, afterwards=lambda j, r: pages.append(report(j, r)))
+    text = pages[0].decode()
+    data = data_of(text)
+    assert (data["bands"], data["colour"], data["natural"]) == (["Blue", "Green", "Red", "Infrared"], [2, 1, 0], True)
+    assert data["unit"] == "photons"
+    assert "standard deviation, photons" in text
+    assert "<h3>Band Infrared</h3>" in text
 
 
 def test_a_method_without_standard_deviations_has_a_report_without_them(tmp_path: Path) -> None:

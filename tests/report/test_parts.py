@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from scipy.ndimage import convolve
 
+from imaging.raster import Magnified, Scene
 from imaging.report.charts import Line, chart, ticks
-from imaging.report.checks import LAGS, autocorrelation, check_bands, noise_variance, summarise
+from imaging.report.checks import LAGS, BandCheck, autocorrelation, check_bands, noise_variance, summarise
+from imaging.report.layers import Trio
 from imaging.report.packing import pack, unpack
-from imaging.report.spectrum import ideal_gain, radial
+from imaging.report.sections import _verdict
+from imaging.report.spectrum import ideal_gain, radial, spectra
 from imaging.restoration import RestoreOptions, ScenePaths
 from imaging.restoration.planning import prepare
-from imaging.sensors import Mtf, Noise
+from imaging.sensors import Mtf, Noise, NoiseEstimate
 from tests.scenes import write_scene
 
 
@@ -51,6 +54,20 @@ def test_blur_lowers_the_power_as_the_ideal_gain_says() -> None:
     gain = ideal_gain(mtf, (np.arange(16) + 0.5) / 32)
     np.testing.assert_allclose(np.sqrt(1 / power[1:]), gain[1:], rtol=0.08)
     assert np.isnan(ideal_gain(mtf, np.array([0.6]))).all()
+
+
+def test_at_scale_2_a_scene_that_nothing_was_done_to_gains_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    fine = np.fft.fft2(rng.normal(0, 300, (512, 512)))
+    rows, columns = np.meshgrid(np.fft.fftfreq(512), np.fft.fftfreq(512), indexing="ij")
+    fine[np.maximum(np.abs(rows), np.abs(columns)) >= 0.24] = 0  # nothing folds when every second pixel is left out
+    values = (1000 + np.fft.ifft2(fine).real).astype(np.float32)[None]
+    values[:, 250:256, :90] = np.nan  # a seam without data, which some squares avoid
+    coarse = write_scene(tmp_path / "coarse.tif", values[:, ::2, ::2])
+    with Scene(coarse) as a, Scene(write_scene(tmp_path / "fine.tif", values)) as b:
+        (found,) = spectra(Trio(Magnified(a, 2), b, None), 2)
+    inside = (found.frequency > 0.05) & (found.frequency < 0.4)
+    np.testing.assert_allclose(found.power["restored"][inside], found.power["measured"][inside], rtol=0.05)
 
 
 @pytest.mark.parametrize(("low", "high", "expected"), [(0, 10, [0, 2, 4, 6, 8, 10]), (0.13, 0.52, [0.2, 0.3, 0.4, 0.5]), (3, 3, [3])])
@@ -108,6 +125,25 @@ def test_noise_that_is_not_the_profiles_is_seen(factor: float, agrees: bool, tmp
     assert check.residual is None  # a point estimate has no posterior
     assert check.factor == pytest.approx(1 / factor, rel=0.1)
     assert check.agrees is agrees
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "agrees", "said"),
+    [
+        ("assumed", 0.05, False, "more noise than the profile says"),
+        ("assumed", 0.45, None, "too uncertain for a verdict"),
+        ("estimated from the scene", 0.05, None, "proves nothing"),
+    ],
+)
+def test_there_is_no_verdict_where_nothing_can_be_told(source: str, error: float, agrees: bool | None, said: str) -> None:
+    noise = NoiseEstimate(
+        sigma0=15.0, gain=0.0, sigma0_error=1.0, gain_error=0.0, offset=0.0, level=500.0, std=15.0, std_error=15.0 * error, coloured=False,
+        ratio=1.0, correlation=1.0, cross_check=15.0, agrees=True, blocks=100,
+    )  # fmt: skip
+    check = BandCheck(Noise(10.0, 0.0, source=source), noise, None)
+    assert check.factor == pytest.approx(1.5)
+    assert check.agrees is agrees
+    assert said in _verdict(check, "DN")[1]
 
 
 def test_a_posterior_draw_leaves_white_noise_of_the_profile() -> None:
