@@ -23,6 +23,7 @@ _LIBRARIES = ("numpy", "torch", "deepinv", "compressai", "rasterio", "scipy", "s
 _DISTRIBUTIONS = {"skimage": "scikit-image"}
 _LEAST_MEMORY = 2e9
 _LEAST_DISK = 1e9
+_OTHER_GDAL = "another GDAL or PROJ may be in the way: unset GDAL_DATA, PROJ_DATA and PROJ_LIB"
 _RUNTIME = "pip install 'imaging-restore[superres]'"
 
 
@@ -209,8 +210,7 @@ def geotiff() -> Check:
 
     different = geotiff_difference(Path(tempfile.gettempdir()))
     if different is not None:
-        advice = "another GDAL or PROJ may be in the way: unset GDAL_DATA, PROJ_DATA and PROJ_LIB"
-        return Check("GeoTIFF", FAILED, f"the {different} read differ from those written", advice)
+        return Check("GeoTIFF", FAILED, f"the {different} read differ from those written", _OTHER_GDAL)
     return Check("GeoTIFF", OK, "values and georeference are read as they were written")
 
 
@@ -235,7 +235,6 @@ def versions() -> Check:
 
 def all_checks() -> list[tuple[str, Callable[[], Check | Iterator[Check]], str]]:
     """Every check: its name, what it does, and what to do where it cannot be done at all."""
-    geographic = "another GDAL or PROJ may be in the way: unset GDAL_DATA, PROJ_DATA and PROJ_LIB"
     return [
         ("imaging-restore", versions, REINSTALL),
         *((name, lambda name=name: library(name), REINSTALL) for name in _LIBRARIES),
@@ -246,6 +245,6 @@ def all_checks() -> list[tuple[str, Callable[[], Check | Iterator[Check]], str]]
         ("device", devices, REINSTALL),
         ("disk", disk, "set TMPDIR to a folder that can be written to"),
         ("models", weights, REINSTALL),
-        ("GeoTIFF", geotiff, geographic),
+        ("GeoTIFF", geotiff, _OTHER_GDAL),
         ("restoration", restoration, REINSTALL),
     ]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.raster import Area, Scene
-from imaging.report.layers import Trio, block_means
+from imaging.report.layers import Trio, put_means
 
 Layers = dict[str, NDArray[np.float32]]
 _BLOCK = 768
@@ -75,8 +75,7 @@ def _decimated(trio: Trio, bands: list[int], step: int) -> Layers:
     whole = {k: np.full((len(bands), -(-height // step), -(-width // step)), np.nan, np.float32) for k in trio.names}
     for area in trio.restored.blocks(step * max(1, _BLOCK // step)):
         for name, values in trio.read(area).items():
-            small, row, column = block_means(values[bands], step), area.row // step, area.column // step
-            whole[name][:, row : row + small.shape[1], column : column + small.shape[2]] = small
+            put_means(whole[name], values[bands], area, step)
     return whole
 
 

@@ -158,9 +158,7 @@ def survey(trio: Trio, ranges: NDArray[np.float64], side: int, chip: int, bins: 
         layers = trio.read(area)
         change = {"change": np.abs(layers["restored"] - layers["measured"])} if step > 1 else {}
         for name, array in (layers | change).items():
-            small = block_means(array, step)
-            row, column = area.row // step, area.column // step
-            whole[name][:, row : row + small.shape[1], column : column + small.shape[2]] = small
+            put_means(whole[name], array, area, step)
         for name, count in counts.items():
             for band, (values, edge) in enumerate(zip(layers[name], edges, strict=True)):
                 known = values[np.isfinite(values)].clip(edge[0], edge[-1])
@@ -187,6 +185,12 @@ def block_means(array: NDArray[np.float32], step: int) -> NDArray[np.float32]:
     known = np.isfinite(squares)
     total, count = np.where(known, squares, 0).sum((2, 4)), known.sum((2, 4))
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan), np.float32)
+
+
+def put_means(whole: NDArray[np.float32], values: NDArray[np.float32], area: Area, step: int) -> None:
+    """Put the `block_means` of an area, which begins at a multiple of the step, into their place in those of the whole scene."""
+    small, row, column = block_means(values, step), area.row // step, area.column // step
+    whole[:, row : row + small.shape[1], column : column + small.shape[2]] = small
 
 
 def _rank(found: Survey, area: Area, layers: dict[str, NDArray[np.float32]], spread: NDArray[np.float64], chip: int) -> None:

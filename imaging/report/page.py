@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from imaging.errors import WorkError
 from imaging.report.colours import viridis
 from imaging.report.layers import COLOURS, Survey, Trio, View, band_names, chips, common_names, limits, opened, survey, unit_of
@@ -58,34 +61,35 @@ def report(job: Job, result: SceneResult) -> bytes:
     resolution: the least certain, the most changed, and some drawn by chance. Of more than four bands four are shown. Two squares of 192
     pixels are restored anew for the check of the noise model, see `imaging.report.checks.Residual`.
     """
+    sample = job.scene.sample()
+    histograms, stretch = limits(sample, (0.001, 0.999)), limits(sample, (0.01, 0.99))
     with opened(job) as trio:
         text: dict[str, str] = {}
         for room in _ROOMS:
-            found = survey(trio, limits(job.scene.sample(), (0.001, 0.999)), room.overview, room.chip)
+            found = survey(trio, histograms, room.overview, room.chip)
             text = text or sections(job, result, trio, found)
-            page = _page(job, trio, found, room, text).encode("utf-8")
+            page = _page(job, trio, found, room, text, stretch).encode("utf-8")
             if len(page) <= LARGEST:
                 return page
     raise WorkError(f"the report of {job.paths.input} does not fit into {LARGEST // 1_000_000} MB; restore fewer bands with --bands")
 
 
-def shown_bands(job: Job) -> list[int]:
-    """Places of the bands that are shown, at most four: those with common names first."""
-    names = common_names(job)
+def shown_bands(names: list[str | None]) -> list[int]:
+    """Places of the bands that are shown, at most four: by their common names, those that have one first."""
     ranked = sorted(range(len(names)), key=lambda k: (_SHOWN.index(n) if (n := names[k]) in _SHOWN else len(_SHOWN), k))
     return sorted(ranked[:MOST_BANDS])
 
 
-def _page(job: Job, trio: Trio, found: Survey, room: Room, text: dict[str, str]) -> str:
-    bands = shown_bands(job)
+def _page(job: Job, trio: Trio, found: Survey, room: Room, text: dict[str, str], stretch: NDArray[np.float64]) -> str:
+    common = common_names(job)
+    bands = shown_bands(common)
     views = [found.overview] + (chips(trio, found, room.each) if found.overview.step > 1 else [])
-    stretch = limits(job.scene.sample(), (0.01, 0.99))[bands]
     names, source = band_names(job), job.scene.source
     data = {
-        "bands": [names[k] for k in bands], "colour": _colour(job, bands), "natural": set(COLOURS) <= set(common_names(job)),
+        "bands": [names[k] for k in bands], "colour": _colour([common[k] for k in bands]), "natural": set(COLOURS) <= set(common),
         "unit": unit_of(job), "interval": INTERVAL, "scale": job.options.scale,
         "scaling": [[source.scales[job.scene.bands[k] - 1] or 1.0, source.offsets[job.scene.bands[k] - 1]] for k in bands],
-        "stretch": stretch.tolist(), "viridis": viridis().tolist(), "geo": _georeference(trio),
+        "stretch": stretch[bands].tolist(), "viridis": viridis().tolist(), "geo": _georeference(trio),
         "views": [_packed(view, bands) for view in views],
     }  # fmt: skip
     folder = files("imaging.report")
@@ -98,12 +102,11 @@ def _page(job: Job, trio: Trio, found: Survey, room: Room, text: dict[str, str])
     return template
 
 
-def _colour(job: Job, bands: list[int]) -> list[int] | None:
-    """Places, among the shown bands, of red, green and blue; None where there are no three bands."""
-    names = [common_names(job)[k] for k in bands]
+def _colour(names: list[str | None]) -> list[int] | None:
+    """Places, among the shown bands' common names, of red, green and blue; None where there are no three bands."""
     if set(COLOURS) <= set(names):
         return [names.index(n) for n in COLOURS]
-    return [0, 1, 2] if len(bands) >= 3 else None
+    return [0, 1, 2] if len(names) >= 3 else None
 
 
 def _georeference(trio: Trio) -> dict[str, Any] | None:

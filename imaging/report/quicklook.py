@@ -12,10 +12,9 @@ from imaging.raster import Scene
 from imaging.report.colours import NOTHING, coloured, diverging, viridis
 from imaging.report.drawing import Bar, Column, Sheet, draw
 from imaging.report.excerpt import Excerpt, Layers, excerpt, percentiles
-from imaging.report.layers import opened
+from imaging.report.layers import COLOURS, opened
 from imaging.restoration import Job, SceneResult
 
-_COLOURS = ("red", "green", "blue")
 _SIDES, _LARGEST = (560, 448, 360), 2e6
 """Pixels along a side of a panel, at most, and bytes of the file: pictures of much noise or texture get smaller panels."""
 _MOST_ZOOM, _DETAIL = 10, 4
@@ -51,7 +50,7 @@ def quicklook(job: Job, result: SceneResult) -> bytes:
 
 def shown_bands(names: list[str | None]) -> list[int]:
     """Places of red, green and blue among the bands' common names, otherwise that of the first band."""
-    return [names.index(c) for c in _COLOURS] if set(_COLOURS) <= set(names) else [0]
+    return [names.index(c) for c in COLOURS] if set(COLOURS) <= set(names) else [0]
 
 
 @dataclass(frozen=True)

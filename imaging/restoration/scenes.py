@@ -11,7 +11,7 @@ from pathlib import Path
 
 import imaging
 from imaging.errors import WorkError
-from imaging.raster import TileStore, publish, write_product, write_style
+from imaging.raster import Tile, TileStore, publish, write_product, write_style
 from imaging.restoration.comparison import check_reference, compare
 from imaging.restoration.options import RestoreOptions, ScenePaths
 from imaging.restoration.pipeline import Progress, Run, Seconds
@@ -125,21 +125,27 @@ def restore_scene(
             if elsewhere is not None:
                 job.notes.extend(elsewhere(len(tiles)))
             Run(job, store, progress, seconds).finish(tiles)
-            written = [(write_product(job.grid, p, tiles, store), p.path) for p in products(job)]
-            if job.paths.style_path is not None:  # standard deviations come first
-                written.insert(1, (write_style(written[0][0]), job.paths.style_path))
+            written = _written(job, tiles, store)
             if fingerprint(job) != mark:
                 raise WorkError(f"{paths.input} changed while it was restored; nothing is written")
-            if job.estimated:
-                profile = store.folder / paths.sensor_path.name
-                write_profile(job.profile, profile)
-                written.insert(0, (profile, paths.sensor_path))
             publish(written)
         figures = None if reference is None else compare(job, reference)
         result = _result(job, time.monotonic() - began, seconds, figures)
         if afterwards is not None:
             afterwards(job, result)
     return result
+
+
+def _written(job: Job, tiles: list[Tile], store: TileStore) -> list[tuple[Path, Path]]:
+    """Write all outputs into the hidden folder; with their places, in the order in which they are to appear."""
+    written = [(write_product(job.grid, p, tiles, store), p.path) for p in products(job)]
+    if job.paths.style_path is not None:  # standard deviations come first
+        written.insert(1, (write_style(written[0][0]), job.paths.style_path))
+    if job.estimated:
+        profile = store.folder / job.paths.sensor_path.name
+        write_profile(job.profile, profile)
+        written.insert(0, (profile, job.paths.sensor_path))
+    return written
 
 
 def restore_tiles(paths: ScenePaths, sensor: Sensor, options: RestoreOptions, first: int, last: int) -> int:
