@@ -2,8 +2,9 @@
 
     python scripts/export_sr.py models/quantnas-x4/recipe.toml --work RUN_FOLDER --release models/quantnas-x4 [--note compute="..."]
 
-Takes genotype.json, float.safetensors and quantised.safetensors (or quantised-8.safetensors) of scripts/train_sr.py's run folder. Prints
-how far the integer model is from the network it was trained as, in grey levels of 255.
+Takes genotype.json, float.safetensors and quantised-8.safetensors of scripts/train_sr.py's run folder, or where that was not made
+quantised.safetensors, with the genotype's own bits: layers of fewer than 8 are then simulated in kernels of 8. Prints how
+far the integer model is from the network it was trained as, in grey levels of 255.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ def main() -> None:
     genotype = Genotype.load(arguments.work / "genotype.json")
     notes: dict[str, float | str] = dict(n.split("=", 1) for n in arguments.note)
     write_release(folder, load_file(arguments.work / "float.safetensors"), text, notes)
-    (folder / "genotype.json").write_text(genotype.to_json() + "\n", encoding="utf-8")
-    trained = [arguments.work / f"{name}.safetensors" for name in ("quantised-8", "quantised")]
-    save_file(load_file(next(p for p in trained if p.exists())), folder / "quantised.safetensors")
+    uniform = arguments.work / "quantised-8.safetensors"
+    trained = uniform if uniform.exists() else arguments.work / "quantised.safetensors"
+    (folder / "genotype.json").write_text((genotype.at(8) if trained == uniform else genotype).to_json() + "\n", encoding="utf-8")
+    save_file(load_file(trained), folder / "quantised.safetensors")
     for precision, quantised in (("int8", True), ("float32", False)):
         network = load_network(str(folder), quantised=quantised)
         export(network, recipe.name, folder / f"{precision}.onnx", quantised=quantised)

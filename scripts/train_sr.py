@@ -4,7 +4,7 @@
                                [--genotype genotype.json | --network fsrcnn] [--bits 8 4]
 
 Writes float.safetensors, quantised-8.safetensors (and so on, one for each of --bits; none: the genotype's own bits) and figures.json into
-the run folder. Networks of fewer than 8 bits are simulated: no integer kernels run them. scripts/export_sr.py then releases the model.
+the run folder. scripts/export_sr.py then releases the model.
 """
 
 from __future__ import annotations

@@ -85,6 +85,11 @@ class Blueprint:
         """Multiplications times bits of both factors, for one coarse pixel."""
         return float(sum(self._macs(n) * n.bits**2 for n in self.nodes))
 
+    def bits_of(self, name: str) -> int:
+        """Bits of a node's output: as many as the node that needs most; only convolutions do with fewer than 8."""
+        users = [n for n in self.nodes if name in n.inputs]
+        return max((n.bits if n.kind == "conv" else 8 for n in users), default=8)
+
     def _macs(self, node: Node) -> int:
         if node.kind != "conv":
             return 0
@@ -170,6 +175,8 @@ def _basic(genotype: Genotype, layers: dict[str, Layer], draft: Draft) -> str:
     source = INPUT
     for k in range(space.head):
         source = draft.layer(layers[f"head{k}"], choice[f"head{k}"], source, relu=True)
+    if not space.cells:
+        return source
     start = source
     for cell in range(space.cells):
         prefix, inner = f"cell{cell}.", source

@@ -103,10 +103,13 @@ class _Graph:
         return self.op("Conv", inputs, name, kernel_shape=list(kernel), pads=pads, group=groups)
 
     def quantise(self, name: str, source: str, step: LearnedStep) -> str:
-        """Append a pair of quantising and dequantising nodes for a tensor."""
+        """Append a pair of quantising and dequantising nodes for a tensor, with fewer than 8 bits the limit of its levels between them."""
         scale = self.constant(f"{name}/scale", step.step.detach().cpu().numpy().astype(np.float32)[0])
         zero = self.constant(f"{name}/zero", np.uint8(step.zero.item()))
         levels = self.op("QuantizeLinear", [source, scale, zero], f"{name}/levels")
+        if step.bits < 8:
+            limits = [self.constant(f"{name}/{end}", np.uint8(value)) for end, value in (("least", step.low), ("most", step.high))]
+            levels = self.op("Clip", [levels, *limits], f"{name}/limited")
         return self.op("DequantizeLinear", [levels, scale, zero], f"{name}/values")
 
     def parameters(self, node: Node, unit: Unit) -> tuple[str, str]:
@@ -116,7 +119,7 @@ class _Graph:
         if unit.of_weight is None or not self.quantised:
             return self.constant(f"{node.name}/weight", numpy(weight)), self.constant(f"{node.name}/bias", numpy(bias))
         steps = unit.of_weight.step.detach()
-        source = self.network.quantiser_of(node.inputs[0])
+        source = unit.of_input or self.network.quantiser_of(node.inputs[0])
         assert source is not None
         joint = steps.double() * source.step.detach().double()
         whole = (bias.detach().double() / joint).round().clamp(-(2**31), 2**31 - 1)
@@ -135,7 +138,9 @@ class _Graph:
         """Append a node of the blueprint."""
         given, name, plan = [self.values[i] for i in node.inputs], node.name, self.network.plan
         if node.kind == "conv":
-            found = self.conv(name, given[0], *self.parameters(node, self.network.unit(name)), node.kernel, node.groups)
+            unit = self.network.unit(name)
+            source = self.quantise(f"{name}/input", given[0], unit.of_input) if self.quantised and unit.of_input else given[0]
+            found = self.conv(name, source, *self.parameters(node, unit), node.kernel, node.groups)
         elif node.kind == "add":
             found = self.op("Add", given, name)
         elif node.kind == "concat":
@@ -249,10 +254,13 @@ def numpy(x: Tensor) -> NDArray[np.float32]:
 def to_onnx(network: Network, *, quantised: bool) -> ModelProto:
     """A folded network as ONNX model, from ``input`` to ``output``, any height and width.
 
+    Layers of fewer than 8 bits run in kernels of 8 bits: their levels are what fewer bits can hold, so that results are those of hardware
+    with fewer bits, while the time is that of 8.
+
     Raises
     ------
     InputError
-        Where onnx is not installed, or the network has layers of fewer than 8 bits, for which no integer kernels exist.
+        Where onnx is not installed.
     """
     try:
         import onnx  # noqa: F401
@@ -262,9 +270,6 @@ def to_onnx(network: Network, *, quantised: bool) -> ModelProto:
         raise ValueError("the network is not quantised")
     if any(u.norm is not None or u.gain is not None for u in map(network.unit, (n.name for n in network.plan.nodes if n.kind == "conv"))):
         raise ValueError("the network is not folded")
-    low = sorted({n.bits for n in network.plan.nodes if n.kind == "conv" and n.bits < 8})
-    if quantised and low:
-        raise InputError(f"layers of {low[0]} bits are simulated, no integer kernels run them; export the genotype at 8 bits")
     graph = _Graph(network.eval(), quantised=quantised)
     for node in network.plan.nodes:
         graph.add(node)

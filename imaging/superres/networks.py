@@ -116,11 +116,17 @@ class Unit(nn.Module):
             bias.mul_(value)
             self.gain = None
 
-    def attach_quantisers(self) -> None:
-        """Attach a quantiser of the weights and, below 8 bits, one of the input."""
+    def attach_quantisers(self, given: int) -> None:
+        """Attach a quantiser of the weights and, where the input has more bits, one of the input.
+
+        Parameters
+        ----------
+        given : int
+            Bits of the input.
+        """
         device, bits = self.conv.weight.device, self.node.bits
         self.of_weight = LearnedStep(bits, signed=True, channels=self.node.cout).to(device)
-        if bits < 8:
+        if bits < given:
             self.of_input = LearnedStep(bits, signed=False).to(device)
 
     def start_quantisers(self, given: tuple[Tensor, Tensor] | None) -> None:
@@ -131,7 +137,7 @@ class Unit(nn.Module):
         elif self.of_weight is not None:
             self.of_weight.start_from_mean(weight)
         if self.of_input is not None and given is not None:
-            self.of_input.start_from_range(*(CLIPPED * r for r in given))
+            cover(self.of_input, given)
 
 
 class Network(nn.Module):
@@ -242,7 +248,7 @@ class Network(nn.Module):
                 ranges[name] = (torch.minimum(old[0], least), torch.maximum(old[1], most))
         self.attach_quantisers()
         for node in self._quantised_nodes():
-            self.quantisers[key(node.name)].start_from_range(*ranges[node.name])  # type: ignore[operator]
+            cover(self.quantisers[key(node.name)], ranges[node.name])  # type: ignore[arg-type]
             if node.kind == "conv":
                 self.unit(node.name).start_quantisers(ranges.get(node.inputs[0]))
         return self.train()
@@ -254,9 +260,16 @@ class Network(nn.Module):
         """Make a folded network quantisation-aware, all steps at 1."""
         device = self.base.weight.device
         for node in self._quantised_nodes():
-            self.quantisers[key(node.name)] = LearnedStep(8, signed=False).to(device)
+            self.quantisers[key(node.name)] = LearnedStep(self.plan.bits_of(node.name), signed=False).to(device)
             if node.kind == "conv" and node is not self.plan.nodes[0]:
-                self.unit(node.name).attach_quantisers()
+                source = self.quantiser_of(node.inputs[0])
+                self.unit(node.name).attach_quantisers(source.bits if source is not None else 8)
+
+
+def cover(quantiser: LearnedStep, limits: tuple[Tensor, Tensor]) -> None:
+    """Set the step of an activation's quantiser by its range: all of it with 8 bits, the inner part with fewer."""
+    part = 1.0 if quantiser.bits == 8 else CLIPPED
+    quantiser.start_from_range(*(part * limit for limit in limits))
 
 
 def _range(x: Tensor) -> tuple[Tensor, Tensor]:

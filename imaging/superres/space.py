@@ -62,7 +62,8 @@ class SearchSpace:
     """A family of super-resolution networks.
 
     ``basic`` is a head, cells that share their operations (convolutions in series beside a skip convolution and the identity), an
-    upsampling convolution and a tail on the fine grid. ``rfdn`` is cells of distillation, each with operations of its own.
+    upsampling convolution and a tail on the fine grid; without cells it is a chain of convolutions, each with an operation of its own.
+    ``rfdn`` is cells of distillation, each with operations of its own.
 
     Attributes
     ----------
@@ -73,7 +74,7 @@ class SearchSpace:
     channels : int
         Width; multiples of 16 run best.
     cells, head, body, tail : int
-        Cells, convolutions of the head, of a cell's series, and of the tail. ``rfdn`` has no head and three in a cell.
+        Cells (0 in a chain), convolutions of the head, of a cell's series, and of the tail. ``rfdn`` has no head and three in a cell.
     bits : tuple of int
         Bit widths that weights and activations of a layer may have.
     operations : dict
@@ -97,7 +98,7 @@ class SearchSpace:
         for name, least, most in (
             ("bands", 1, 64),
             ("channels", 2, 1024),
-            ("cells", 1, 64),
+            ("cells", 0 if self.kind == "basic" else 1, 64),
             ("head", 1, 16),
             ("body", 1, 16),
             ("tail", 0, 8),
@@ -162,9 +163,10 @@ class SearchSpace:
         for k in range(self.head):
             bits = (8,) if k == 0 else self.bits  # the first one runs in float
             yield Layer(f"head{k}", "head", c if k else self.bands, c, self.choices("head"), bits)
-        for k in range(self.body):
-            yield Layer(f"body{k}", "body", c, c, self.choices("body"), self.bits, self.cells)
-        yield Layer("skip", "skip", c, c, self.choices("skip"), self.bits, self.cells)
+        if self.cells:
+            for k in range(self.body):
+                yield Layer(f"body{k}", "body", c, c, self.choices("body"), self.bits, self.cells)
+            yield Layer("skip", "skip", c, c, self.choices("skip"), self.bits, self.cells)
         yield from self._ends()
 
     def _rfdn(self) -> Iterator[Layer]:

@@ -172,7 +172,7 @@ class Supernet(nn.Module):
         for layer in space.layers():
             self.alphas[layer.name.replace(".", "_")] = nn.Parameter(torch.zeros(len(layer.operations), len(layer.bits)))
         self.layers = nn.ModuleList(instances)
-        blocks = space.cells + 1 if space.kind == "basic" else space.cells
+        blocks = space.cells + 1 if space.kind == "basic" and space.cells else space.cells
         self.residuals = nn.ModuleList([Residual(space.channels, self.settings.normalisation) for _ in range(blocks)])
         self.base = Interpolation(space.bands, space.scale)
 
@@ -209,6 +209,8 @@ class Supernet(nn.Module):
         f = F.relu(apply("head0", x))
         for k in range(1, space.head):
             f = F.relu(apply(f"head{k}", f))
+        if not space.cells:
+            return f
 
         def cell(index: int) -> Callable[[Tensor], Tensor]:
             def branch(t: Tensor) -> Tensor:

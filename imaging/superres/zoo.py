@@ -89,7 +89,7 @@ def load_network(name: str, *, quantised: bool = False) -> Network:
         For an unknown name or damaged files.
     """
     folder = find_model(name)
-    plan = blueprint(Genotype.load(folder / "genotype.json").at(8))
+    plan = blueprint(Genotype.load(folder / "genotype.json"))
     network = Network(plan).fold()
     path = folder / ("quantised.safetensors" if quantised else "weights.safetensors")
     try:

@@ -30,10 +30,11 @@ def pairs(bands: int = 1, scale: int = 2, seed: int = 0, **crops: object) -> Pai
     return Pairs(tiles_of(images, 64, bands), bands, scale, Degradation(), settings, seed)
 
 
-def quantised(space: SearchSpace, seed: int = 0) -> tuple[Network, Tensor]:
-    """A random network with quantisers, in evaluation mode, and what they were calibrated with."""
+def quantised(space: SearchSpace, seed: int = 0, bits: int | None = 8) -> tuple[Network, Tensor]:
+    """A random network with quantisers, in evaluation mode, and what they were calibrated with; None takes the genotype's own bits."""
     torch.manual_seed(seed)
-    network = Network(blueprint(Genotype.random(space, seed).at(8)))
+    genotype = Genotype.random(space, seed)
+    network = Network(blueprint(genotype.at(bits) if bits else genotype))
     x = torch.rand(2, space.bands, 24, 20, generator=torch.Generator().manual_seed(seed))
     x = torch.nn.functional.avg_pool2d(x, 3, 1, 1)
     with torch.no_grad():  # a residual as large as a trained one

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from imaging.errors import InputError
 from imaging.superres import Genotype, Network, SearchSpace, Training, TrainingSettings, blueprint, super_resolve
 from imaging.superres.data import Degradation, luma, psnr
 from imaging.superres.export import FLOAT_ENDS, to_onnx
@@ -119,14 +118,43 @@ def test_all_convolutions_but_the_float_ends_are_integer(name: str, tmp_path: Pa
     assert all(any(f.startswith(e) for e in (*FLOAT_ENDS, first)) for f in floats), floats
 
 
-def test_fewer_bits_are_simulated_and_not_exported() -> None:
-    network = Network(at_bits(HANDMADE["espcn"](1, 2), 4))
-    x = torch.rand(1, 1, 16, 16)
-    network.quantise([x]).eval()
-    levels = network.unit("second").weight().unique().numel() / network.plan.nodes[1].cout
-    assert levels <= 16
-    with pytest.raises(InputError, match="simulated"):
-        to_onnx(network, quantised=True)
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_fewer_bits_have_fewer_levels(bits: int) -> None:
+    network = Network(at_bits(HANDMADE["espcn"](1, 2), bits)).quantise([torch.rand(1, 1, 16, 16)]).eval()
+    seen: dict[str, torch.Tensor] = {}
+    network.residual(torch.rand(1, 1, 40, 40), seen)
+    assert len(seen["first"].unique()) <= 2**bits
+    assert len(seen["upsample"].unique()) > 2**bits
+    kernel = network.unit("second").weight()
+    assert max(len(k.unique()) for k in kernel) <= 2**bits
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["chain", "basic", "rfdn"])
+def test_mixed_bits_run_in_integer_kernels(kind: str, seed: int, tmp_path: Path) -> None:
+    """Each layer has the levels of its own bits. A tie that is rounded otherwise moves a whole level, and all that lies behind it."""
+    import onnx
+
+    family = {"kind": "basic", "cells": 0, "head": 5} if kind == "chain" else {"kind": kind, "cells": 2}
+    network, x = quantised(SearchSpace(channels=16, bits=(2, 4, 8), **family), seed, bits=None)  # type: ignore[arg-type]
+    model = to_onnx(network, quantised=True).SerializeToString()
+    with torch.no_grad():
+        difference = 255 * np.abs(run(model, x) - network(x).numpy())
+    assert np.median(difference) <= 1e-3
+    if kind == "chain":
+        assert difference.max() <= 2
+        assert difference.mean() <= 0.1
+    session(model, tmp_path / "optimised.onnx")
+    count = Counter(n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    assert count["Conv"] == len(FLOAT_ENDS) + 1
+    low = [n for n in network.plan.nodes if n.kind == "conv" and n.bits < 8]
+    limits = sum(network.plan.bits_of(n.name) < 8 for n in network.plan.nodes) + sum(network.unit(n.name).of_input is not None for n in low)
+    assert count["Clip"] == limits > 0
+
+
+def test_a_float_network_must_be_folded_and_an_integer_one_quantised() -> None:
+    with pytest.raises(ValueError, match="not quantised"):
+        to_onnx(Network(HANDMADE["espcn"](1, 2)), quantised=True)
     with pytest.raises(ValueError, match="not folded"):
         to_onnx(Network(blueprint(Genotype.random(tiny_space(), 0), "adq")), quantised=False)
 

@@ -81,10 +81,11 @@ def test_entropy_schedule_of_the_sheet() -> None:
     assert entropy_weight(3, 20, 9) == 0
 
 
-@pytest.mark.parametrize(("kind", "normalisation"), [("basic", n) for n in NORMALISATIONS] + [("rfdn", "adq")])
+@pytest.mark.parametrize(("kind", "normalisation"), [("basic", n) for n in NORMALISATIONS] + [("rfdn", "adq"), ("chain", "none")])
 @pytest.mark.parametrize("quantisation", ["noise", "direct", "none"])
 def test_supernet_runs_in_all_modes(kind: str, normalisation: str, quantisation: str) -> None:
-    space = tiny_space(kind=kind, tail=1, bands=3)
+    family = {"kind": "basic", "cells": 0, "head": 3} if kind == "chain" else {"kind": kind}
+    space = tiny_space(**family, tail=1, bands=3)
     net = Supernet(space, SupernetSettings(quantisation=quantisation, normalisation=normalisation, activations="hwgq"))
     y = net(torch.rand(2, 3, 9, 7))
     assert y.shape == (2, 3, 18, 14)

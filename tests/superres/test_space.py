@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -45,6 +46,8 @@ def test_what_is_no_operation_is_refused(name: str) -> None:
         ({"operations": {"body": ("none",)}}, "for the role skip alone"),
         ({"operations": {"skip": ()}}, "one or more"),
         ({"bits": 8}, "from 2 to 8"),
+        ({"cells": -1}, "from 0 to 64"),
+        ({"cells": 0, "kind": "rfdn"}, "from 1 to 64"),
     ],
 )
 def test_bad_space_is_refused_in_one_sentence(values: dict[str, object], said: str) -> None:
@@ -52,9 +55,19 @@ def test_bad_space_is_refused_in_one_sentence(values: dict[str, object], said: s
         tiny_space(**values)
 
 
-@pytest.mark.parametrize("kind", ["basic", "rfdn"])
-def test_genotype_survives_json(kind: str) -> None:
-    genotype = Genotype.random(SearchSpace(kind=kind, channels=16, cells=2, tail=1), 3)
+def test_without_cells_the_network_is_a_chain() -> None:
+    space = SearchSpace(channels=16, cells=0, head=3)
+    assert [layer.name for layer in space.layers()] == ["head0", "head1", "head2", "upsample"]
+    plan = blueprint(Genotype(space, {"head0": ("3x3", 8), "head1": ("5x5", 4), "head2": ("3x3", 8), "upsample": ("1x1", 4)}))
+    assert [n.kind for n in plan.nodes] == ["conv"] * 4
+    assert all(n.inputs == (before.name,) for before, n in itertools.pairwise(plan.nodes))
+    assert plan.macs() == 16 * (9 * 3 + 25 * 16 + 9 * 16 + 48)
+    assert [plan.bits_of(n.name) for n in plan.nodes] == [4, 8, 4, 8]
+
+
+@pytest.mark.parametrize(("kind", "cells"), [("basic", 2), ("basic", 0), ("rfdn", 2)])
+def test_genotype_survives_json(kind: str, cells: int) -> None:
+    genotype = Genotype.random(SearchSpace(kind=kind, channels=16, cells=cells, tail=1), 3)
     assert Genotype.from_json(genotype.to_json()) == genotype
     assert {bits for name, (_, bits) in genotype.at(8).choice.items()} == {8}
 
@@ -99,10 +112,10 @@ def test_deconvolution_has_81_taps(scale: int) -> None:
     assert int(mask.sum()) == 81
 
 
-@pytest.mark.parametrize("kind", ["basic", "rfdn"])
+@pytest.mark.parametrize(("kind", "cells"), [("basic", 2), ("basic", 0), ("rfdn", 2)])
 @pytest.mark.parametrize("seed", range(4))
-def test_penalty_equals_report_and_network_at_one_hot(kind: str, seed: int) -> None:
-    space = SearchSpace(kind=kind, channels=16, cells=2, tail=1)
+def test_penalty_equals_report_and_network_at_one_hot(kind: str, cells: int, seed: int) -> None:
+    space = SearchSpace(kind=kind, channels=16, cells=cells, tail=1)
     genotype = Genotype.random(space, seed)
     one_hot = {}
     for layer in space.layers():
