@@ -11,13 +11,11 @@ from torch.nn import functional as F
 from imaging.superres.blueprint import INPUT, Blueprint, Node
 from imaging.superres.interpolation import RADIUS, SMOOTHING, Consistency, Interpolation
 from imaging.superres.normalisation import gain_of
-from imaging.superres.quantizers import LearnedStep
+from imaging.superres.quantizers import LearnedStep, part_of
 
 MOMENTUM = 0.01
 QUANTILE = 1e-4
 """Share of values at either end that the first ranges of activations leave out."""
-CLIPPED = 0.6
-"""Part of the range that activations of fewer than 8 bits keep at first."""
 
 
 class RunningGain(nn.Module):
@@ -243,7 +241,7 @@ class Network(nn.Module):
             seen: dict[str, Tensor] = {}
             self.residual(sample, seen)
             for name, value in seen.items():
-                least, most = _range(value)
+                least, most = range_of(value)
                 old = ranges.get(name, (least, most))
                 ranges[name] = (torch.minimum(old[0], least), torch.maximum(old[1], most))
         self.attach_quantisers()
@@ -268,11 +266,11 @@ class Network(nn.Module):
 
 def cover(quantiser: LearnedStep, limits: tuple[Tensor, Tensor]) -> None:
     """Set the step of an activation's quantiser by its range: all of it with 8 bits, the inner part with fewer."""
-    part = 1.0 if quantiser.bits == 8 else CLIPPED
-    quantiser.start_from_range(*(part * limit for limit in limits))
+    quantiser.start_from_range(*(part_of(quantiser.bits) * limit for limit in limits))
 
 
-def _range(x: Tensor) -> tuple[Tensor, Tensor]:
+def range_of(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Range of a tensor without `QUANTILE` of its values at either end."""
     flat = x.flatten()[:: max(1, x.numel() // 1_000_000)].float().sort().values
     cut = int(QUANTILE * flat.numel())
     return flat[cut], flat[flat.numel() - 1 - cut]

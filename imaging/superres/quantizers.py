@@ -7,6 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+CLIPPED = 0.6
+"""Part of the range that activations of fewer than 8 bits keep at first."""
+SAMPLED = 10_000
+"""Values that tell the range of activations in the search; rarer ones lie outside, as they do with trained quantisers."""
 HWGQ_STEPS = {1: 1.0576, 2: 0.6356, 3: 0.3721, 4: 0.21306, 8: 0.020301}
 """Best steps of a unit half-Gaussian by bits (half-wave Gaussian quantisation, Cai et al. 2017)."""
 
@@ -18,7 +22,22 @@ def step_of(x: Tensor, bits: int) -> Tensor:
     return step
 
 
-def add_noise(x: Tensor, shares: Tensor, bits: tuple[int, ...], drawn: Tensor | None = None) -> Tensor:
+def part_of(bits: int) -> float:
+    """Part of an activation's range that a quantiser covers at first."""
+    return 1.0 if bits == 8 else CLIPPED
+
+
+def full_scale_noise(x: Tensor) -> Tensor:
+    """Noise of activations that one level as wide as their range would add, of their shape; uniform.
+
+    The range is that of `SAMPLED` values spread over the tensor: single large ones would make the noise stronger than quantisers do.
+    """
+    values = x.detach().flatten()
+    least, most = torch.aminmax(values[:: max(1, len(values) // SAMPLED)])
+    return (torch.rand_like(x) - 0.5) * (most - least)
+
+
+def add_noise(x: Tensor, shares: Tensor, bits: tuple[int, ...], noise: Tensor | None = None) -> Tensor:
     """A tensor with the noise that quantising it would add, uniform over one step, so of standard deviation ``step / sqrt(12)``.
 
     Mixing bit widths mixes their steps, one draw serves all of them: with one share at 1 it is the noise of that width. The gradient with
@@ -32,14 +51,16 @@ def add_noise(x: Tensor, shares: Tensor, bits: tuple[int, ...], drawn: Tensor | 
         ``(bits,)``, sums to 1.
     bits : tuple of int
         Bit widths.
-    drawn : Tensor, optional
-        Uniform in [-1/2, 1/2], of the tensor's shape; drawn anew when not given.
+    noise : Tensor, optional
+        Of activations, from `full_scale_noise`, whose steps are those of their quantisers at first (`part_of`). Without, the tensor is one
+        of weights: its noise is drawn here, and steps cover its range.
     """
-    if drawn is None:
-        drawn = torch.rand_like(x) - 0.5
-    least, most = torch.aminmax(x.detach())
-    mixed = sum((shares[k] / (2**b - 1) for k, b in enumerate(bits)), 0 * least)
-    return torch.addcmul(x, drawn, (most - least) * mixed)
+    parts = [1.0 if noise is None else part_of(b) for b in bits]
+    if noise is None:
+        least, most = torch.aminmax(x.detach())
+        noise = (torch.rand_like(x) - 0.5) * (most - least)
+    mixed = sum((share * part / (2**b - 1) for share, part, b in zip(shares, parts, bits, strict=True)), noise.new_zeros(()))
+    return torch.addcmul(x, noise, mixed)
 
 
 class _Round(torch.autograd.Function):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from imaging.superres.interpolation import Interpolation
 from imaging.superres.normalisation import NORMALISATIONS, gain_of
 from imaging.superres.operations import Operation
-from imaging.superres.quantizers import LearnedStep, add_noise, hwgq
+from imaging.superres.quantizers import LearnedStep, add_noise, full_scale_noise, hwgq
 from imaging.superres.space import Layer, SearchSpace
 
 QUANTISATIONS = ("noise", "direct", "none")
@@ -86,8 +86,8 @@ class Candidate(nn.Module):
             return self._mixed(x, shares, lambda k: lambda t: hwgq(t, self.layer.bits[k]))
         return self._mixed(x, shares, lambda k: self.of_inputs[index][k])  # type: ignore[index]
 
-    def forward(self, x: Tensor, shares: Tensor, drawn: Tensor | None) -> Tensor:
-        """Apply to ``(B, cin, H, W)``; ``shares`` of bit widths ``(bits,)``, ``drawn`` noise for the input."""
+    def forward(self, x: Tensor, shares: Tensor, noise: Tensor | None) -> Tensor:
+        """Apply to ``(B, cin, H, W)``; ``shares`` of bit widths ``(bits,)``, ``noise`` of one level for the input."""
         if self.operation.name == "none":
             return x.new_zeros(())
         noisy, real = self.settings.quantisation == "noise", self.layer.name != "head0"
@@ -96,7 +96,7 @@ class Candidate(nn.Module):
             if noisy:
                 w = add_noise(weight, shares, self.layer.bits)
                 if real:
-                    x = add_noise(x, shares, self.layer.bits, drawn if k == 0 else None)
+                    x = add_noise(x, shares, self.layer.bits, noise if k == 0 else full_scale_noise(x))
             elif self.settings.quantisation == "direct":
                 w = self._mixed(weight, shares, lambda b, k=k: self.of_weights[k][b])  # type: ignore[index,misc]
                 x = self._inputs(x, shares, k) if real else x
@@ -118,7 +118,7 @@ class MixedLayer(nn.Module):
         """Apply to ``(B, cin, H, W)`` under ``(operations, bits)`` probabilities."""
         shared = None
         if self.settings.quantisation == "noise" and self.layer.name != "head0":
-            shared = torch.rand_like(x) - 0.5  # one draw for all operations
+            shared = full_scale_noise(x)  # one draw for all operations
         total = self.bias
         for candidate, p in zip(self.candidates, probabilities, strict=True):
             weight = p.sum()

@@ -10,8 +10,10 @@ import torch
 
 from imaging.superres import Genotype, Search, SearchSettings, SupernetSettings, derive, reported
 from imaging.superres.cost import BitOps
+from imaging.superres.handmade import at_bits, espcn
+from imaging.superres.networks import cover, range_of
 from imaging.superres.normalisation import NORMALISATIONS
-from imaging.superres.quantizers import LearnedStep, add_noise, hwgq, rounded, step_of
+from imaging.superres.quantizers import LearnedStep, add_noise, full_scale_noise, hwgq, rounded, step_of
 from imaging.superres.search import entropy_weight
 from imaging.superres.supernet import Supernet
 from tests.superres.models import pairs, tiny_space
@@ -32,11 +34,25 @@ def test_noise_has_the_deviation_of_quantisation_and_passes_gradients(bits: int)
     assert bool((x.grad == 1).all())
 
 
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_noise_of_activations_has_the_step_of_their_quantisers(bits: int) -> None:
+    """Of those that a derived network starts with, whatever single values stand out."""
+    x = torch.randn(400_000, generator=torch.Generator().manual_seed(0)).relu()
+    x[7] = 100.0
+    plan = at_bits(espcn(1, 2), bits)
+    quantiser = LearnedStep(plan.bits_of("first"), signed=False)
+    cover(quantiser, range_of(x))
+    torch.manual_seed(1)
+    noise = add_noise(x, torch.ones(1), (bits,), full_scale_noise(x)) - x
+    assert float(noise.std()) == pytest.approx(float(quantiser.step.detach()) / math.sqrt(12), rel=0.15)
+
+
 def test_noise_of_a_mixture_is_that_of_its_bits_at_one_hot() -> None:
-    x, drawn = torch.rand(1000), torch.rand(1000) - 0.5
+    x = torch.rand(1000)
+    noise = full_scale_noise(x)
     for k, bits in enumerate((4, 8)):
-        mixed = add_noise(x, torch.eye(2)[k], (4, 8), drawn)
-        torch.testing.assert_close(mixed, add_noise(x, torch.ones(1), (bits,), drawn))
+        mixed = add_noise(x, torch.eye(2)[k], (4, 8), noise)
+        torch.testing.assert_close(mixed, add_noise(x, torch.ones(1), (bits,), noise))
 
 
 def test_learned_step_has_the_gradients_of_lsq() -> None:
