@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,11 @@ class Job:
     def grid(self) -> Scene:
         """The scene on the grid of the outputs."""
         return self.scene if self.options.scale == 1 else Magnified(self.scene, self.options.scale)
+
+    @property
+    def disk_need(self) -> float:
+        """Bytes of temporaries and outputs, at most."""
+        return disk_need(self.grid, self.scene.dtype.itemsize * (1 + self.options.samples) + (4 if self.paths.uncertainty else 0))
 
     def measured(self, tile: Tile) -> Area:
         """The stored pixels that take part in a tile's fit; they may reach beyond the scene."""
@@ -216,24 +222,21 @@ def plan_scene(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> di
             "prior": job.method.name, "method": options.method, "width": job.grid.width, "height": job.grid.height,
             "bands": list(job.scene.bands), "tiles": len(tiles), "largest_window": max(max(t.window.height, t.window.width) for t in tiles),
             "window_megapixels": windows / 1e6, "iterations": options.steps, "rate_scale": [round(f.scale, 4) for f in job.fitters],
-            "disk_mb": round(_disk_need(job) / 1e6, 1), "notes": job.notes,
+            "disk_mb": round(job.disk_need / 1e6, 1), "notes": job.notes,
         }  # fmt: skip
 
 
-def _disk_need(job: Job) -> float:
-    """Bytes of temporaries and outputs, at most."""
-    per_pixel = job.scene.dtype.itemsize * (1 + job.options.samples) + (4 if job.paths.uncertainty else 0)
-    return 3.0 * job.grid.width * job.grid.height * len(job.scene.bands) * per_pixel + 1e5
+def disk_need(grid: Scene, per_pixel: int) -> float:
+    """Bytes of temporaries and outputs, at most, with so many bytes for a pixel of each band in all outputs."""
+    return 3.0 * grid.width * grid.height * len(grid.bands) * per_pixel + 1e5
 
 
-def check_disk(job: Job) -> None:
-    """Refuse to begin what the disks of the outputs surely cannot hold."""
-    for folder in {p.parent for p in job.outputs}:
+def check_disk(outputs: Iterable[Path], need: float) -> None:
+    """Refuse to begin what the disks of the outputs surely cannot hold; ``need`` is `disk_need`."""
+    for folder in {p.parent for p in outputs}:
         usage = shutil.disk_usage(folder)
-        if usage.total and usage.free < _disk_need(job) / 3:
-            raise InputError(
-                f"the disk of {folder} is full: {usage.free / 1e6:.0f} MB are free, about {_disk_need(job) / 1e6:.0f} MB are needed"
-            )
+        if usage.total and usage.free < need / 3:
+            raise InputError(f"the disk of {folder} is full: {usage.free / 1e6:.0f} MB are free, about {need / 1e6:.0f} MB are needed")
 
 
 def state_of(path: Path, scene: Scene) -> dict[str, list[int] | None]:

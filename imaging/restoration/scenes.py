@@ -117,7 +117,7 @@ def restore_scene(
     with job.scene:
         if reference is not None:
             check_reference(job, reference)
-        check_disk(job)
+        check_disk(job.outputs, job.disk_need)
         mark = fingerprint(job)
         store = TileStore(paths.restored_path, mark, job.outputs)
         tiles = job.plan.tiles()

@@ -16,7 +16,7 @@ from imaging.errors import InputError, WorkError
 from imaging.raster import Area, Magnified, Product, Scene, Tile, TileStore, as_stored, filled, publish, write_product
 from imaging.restoration.options import ScenePaths
 from imaging.restoration.pipeline import Seconds, side_by_side
-from imaging.restoration.planning import state_of
+from imaging.restoration.planning import check_disk, disk_need, state_of
 from imaging.restoration.scenes import SceneResult, peak_memory_mb
 from imaging.sensors import find_scene
 from imaging.superres import SuperResolver
@@ -137,6 +137,7 @@ def super_resolve_scene(
         paths.check_sources(scene.files, 0)
         resolver.check_bands(len(scene.bands))
         work = _Work(scene, resolver, *_scales(scene, options), options)
+        check_disk([paths.restored_path], disk_need(work.grid, scene.dtype.itemsize))
         mark = work.fingerprint(paths)
         store = TileStore(paths.restored_path, mark, (paths.restored_path,))
         with store.running(resume=paths.resume):

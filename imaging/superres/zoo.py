@@ -30,7 +30,7 @@ def list_models() -> list[str]:
 
 
 def find_model(name: str) -> Path:
-    """Folder of a released model, or of one that the user gives.
+    """Folder of a released model, or of one that the user gives; what `imaging.superres.export` wrote is enough.
 
     Raises
     ------
@@ -40,7 +40,9 @@ def find_model(name: str) -> Path:
     folder = Path(name) if Path(name).is_dir() else zoo_folder() / name
     if not Path(name).is_dir() and name not in list_models():
         raise InputError(f"unknown super-resolution model {name!r}; {did_you_mean(name, list_models())}, or a path to a model folder")
-    if read_recipe(folder).get("family") != FAMILY:
+    exported = any((folder / f"{precision}.json").exists() for precision in PRECISIONS)
+    bare = exported and not (folder / "recipe.toml").exists()
+    if not bare and read_recipe(folder).get("family") != FAMILY:
         raise InputError(f"{folder} is no super-resolution model: the family in its recipe.toml is not {FAMILY}")
     return folder
 

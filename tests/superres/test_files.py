@@ -5,7 +5,9 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import deepinv
@@ -18,11 +20,11 @@ from rasterio.transform import Affine
 from imaging.cli.superres import main
 from imaging.errors import InputError
 from imaging.restoration import ScenePaths, SuperResolveOptions, super_resolve_scene
-from imaging.superres import SuperResolutionReconstructor, SuperResolver, list_models, load_network
+from imaging.superres import SuperResolutionReconstructor, SuperResolver, export, list_models, load_network
 from imaging.superres.zoo import find_model, model_file
 from tests.cli.commands import invoke, sentence
 from tests.scenes import GCPS, RATIONAL, UTM, listing, read, smooth, write_scene
-from tests.superres.models import release
+from tests.superres.models import quantised, release, tiny_space
 
 pytest.importorskip("onnxruntime")
 
@@ -165,6 +167,9 @@ def test_bad_input_gets_one_sentence_and_nothing_is_written(tmp_path: Path, mode
     assert "is not a model folder" in sentence(superres(scene, tmp_path))
     assert "does not exist" in sentence(superres(tmp_path / "b.tif", model))
     assert "is the input itself" in sentence(superres(scene, model, "--output", scene, "--overwrite"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=10**12, used=10**12, free=1000))
+        assert f"the disk of {tmp_path} is full" in sentence(superres(scene, model))
     assert listing(tmp_path) == before
     (tmp_path / "a_x2.tif").write_text("mine")
     assert "exists; add --overwrite" in sentence(superres(scene, model))
@@ -195,6 +200,14 @@ def test_damaged_model_is_refused(tmp_path: Path) -> None:
     (folder / "genotype.json").write_text("{}")
     with pytest.raises(InputError, match="schema"):
         load_network(str(folder), quantised=True)
+
+
+def test_what_export_wrote_is_a_model(tmp_path: Path) -> None:
+    network, x = quantised(tiny_space(bits=(8,)))
+    export(network, "mine", tmp_path / "int8.onnx", quantised=True)
+    assert SuperResolver(str(tmp_path), threads=1)(x[0].numpy()).shape == (1, 48, 40)
+    with pytest.raises(InputError, match=r"float32\.json is no manifest"):
+        SuperResolver(str(tmp_path), "float32")
 
 
 def test_arrays_and_torch_agree_with_the_runtime(model: Path) -> None:
