@@ -177,9 +177,11 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
         run_archive(source, output, options, paths, values)
         return
     refuse_for_one(source, values, ("shard", "log"))
+    extras = {name: str(path) for name, path in asked_for(values).items()}
     more: dict[str, Any] = {"reference": values["reference"], "afterwards": after_scene(paths, options, values)}
     if values["dry_run"]:
         plan = plan_scene(paths, values["sensor"], options)
+        plan["outputs"] += extras.values()
         shown = [f"{k:18s} {v}" for k, v in plan.items() if k != "notes"] + [f"note: {n}" for n in plan["notes"]]
         click.echo(json.dumps(plan) if values["as_json"] else "\n".join(shown))
         return
@@ -190,9 +192,9 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
         else:
             result = restore_scene(paths, values["sensor"], options, progress=bar, **more)
     if values["as_json"]:
-        click.echo(json.dumps(asdict(result)))
+        click.echo(json.dumps(asdict(result) | extras))
     elif not values["quiet"]:
-        click.echo("\n".join([_summary(result), *(f"{name:9s} {path}" for name, path in asked_for(values).items())]))
+        click.echo("\n".join([_summary(result), *(f"{name:9s} {path}" for name, path in extras.items())]))
 
 
 def _doctor(*, as_json: bool) -> None:

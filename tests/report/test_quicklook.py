@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -207,7 +208,10 @@ def test_the_command_writes_it_whole(scene: Path, tiny_prior: Path) -> None:
     with Image.open(target) as picture:
         assert (picture.format, picture.mode) == ("PNG", "RGB")
     before = listing(scene.parent)
-    assert restore(scene, tiny_prior, "--quicklook", target, "--overwrite").exit_code == 0
+    planned = restore(scene, tiny_prior, "--quicklook", target, "--overwrite", "--dry-run", "--json")
+    assert json.loads(planned.stdout)["outputs"][-1] == str(target)
+    again = restore(scene, tiny_prior, "--quicklook", target, "--overwrite", "--json")
+    assert json.loads(again.stdout)["quicklook"] == str(target)
     assert listing(scene.parent) == before, "the same command gives the same bytes"
 
 
