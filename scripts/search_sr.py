@@ -84,7 +84,7 @@ def main() -> None:
         search.load_state_dict(saved["search"])
         print(f"resumed after epoch {search.epoch}")
     pairs = [
-        recipe.pairs(recipe.tiles(arguments.data, device, part), settings.seed + 10 * search.epoch + k)
+        recipe.pairs(recipe.tiles(arguments.data, device, part), settings.seed + 10 * search.epoch + k, recipe.search_crops)
         for k, part in enumerate(("even", "odd"))
     ]
     began = time.monotonic()

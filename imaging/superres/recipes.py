@@ -66,8 +66,8 @@ class Recipe:
         Of the search.
     degradation : Degradation
         From fine to coarse images.
-    crops : CropSettings
-        Random crops.
+    crops, search_crops : CropSettings
+        Random crops of the trainings and of the search, those of the trainings where the recipe has none for it.
     first, second : TrainingSettings
         In float, and quantisation-aware.
     data : dict
@@ -82,6 +82,7 @@ class Recipe:
     search: SearchSettings
     degradation: Degradation
     crops: CropSettings
+    search_crops: CropSettings
     first: TrainingSettings
     second: TrainingSettings
     data: dict[str, Any]
@@ -102,6 +103,7 @@ class Recipe:
             search=settings(SearchSettings, table.get("search", {}), "search"),
             degradation=settings(Degradation, table.get("degradation", {}), "degradation"),
             crops=settings(CropSettings, table.get("crops", {}), "crops"),
+            search_crops=settings(CropSettings, table.get("search_crops", table.get("crops", {})), "search_crops"),
             first=settings(TrainingSettings, table.get("training", {}), "training"),
             second=settings(TrainingSettings, table.get("quantised_training", {}), "quantised_training"),
             data=dict(table.get("data", {})),
@@ -113,9 +115,9 @@ class Recipe:
         images = find_images(sources, self.data["train"])[start::step]
         return tiles_of(images, int(self.data.get("side", 256)), self.space.bands).to(device)
 
-    def pairs(self, tiles: Tensor, seed: int) -> Pairs:
-        """Random pairs of tiles."""
-        return Pairs(tiles, self.space.bands, self.space.scale, self.degradation, self.crops, seed)
+    def pairs(self, tiles: Tensor, seed: int, crops: CropSettings | None = None) -> Pairs:
+        """Random pairs of tiles, with crops as the trainings' unless given."""
+        return Pairs(tiles, self.space.bands, self.space.scale, self.degradation, crops or self.crops, seed)
 
     def validation(self, sources: Sequence[Path], device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
         """Coarse and fine validation images ``(1, bands, H, W)``."""

@@ -106,6 +106,20 @@ def test_search_train_export(toy: Path, run: Callable[..., str]) -> None:
     assert resolver(np.random.default_rng(0).random((3, 20, 30))).shape == (3, 40, 60)
 
 
+def test_layers_of_fewer_bits_are_released_as_they_are(toy: Path, run: Callable[..., str]) -> None:
+    recipe, work, data = toy / "recipe.toml", toy / "run", ("--data", toy, "--device", "cpu")
+    recipe.write_text(RECIPE.replace("bits = [8]", "bits = [4]") + "[search_crops]\nbatch = 3\ncrop = 12\n")
+    assert Recipe.parse(RECIPE).search_crops == Recipe.parse(RECIPE).crops
+    assert (Recipe.parse(recipe.read_text()).search_crops.batch, Recipe.parse(recipe.read_text()).crops.batch) == (3, 2)
+    run("search_sr.py", recipe, *data, "--work", work, "--epochs", 1)
+    run("train_sr.py", recipe, *data, "--work", work, "--genotype", work / "genotype.json", "--every", 6)
+    said = run("export_sr.py", recipe, "--work", work, "--release", toy / "released")
+    assert said.startswith("int8: ")
+    network = load_network(str(toy / "released"), quantised=True)
+    assert {n.bits for n in network.plan.nodes[1:] if n.kind == "conv"} == {4}
+    assert network.plan.bitops() < 64 * network.plan.macs()
+
+
 def test_hand_made_networks_train_at_several_bits(toy: Path, run: Callable[..., str]) -> None:
     arguments = ("--data", toy, "--device", "cpu", "--work", toy / "run", "--network", "fsrcnn", "--bits", 8, 4, "--every", 6)
     run("train_sr.py", toy / "recipe.toml", *arguments)
