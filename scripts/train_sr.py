@@ -114,9 +114,8 @@ def quantised(
     network.load_state_dict(found.state_dict())
     calibration = recipe.pairs(data["tiles"], 7)
     network.quantise([calibration.draw()[0] for _ in range(8)])
-    average, figures = train(Training(network, settings), recipe, arguments, data, name)
-    if recipe.third is not None:
-        average, figures = train(Training(average.train(), recipe.third, found.eval()), recipe, arguments, data, f"distilled{name[9:]}")
+    training = Training(network, settings)
+    average, figures = train(training, recipe, arguments, data, name)
     write(average, arguments.work / f"{name}.safetensors")
     return figures | {"bitops": plan.bitops()}
 

@@ -70,8 +70,6 @@ class Recipe:
         Random crops of the trainings and of the search, those of the trainings where the recipe has none for it.
     first, second : TrainingSettings
         In float, and quantisation-aware.
-    third : TrainingSettings, optional
-        Quantisation-aware, with the network in float as teacher.
     data : dict
         Patterns of images: ``train``, ``validation``; ``side`` of tiles, ``repeat`` of patterns.
     """
@@ -87,7 +85,6 @@ class Recipe:
     search_crops: CropSettings
     first: TrainingSettings
     second: TrainingSettings
-    third: TrainingSettings | None
     data: dict[str, Any]
 
     @classmethod
@@ -109,7 +106,6 @@ class Recipe:
             search_crops=settings(CropSettings, table.get("search_crops", table.get("crops", {})), "search_crops"),
             first=settings(TrainingSettings, table.get("training", {}), "training"),
             second=settings(TrainingSettings, table.get("quantised_training", {}), "quantised_training"),
-            third=settings(TrainingSettings, table["distillation"], "distillation") if "distillation" in table else None,
             data=dict(table.get("data", {})),
         )  # fmt: skip
 

@@ -47,17 +47,14 @@ class Training:
         In float, or quantisation-aware.
     settings : TrainingSettings
         Steps and rates.
-    teacher : Network, optional
-        Whose results are learned instead of the fine images: the network in float, for one that is quantisation-aware. What is left of the
-        loss is then quantisation alone.
 
     Notes
     -----
     On a GPU the steps of these small networks are recorded once and replayed, as starting their kernels takes longer than running them.
     """
 
-    def __init__(self, network: Network, settings: TrainingSettings, teacher: Network | None = None) -> None:
-        self.network, self.settings, self.teacher, self.step = network, settings, teacher, 0
+    def __init__(self, network: Network, settings: TrainingSettings) -> None:
+        self.network, self.settings, self.step = network, settings, 0
         self.average = copy.deepcopy(network).eval()
         self.recorded = next(network.parameters()).is_cuda
         first = next(network.parameters()).new_tensor(settings.rate) if self.recorded else settings.rate
@@ -97,9 +94,6 @@ class Training:
 
     def _update(self, coarse: Tensor, fine: Tensor) -> Tensor:
         cut = self.settings.border * self.network.plan.scale
-        if self.teacher is not None:
-            with torch.no_grad():
-                fine = self.teacher(coarse)
         loss = F.l1_loss(self.network(coarse)[..., cut:-cut, cut:-cut], fine[..., cut:-cut, cut:-cut])
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

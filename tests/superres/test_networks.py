@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from pathlib import Path
 
@@ -177,21 +176,6 @@ def test_training_learns_resumes_and_quantises() -> None:
     before = {n: p.clone() for n, p in aware.named_parameters() if "log_step" in n}
     list(Training(aware, TrainingSettings(steps=5, rate=1e-3, border=2)).run(data))
     assert all(not torch.equal(p, before[n]) for n, p in aware.named_parameters() if n in before and "of_input" not in n)
-
-
-def test_a_teacher_takes_the_place_of_the_fine_images() -> None:
-    torch.manual_seed(0)
-    teacher = Network(blueprint(Genotype.random(tiny_space(), 2))).fold().eval()
-    network = Network(teacher.plan).fold()
-    network.load_state_dict(teacher.state_dict())
-    network.quantise([pairs().draw()[0]])
-    x, fine = pairs().draw()
-    with torch.no_grad():
-        from_teacher, from_images = ((network(x) - wanted)[..., 4:-4, 4:-4].abs().mean() for wanted in (teacher(x), fine))
-    for given, expected in ((teacher, from_teacher), (None, from_images)):
-        training = Training(copy.deepcopy(network), TrainingSettings(steps=1, border=2), given)
-        assert next(training.run(pairs()))["loss"] == pytest.approx(float(expected), rel=1e-4)
-    assert float(from_teacher) != pytest.approx(float(from_images), rel=0.1)
 
 
 def test_sensor_degradation_has_the_transfer_function_it_names() -> None:

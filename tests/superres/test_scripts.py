@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from scipy.ndimage import zoom
 
@@ -48,15 +47,6 @@ steps = 12
 border = 2
 [quantised_training]
 steps = 4
-border = 2
-"""
-
-EXTRA = """
-[search_crops]
-batch = 3
-crop = 12
-[distillation]
-steps = 5
 border = 2
 """
 
@@ -118,12 +108,11 @@ def test_search_train_export(toy: Path, run: Callable[..., str]) -> None:
 
 def test_layers_of_fewer_bits_are_released_as_they_are(toy: Path, run: Callable[..., str]) -> None:
     recipe, work, data = toy / "recipe.toml", toy / "run", ("--data", toy, "--device", "cpu")
-    recipe.write_text(RECIPE.replace("bits = [8]", "bits = [4]") + EXTRA)
+    recipe.write_text(RECIPE.replace("bits = [8]", "bits = [4]") + "[search_crops]\nbatch = 3\ncrop = 12\n")
     assert Recipe.parse(RECIPE).search_crops == Recipe.parse(RECIPE).crops
     assert (Recipe.parse(recipe.read_text()).search_crops.batch, Recipe.parse(recipe.read_text()).crops.batch) == (3, 2)
     run("search_sr.py", recipe, *data, "--work", work, "--epochs", 1)
     run("train_sr.py", recipe, *data, "--work", work, "--genotype", work / "genotype.json", "--every", 6)
-    assert torch.load(work / "distilled.pt", weights_only=True)["state"]["step"] == 5
     said = run("export_sr.py", recipe, "--work", work, "--release", toy / "released")
     assert said.startswith("int8: ")
     network = load_network(str(toy / "released"), quantised=True)
