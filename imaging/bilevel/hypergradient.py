@@ -103,14 +103,14 @@ def hypergradient(
 
 class _Minimiser(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, theta, y, lower, accuracy, tolerance, limit):  # type: ignore[no-untyped-def]  # noqa: ANN
+    def forward(ctx, theta, y, lower, accuracy, tolerance, limit):  # type: ignore[no-untyped-def]
         solution = lower.solve(y, theta.detach(), accuracy)
         ctx.lower, ctx.solution, ctx.tolerance, ctx.limit = lower, solution, tolerance, limit
         ctx.save_for_backward(theta.detach())
         return solution.x
 
     @staticmethod
-    def backward(ctx, gradient):  # type: ignore[no-untyped-def]  # noqa: ANN
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         (theta,) = ctx.saved_tensors
         found = hypergradient(ctx.lower, ctx.solution, theta, gradient, ctx.tolerance, limit=ctx.limit)
         if found.indefinite.any():
