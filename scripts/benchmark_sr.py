@@ -4,9 +4,9 @@
 
 Quality is PSNR (dB) of the Y channel, as many border pixels left out as the scale; coarse images are made by the recipe: antialiased
 bicubic rounded to 8 bits, or a sensor. Each folder below --runs is one of scripts/train_sr.py, of the recipe's bands and scale; layers of
-fewer than 8 bits are simulated in kernels of 8, with their own levels. Milliseconds and ratios are CPU time
-of ONNX Runtime, the least of several runs; where openvino is installed, its float32 and bfloat16 are timed beside. A band of Sentinel-2's
-10 980 x 10 980 pixels is extrapolated from a scene of 2048 x 2048, read and written as a GeoTIFF.
+fewer than 8 bits are simulated in kernels of 8, with their own levels. Milliseconds and ratios are CPU time of ONNX Runtime, the least of
+several runs; where openvino is installed, its float32 and bfloat16 are timed beside. A band of Sentinel-2's 10 980 x 10 980 pixels is
+extrapolated from a scene of 2048 x 2048, read and written as a GeoTIFF.
 """
 
 from __future__ import annotations

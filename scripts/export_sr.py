@@ -3,8 +3,8 @@
     python scripts/export_sr.py models/quantnas-x4/recipe.toml --work RUN_FOLDER --release models/quantnas-x4 [--note compute="..."]
 
 Takes genotype.json, float.safetensors and quantised-8.safetensors of scripts/train_sr.py's run folder, or where that was not made
-quantised.safetensors, with the genotype's own bits: layers of fewer than 8 are then simulated in kernels of 8. Prints how
-far the integer model is from the network it was trained as, in grey levels of 255.
+quantised.safetensors, with the genotype's own bits: layers of fewer than 8 are then simulated in kernels of 8. Prints how far the
+integer model is from the network it was trained as, in grey levels of 255.
 """
 
 from __future__ import annotations
