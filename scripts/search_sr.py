@@ -4,7 +4,8 @@
 
 Writes genotype.json, and history.json with the probabilities after each epoch, into the run folder; --release also copies the genotype to
 the model folder. --quantisation direct, --normalisation and --entropy compare ways to search; --latency takes a table that
-scripts/measure_latency.py made instead of bit operations.
+scripts/measure_latency.py made instead of bit operations. --at-most derives within a budget; run again on a finished search, it
+derives another network at once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import dataclasses
 import itertools
 import json
+import math
 import time
 from pathlib import Path
 
@@ -42,6 +44,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
     parser.add_argument("--latency", type=Path, help="table of measured latencies to penalise instead of bit operations")
+    parser.add_argument(
+        "--at-most", type=float, default=math.inf, metavar="COST",
+        help="most that the network may cost for a coarse pixel, in bit operations or the table's unit: the most probable one within it",
+    )  # fmt: skip
     parser.add_argument(
         "--random-like", type=Path, metavar="GENOTYPE", help="no search: draw one whose bit operations differ by 3 % at most"
     )
@@ -93,13 +99,13 @@ def main() -> None:
         began = time.monotonic()
         torch.save({"search": search.state_dict(), "settings": described}, checkpoint.with_suffix(".tmp"))
         checkpoint.with_suffix(".tmp").replace(checkpoint)
-    genotype = derive(search.supernet)
+    genotype = derive(search.supernet, cost, arguments.at_most)
     (arguments.work / "history.json").write_text(json.dumps(search.history))
     for folder in [arguments.work, arguments.release] if arguments.release else [arguments.work]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "genotype.json").write_text(genotype.to_json() + "\n")
     print(", ".join(f"{layer} {operation} {bits}b" for layer, (operation, bits) in genotype.choice.items()))
-    print(f"{total_macs(genotype)} multiplications for a coarse pixel")
+    print(f"{total_macs(genotype)} multiplications and {reported(genotype, cost):g} {cost.unit} for a coarse pixel")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imaging.errors import InputError
 from imaging.superres.cost import BitOps, Cost, choices, constant, expected, reported
 from imaging.superres.data import Pairs
 from imaging.superres.genotype import Genotype
@@ -67,13 +68,40 @@ def entropy_weight(epoch: int, epochs: int, warmup: int) -> float:
     return late / (epochs - 1 - warmup) * math.log(late - delay + 2) / math.log(base)
 
 
-def derive(supernet: Supernet) -> Genotype:
-    """The most probable choice of each layer."""
-    choice = {}
-    for layer in supernet.space.layers():
-        best = int(supernet.alpha(layer.name).detach().flatten().softmax(0).argmax())
-        choice[layer.name] = (layer.operations[best // len(layer.bits)], layer.bits[best % len(layer.bits)])
-    return Genotype(supernet.space, choice)
+def derive(supernet: Supernet, cost: Cost | None = None, most: float = math.inf) -> Genotype:
+    """The most probable choice of each layer, or the most probable choices together that cost no more than a limit.
+
+    Parameters
+    ----------
+    supernet : Supernet
+        Searched.
+    cost : Cost, optional
+        What is limited; bit operations unless given.
+    most : float
+        Largest cost for one pixel of the coarse grid, layers that are not searched included, in the cost's unit.
+
+    Raises
+    ------
+    InputError
+        Where even the cheapest choices cost more.
+    """
+    space, cost = supernet.space, cost or BitOps()
+    table = choices(space, cost)
+    best: list[tuple[float, float, tuple[int, ...]]] = [(constant(space, cost), 0.0, ())]  # cost, log-probability, choices so far
+    for layer in space.layers():
+        costs = table[layer.name].flatten().tolist()
+        logs = supernet.alpha(layer.name).detach().flatten().double().log_softmax(0).tolist()
+        longer = [(c + x, p + q, (*taken, k)) for c, p, taken in best for k, (x, q) in enumerate(zip(costs, logs, strict=True))]
+        best, likeliest = [], -math.inf
+        for state in sorted(longer, key=lambda state: (state[0], -state[1])):
+            if state[1] > likeliest:  # dearer ones must be more probable, layers add up
+                best.append(state)
+                likeliest = state[1]
+    within = [state for state in best if state[0] <= most]
+    if not within:
+        raise InputError(f"no network of this space costs at most {most:g} {cost.unit}; the cheapest costs {best[0][0]:g}")
+    chosen = zip(space.layers(), within[-1][2], strict=True)
+    return Genotype(space, {x.name: (x.operations[k // len(x.bits)], x.bits[k % len(x.bits)]) for x, k in chosen})
 
 
 @dataclass

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
 import pytest
 import torch
 
+from imaging.errors import InputError
 from imaging.superres import Genotype, Search, SearchSettings, SupernetSettings, derive, reported
 from imaging.superres.cost import BitOps
 from imaging.superres.handmade import at_bits, espcn
@@ -15,6 +17,7 @@ from imaging.superres.networks import cover, range_of
 from imaging.superres.normalisation import NORMALISATIONS
 from imaging.superres.quantizers import LearnedStep, add_noise, full_scale_noise, hwgq, rounded, step_of
 from imaging.superres.search import entropy_weight
+from imaging.superres.space import OPERATIONS
 from imaging.superres.supernet import Supernet
 from tests.superres.models import pairs, tiny_space
 
@@ -117,6 +120,33 @@ def test_all_negative_alphas_derive_the_most_probable() -> None:
             alpha.view(-1)[-1] = -1
     for layer in net.space.layers():
         assert derive(net).choice[layer.name] == (layer.operations[-1], layer.bits[-1])
+
+
+@pytest.mark.parametrize("kind", ["basic", "rfdn"])
+def test_derived_within_a_limit_is_the_most_probable_of_all_that_cost_no_more(kind: str) -> None:
+    """Against a look at every genotype of a space."""
+    few = {"head": ("1x1", "3x3"), "body": ("1x1", "3x3"), "skip": ("1x1", "none"), "distil": ("1x1",), "upsample": ("3x3", "1x1")}
+    space = tiny_space(
+        kind=kind, operations={k: v for k, v in few.items() if k in OPERATIONS[kind]}, bits=(4, 8) if kind == "basic" else (4,)
+    )
+    net = Supernet(space)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for alpha in net.alphas.values():
+            alpha.copy_(torch.randn(alpha.shape, generator=generator))
+    layers, p = space.layers(), {k: v.detach() for k, v in net.probabilities().items()}
+    every = []
+    for taken in itertools.product(*([(o, b) for o in x.operations for b in x.bits] for x in layers)):
+        genotype = Genotype(space, {x.name: c for x, c in zip(layers, taken, strict=True)})
+        shares = [p[x.name][x.operations.index(o), x.bits.index(b)] for x, (o, b) in zip(layers, taken, strict=True)]
+        every.append((math.prod(map(float, shares)), reported(genotype, BitOps()), genotype))
+    costs = sorted(cost for _, cost, _ in every)
+    for most in (costs[0], costs[len(costs) // 5], costs[len(costs) // 2], costs[-1]):
+        wanted = max((e for e in every if e[1] <= most), key=lambda e: e[0])
+        assert derive(net, most=most) == wanted[2]
+    assert derive(net, most=costs[-1]) == derive(net)
+    with pytest.raises(InputError, match="costs at most"):
+        derive(net, most=costs[0] - 1)
 
 
 def searched(**values: object) -> Search:
