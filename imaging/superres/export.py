@@ -17,7 +17,7 @@ from imaging.releases import digest_of
 from imaging.superres.blueprint import INPUT, Node
 from imaging.superres.interpolation import RADIUS
 from imaging.superres.networks import Network, Unit
-from imaging.superres.quantizers import LearnedStep
+from imaging.superres.quantizers import INPUT_LEVELS, LearnedStep
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -112,21 +112,28 @@ class _Graph:
             levels = self.op("Clip", [levels, *limits], f"{name}/limited")
         return self.op("DequantizeLinear", [levels, scale, zero], f"{name}/values")
 
+    def input_levels(self, source: str) -> str:
+        """Append the rounding of the image that makes the first layer's sums exact."""
+        levels = [self.constant(f"levels/{k}", np.float32(v)) for k, v in (("many", INPUT_LEVELS), ("step", 1 / INPUT_LEVELS))]
+        whole = self.op("Round", [self.op("Mul", [source, levels[0]], "levels/scaled")], "levels/rounded")
+        return self.op("Mul", [whole, levels[1]], "levels")
+
     def parameters(self, node: Node, unit: Unit) -> tuple[str, str]:
         """Constants of a convolution, in integers where it is quantised."""
         weight, bias = unit.taps().detach(), unit.conv.bias
         assert bias is not None
         if unit.of_weight is None or not self.quantised:
+            weight, bias = unit.exact_taps() if unit.exact and self.quantised else (weight, bias)
             return self.constant(f"{node.name}/weight", numpy(weight)), self.constant(f"{node.name}/bias", numpy(bias))
         steps = unit.of_weight.step.detach()
         source = unit.of_input or self.network.quantiser_of(node.inputs[0])
         assert source is not None
-        joint = steps.double() * source.step.detach().double()
-        whole = (bias.detach().double() / joint).round().clamp(-(2**31), 2**31 - 1)
+        joint = steps * source.step.detach()
+        whole = unit.whole_bias(source, unit.of_weight).detach()
         names = []
         for part, levels, scale in (
             ("weight", unit.of_weight.levels(weight).to(torch.int8), steps),
-            ("bias", whole.to(torch.int32), joint.float()),
+            ("bias", whole.to(torch.int32), joint),
         ):
             stored = self.constant(f"{node.name}/{part}", levels.cpu().numpy())
             step = self.constant(f"{node.name}/{part}/scale", numpy(scale))
@@ -139,7 +146,11 @@ class _Graph:
         given, name, plan = [self.values[i] for i in node.inputs], node.name, self.network.plan
         if node.kind == "conv":
             unit = self.network.unit(name)
-            source = self.quantise(f"{name}/input", given[0], unit.of_input) if self.quantised and unit.of_input else given[0]
+            source = given[0]
+            if self.quantised and unit.of_input:
+                source = self.quantise(f"{name}/input", source, unit.of_input)
+            elif self.quantised and unit.exact:
+                source = self.input_levels(source)
             found = self.conv(name, source, *self.parameters(node, unit), node.kernel, node.groups)
         elif node.kind == "add":
             found = self.op("Add", given, name)

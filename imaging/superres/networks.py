@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from imaging.superres.blueprint import INPUT, Blueprint, Node
 from imaging.superres.interpolation import RADIUS, SMOOTHING, Consistency, Interpolation
 from imaging.superres.normalisation import gain_of
-from imaging.superres.quantizers import LearnedStep, part_of
+from imaging.superres.quantizers import LearnedStep, exactly_summed, input_levels, part_of
 
 MOMENTUM = 0.01
 QUANTILE = 1e-4
@@ -60,6 +60,7 @@ class Unit(nn.Module):
         self.gain = RunningGain(plan.normalisation) if node.gain else None
         self.of_weight: LearnedStep | None = None
         self.of_input: LearnedStep | None = None
+        self.exact = False
 
     def taps(self) -> Tensor:
         """Weights in float, 0 outside the free taps."""
@@ -69,31 +70,47 @@ class Unit(nn.Module):
         """Weights, quantised where they are."""
         return self.taps() if self.of_weight is None else self.of_weight(self.taps())
 
-    def forward(self, x: Tensor, gained: Tensor | None, given: LearnedStep | None = None) -> Tensor:
-        """Apply; ``gained`` is the input of the cell, for the gain, ``given`` the quantiser that the input comes from."""
+    def forward(self, x: Tensor, gained: Tensor | None, given: LearnedStep | None = None, made: LearnedStep | None = None) -> Tensor:
+        """Apply; ``gained`` is the input of the cell, for the gain, ``given`` and ``made`` are the quantisers of input and output."""
         if self.of_input is not None:
             x, given = self.of_input(x), self.of_input
         if self.of_weight is not None and given is not None and not self.training:
-            return self._in_whole_numbers(x, given, self.of_weight)
-        x = F.conv2d(x, self.weight(), self.conv.bias, padding=self.conv.padding, groups=self.node.groups)
+            return self._in_whole_numbers(x, given, self.of_weight, made)
+        weight, bias = self.weight(), self.conv.bias
+        if self.exact and not self.training:
+            x, (weight, bias) = input_levels(x), self.exact_taps()
+        x = F.conv2d(x, weight, bias, padding=self.conv.padding, groups=self.node.groups)
         if self.norm is not None:
             x = self.norm(x)
         if self.gain is not None and gained is not None:
             x = x * self.gain(gained)
         return x
 
-    def _in_whole_numbers(self, x: Tensor, given: LearnedStep, of_weight: LearnedStep) -> Tensor:
+    def _in_whole_numbers(self, x: Tensor, given: LearnedStep, of_weight: LearnedStep, made: LearnedStep | None) -> Tensor:
         """The convolution as integer kernels do it: sums of whole numbers, which float32 holds exactly, in whatever order they are added.
 
-        In float, the order decides where a sum beside a rounding tie goes, and later layers multiply such differences.
+        In float, the order decides where a sum beside a rounding tie goes, and later layers multiply such differences. For the same reason
+        the sums become levels of the output by one factor, as in the kernels, not by one step after the other.
         """
         joint = given.step * of_weight.step
-        assert self.conv.bias is not None
         whole = F.conv2d(
-            (x / given.step).round(), of_weight.levels(self.taps()), (self.conv.bias / joint).round(), padding=self.conv.padding,
+            (x / given.step).round(), of_weight.levels(self.taps()), self.whole_bias(given, of_weight).float(), padding=self.conv.padding,
             groups=self.node.groups,
         )  # fmt: skip
-        return whole * joint.view(-1, 1, 1)
+        if made is None:
+            return whole * joint.view(-1, 1, 1)
+        levels = (whole * (joint / made.step).view(-1, 1, 1)).round().clamp(made.low - made.zero, made.high - made.zero)
+        return levels * made.step
+
+    def exact_taps(self) -> tuple[Tensor, Tensor]:
+        """Weights and bias of the first layer of a quantised network, in float, whose sums are exact."""
+        assert self.conv.bias is not None
+        return exactly_summed(self.taps(), self.conv.bias)
+
+    def whole_bias(self, given: LearnedStep, of_weight: LearnedStep) -> Tensor:
+        """The bias in units of the sums, whole numbers in float64."""
+        assert self.conv.bias is not None
+        return (self.conv.bias.double() / (given.step.double() * of_weight.step.double())).round().clamp(-(2**31), 2**31 - 1)
 
     @torch.no_grad()
     def fold(self) -> None:
@@ -198,7 +215,7 @@ class Network(nn.Module):
         given = [values[i] for i in node.inputs]
         if node.kind == "conv":
             gained = values[node.gain] if node.gain else None
-            found: Tensor = self.unit(node.name)(given[0], gained, self.quantiser_of(node.inputs[0]))
+            found: Tensor = self.unit(node.name)(given[0], gained, self.quantiser_of(node.inputs[0]), self.quantiser_of(node.name))
         elif node.kind == "add":
             found = given[0] + given[1]
         elif node.kind == "concat":
@@ -259,7 +276,9 @@ class Network(nn.Module):
         device = self.base.weight.device
         for node in self._quantised_nodes():
             self.quantisers[key(node.name)] = LearnedStep(self.plan.bits_of(node.name), signed=False).to(device)
-            if node.kind == "conv" and node is not self.plan.nodes[0]:
+            if node is self.plan.nodes[0]:
+                self.unit(node.name).exact = True
+            elif node.kind == "conv":
                 source = self.quantiser_of(node.inputs[0])
                 self.unit(node.name).attach_quantisers(source.bits if source is not None else 8)
 

@@ -11,6 +11,8 @@ CLIPPED = 0.6
 """Part of the range that activations of fewer than 8 bits keep at first."""
 SAMPLED = 10_000
 """Values that tell the range of activations in the search; rarer ones lie outside, as they do with trained quantisers."""
+INPUT_LEVELS = 2048
+"""Levels from 0 to 1 that the first layer of a quantised network tells apart."""
 HWGQ_STEPS = {1: 1.0576, 2: 0.6356, 3: 0.3721, 4: 0.21306, 8: 0.020301}
 """Best steps of a unit half-Gaussian by bits (half-wave Gaussian quantisation, Cai et al. 2017)."""
 
@@ -81,6 +83,23 @@ def rounded(x: Tensor) -> Tensor:
     return result
 
 
+def input_levels(x: Tensor) -> Tensor:
+    """An image on the levels that the first layer tells apart."""
+    return (x * INPUT_LEVELS).round() / INPUT_LEVELS
+
+
+def exactly_summed(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights ``(channels, ...)`` and bias ``(channels,)`` of a first layer, rounded so that its sums are exact.
+
+    Products with `input_levels` of images up to 2, and all their partial sums, are then multiples of one power of two that float32 holds:
+    whatever order, processor or tile they are added in, the quantiser behind them sees the same values. It costs 0.2 % of a weight at most
+    where a channel's weights add up to 4.
+    """
+    largest = float((2 * weight.detach().abs().flatten(1).sum(1) + bias.detach().abs()).max())
+    unit = 2.0 ** (math.ceil(math.log2(max(largest, 1e-8))) - 24)
+    return (weight / (unit * INPUT_LEVELS)).round() * (unit * INPUT_LEVELS), (bias / unit).round() * unit
+
+
 def hwgq(x: Tensor, bits: int) -> Tensor:
     """Half-wave Gaussian quantisation of ``max(x, 0)`` with its fixed step."""
     step = HWGQ_STEPS[bits] if bits in HWGQ_STEPS else HWGQ_STEPS[8] * 2.0 ** (8 - bits)
@@ -145,14 +164,17 @@ class LearnedStep(nn.Module):
         self.zero.copy_((-least / step).round().clamp(self.low, self.high))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The nearest level of each element; gradients of elements and steps as in LSQ."""
+        """The nearest level of each element; gradients of elements and steps as in LSQ, in evaluation to the last bit what kernels give."""
+        if not self.training:
+            return (self.levels(x) - self.zero) * self._along(x, self.step)
         elements = x.numel() / self.channels
-        step = scaled_gradient(self.step, 1 / math.sqrt(elements * self.high))
-        if self.channels > 1:
-            step = step.view(-1, *[1] * (x.ndim - 1))
+        step = self._along(x, scaled_gradient(self.step, 1 / math.sqrt(elements * self.high)))
         return (rounded((x / step + self.zero).clamp(self.low, self.high)) - self.zero) * step
 
     def levels(self, x: Tensor) -> Tensor:
         """Whole numbers of the nearest levels."""
-        step = self.step.view(-1, *[1] * (x.ndim - 1)) if self.channels > 1 else self.step
-        return (x / step).round().add(self.zero).clamp(self.low, self.high)
+        return (x / self._along(x, self.step)).round().add(self.zero).clamp(self.low, self.high)
+
+    def _along(self, x: Tensor, step: Tensor) -> Tensor:
+        """Steps that follow a tensor's first index."""
+        return step.view(-1, *[1] * (x.ndim - 1)) if self.channels > 1 else step

@@ -72,7 +72,7 @@ def test_exported_integers_agree_with_the_trained_network(kind: str, seed: int) 
         wanted = network(x).numpy()
     found = run(to_onnx(network, quantised=True).SerializeToString(), x)
     difference = 255 * np.abs(found - wanted)
-    assert difference.max() <= 2
+    assert difference.max() <= (2 if kind == "rfdn" else 1e-3)  # sums of branches have ties of their own
     assert difference.mean() <= 0.1
     with torch.no_grad():
         plain = Network(network.plan).fold()
@@ -132,7 +132,10 @@ def test_fewer_bits_have_fewer_levels(bits: int) -> None:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("kind", ["chain", "basic", "rfdn"])
 def test_mixed_bits_run_in_integer_kernels(kind: str, seed: int, tmp_path: Path) -> None:
-    """Each layer has the levels of its own bits. A tie that is rounded otherwise moves a whole level, and all that lies behind it."""
+    """Each layer has the levels of its own bits, and all of them are those of the network in torch.
+
+    Only the sums of a distillation cell's branches have ties that are rounded otherwise; each moves a level, and all that lies behind.
+    """
     import onnx
 
     family = {"kind": "basic", "cells": 0, "head": 5} if kind == "chain" else {"kind": kind, "cells": 2}
@@ -140,10 +143,7 @@ def test_mixed_bits_run_in_integer_kernels(kind: str, seed: int, tmp_path: Path)
     model = to_onnx(network, quantised=True).SerializeToString()
     with torch.no_grad():
         difference = 255 * np.abs(run(model, x) - network(x).numpy())
-    assert np.median(difference) <= 1e-3
-    if kind == "chain":
-        assert difference.max() <= 2
-        assert difference.mean() <= 0.1
+    assert (np.median(difference) if kind == "rfdn" else difference.max()) <= 1e-3
     session(model, tmp_path / "optimised.onnx")
     count = Counter(n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node)
     assert count["Conv"] == len(FLOAT_ENDS) + 1

@@ -15,7 +15,7 @@ from imaging.superres.cost import BitOps
 from imaging.superres.handmade import at_bits, espcn
 from imaging.superres.networks import cover, range_of
 from imaging.superres.normalisation import NORMALISATIONS
-from imaging.superres.quantizers import LearnedStep, add_noise, full_scale_noise, hwgq, rounded, step_of
+from imaging.superres.quantizers import LearnedStep, add_noise, exactly_summed, full_scale_noise, hwgq, input_levels, rounded, step_of
 from imaging.superres.search import entropy_weight
 from imaging.superres.space import OPERATIONS
 from imaging.superres.supernet import Supernet
@@ -71,6 +71,22 @@ def test_learned_step_has_the_gradients_of_lsq() -> None:
     assert float(quantiser.log_step.grad) == pytest.approx(float(by_hand), rel=1e-5)
     assert x.grad is not None
     assert x.grad.tolist() == [1, 1, 0, 0]
+
+
+def test_sums_of_the_first_layer_are_exact_in_any_order() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(64, 3, 3, 3, generator=generator) / 5, torch.randn(64, generator=generator)
+    kernels, offsets = exactly_summed(weight, bias)
+    assert 0 < float((kernels - weight).abs().max()) <= 1 / 1024
+    x = input_levels(2 * torch.rand(27, generator=generator))
+    products = torch.cat([kernels.flatten(1) * x, offsets[:, None]], 1)
+    exact = products.double().sum(1)
+    for seed in range(20):
+        order = torch.randperm(28, generator=torch.Generator().manual_seed(seed))
+        total = torch.zeros(64)
+        for k in order:
+            total = total + products[:, k]
+        assert torch.equal(total.double(), exact)
 
 
 def test_direct_search_trains_its_steps() -> None:
