@@ -1,6 +1,6 @@
 """Measure the latency of each operation of a recipe's search space on this machine, as a table that scripts/search_sr.py takes.
 
-    python scripts/measure_latency.py models/quantnas-x4/recipe.toml --output latency.json
+    python scripts/measure_latency.py models/quantnas-x4-large/recipe.toml --output latency.json
 
 Each operation runs in 8-bit integers (the first layer in float), on one thread of ONNX Runtime's CPU provider; times are those of its
 kernels, the least of several runs, in nanoseconds for one pixel.

@@ -55,7 +55,7 @@ def _models() -> None:
 
     for name in list_models():
         manifest = manifest_of(name)
-        click.echo(f"{name:16s} x{manifest.factor}, {manifest.bands} band(s)  {read_recipe(find_model(name)).get('title', '')}")
+        click.echo(f"{name:18s} x{manifest.factor}, {manifest.bands} band(s)  {read_recipe(find_model(name)).get('title', '')}")
 
 
 @click.command(

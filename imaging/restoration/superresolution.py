@@ -20,7 +20,7 @@ from imaging.restoration.planning import check_disk, disk_need, state_of
 from imaging.restoration.scenes import SceneResult, peak_memory_mb
 from imaging.sensors import find_scene
 from imaging.superres import SuperResolver
-from imaging.superres.zoo import list_models, manifest_of
+from imaging.superres.zoo import list_models, manifest_of, size_of
 
 _BRIGHT = 1.5
 """Range of a scene that names none: so many times the 99th percentile of its pixels."""
@@ -33,7 +33,7 @@ class SuperResolveOptions:
     Attributes
     ----------
     model : str, optional
-        Name in the zoo or model folder; by default the zoo's for the scale, for any band one by one where it has such a one.
+        Name in the zoo or model folder; by default the zoo's largest for the scale, for any band one by one where it has such a one.
     scale : int
         2 or 4: how many times as fine the result is.
     precision : str
@@ -72,7 +72,7 @@ class SuperResolveOptions:
             raise InputError(f"threads is {self.threads}; accepted are integers from 1")
 
     def model_name(self) -> str:
-        """The model asked for, or the zoo's for the scale.
+        """The model asked for, or the zoo's for the scale; of several, the one of fewest bands, then the largest.
 
         Raises
         ------
@@ -81,11 +81,10 @@ class SuperResolveOptions:
         """
         if self.model is not None:
             return self.model
-        known = {name: manifest_of(name) for name in list_models()}
-        suited = sorted((m.bands, name) for name, m in known.items() if m.factor == self.scale)
+        suited = [name for name in list_models() if manifest_of(name).factor == self.scale]
         if not suited:
             raise InputError(f"the zoo has no super-resolution model of scale {self.scale}; give one with --model")
-        return suited[0][1]
+        return min(suited, key=lambda name: (manifest_of(name).bands, -size_of(name)))
 
     def resolver(self) -> SuperResolver:
         """The model, checked against the scale."""

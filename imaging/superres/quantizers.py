@@ -17,13 +17,6 @@ HWGQ_STEPS = {1: 1.0576, 2: 0.6356, 3: 0.3721, 4: 0.21306, 8: 0.020301}
 """Best steps of a unit half-Gaussian by bits (half-wave Gaussian quantisation, Cai et al. 2017)."""
 
 
-def step_of(x: Tensor, bits: int) -> Tensor:
-    """Step of a uniform quantiser over the range of a tensor, a scalar without gradient."""
-    least, most = torch.aminmax(x.detach())
-    step: Tensor = (most - least) / (2**bits - 1)
-    return step
-
-
 def part_of(bits: int) -> float:
     """Part of an activation's range that a quantiser covers at first."""
     return 1.0 if bits == 8 else CLIPPED

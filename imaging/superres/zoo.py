@@ -52,6 +52,11 @@ def manifest_of(name: str) -> Manifest:
     return Manifest.load(find_model(name) / "int8.json")
 
 
+def size_of(name: str) -> int:
+    """Bytes of a model's integer version; errors as of `model_file`."""
+    return model_file(find_model(name), "int8")[0].stat().st_size
+
+
 def model_file(folder: Path, precision: str) -> tuple[Path, Manifest]:
     """ONNX file of a model folder and its manifest, the digest checked.
 

@@ -239,6 +239,11 @@ def test_first_estimate_of_a_posterior_at_scale_2(model: Path, tiny_prior: Path)
     assert posterior.mean().shape == start.shape == (1, 1, 160, 160)
 
 
+def test_by_default_a_scale_has_the_model_of_fewest_bands_then_the_largest() -> None:
+    assert SuperResolveOptions(scale=2).model_name() == "quantnas-sat-x2"
+    assert SuperResolveOptions(scale=4).model_name() == "quantnas-x4-large"
+
+
 @pytest.mark.parametrize("name", list_models())
 def test_released_models(name: str) -> None:
     """What is shipped: integers agree with what was trained, beat interpolation, and keep the input."""
