@@ -40,6 +40,7 @@ from imaging.superres.runtime import session
 from imaging.superres.zoo import find_model, model_file
 
 SIDE, RUNS, SCENE, TILE = 256, 7, 2048, 10_980
+SHAPES = {"direct": "D", "random": "^"}
 
 
 def test_pairs(folder: Path, bands: int, scale: int, degradation: Degradation) -> list[tuple[Tensor, Tensor]]:
@@ -130,7 +131,10 @@ def contestants(runs: Path, recipe: Recipe, data: Path) -> list[dict[str, Any]]:
 
 
 def draw(found: list[dict[str, Any]], path: Path) -> None:
-    """PSNR against bit operations and against milliseconds; numbers are explained beside, the line joins what nothing beats."""
+    """PSNR against bit operations and against milliseconds; numbers are explained beside, the line joins what nothing beats.
+
+    Squares are made by hand, names that begin as in `SHAPES` have those, the others are circles.
+    """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -146,7 +150,8 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
             made = r["name"] in HANDMADE
             look = {"color": "grey" if made else "blue", "fillstyle": "full" if r["bits"] == "8" else "none"}
             said = f"{number}  {r['name']}, {r['bits']} bits" if key == "ms" else None
-            axis.plot(r[key], r["psnr"], "s" if made else "o", label=said, **look)
+            shape = "s" if made else next((s for start, s in SHAPES.items() if r["name"].startswith(start)), "o")
+            axis.plot(r[key], r["psnr"], shape, label=said, **look)
             axis.annotate(str(number), (r[key], r["psnr"]), fontsize=8, xytext=(4, 3), textcoords="offset points")
         axis.set(xlabel=label, xscale="log")
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))
