@@ -81,10 +81,11 @@ class SuperResolveOptions:
         """
         if self.model is not None:
             return self.model
-        suited = [name for name in list_models() if manifest_of(name).factor == self.scale]
+        known = {name: manifest_of(name) for name in list_models()}
+        suited = [name for name, m in known.items() if m.factor == self.scale]
         if not suited:
             raise InputError(f"the zoo has no super-resolution model of scale {self.scale}; give one with --model")
-        return min(suited, key=lambda name: (manifest_of(name).bands, -size_of(name)))
+        return min(suited, key=lambda name: (known[name].bands, -size_of(name)))
 
     def resolver(self) -> SuperResolver:
         """The model, checked against the scale."""
