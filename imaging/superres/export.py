@@ -16,8 +16,9 @@ from imaging.errors import InputError
 from imaging.releases import digest_of
 from imaging.superres.blueprint import INPUT, Node
 from imaging.superres.interpolation import RADIUS
-from imaging.superres.networks import Network, Unit
+from imaging.superres.networks import Network
 from imaging.superres.quantizers import INPUT_LEVELS, LearnedStep
+from imaging.superres.units import Unit
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -128,12 +129,10 @@ class _Graph:
         steps = unit.of_weight.step.detach()
         source = unit.of_input or self.network.quantiser_of(node.inputs[0])
         assert source is not None
-        joint = steps * source.step.detach()
-        whole = unit.whole_bias(source, unit.of_weight).detach()
         names = []
         for part, levels, scale in (
             ("weight", unit.of_weight.levels(weight).to(torch.int8), steps),
-            ("bias", whole.to(torch.int32), joint),
+            ("bias", unit.whole_bias(source, unit.of_weight).detach().to(torch.int32), steps * source.step.detach()),
         ):
             stored = self.constant(f"{node.name}/{part}", levels.cpu().numpy())
             step = self.constant(f"{node.name}/{part}/scale", numpy(scale))

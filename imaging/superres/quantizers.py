@@ -171,3 +171,8 @@ class LearnedStep(nn.Module):
     def _along(self, x: Tensor, step: Tensor) -> Tensor:
         """Steps that follow a tensor's first index."""
         return step.view(-1, *[1] * (x.ndim - 1)) if self.channels > 1 else step
+
+
+def cover(quantiser: LearnedStep, limits: tuple[Tensor, Tensor]) -> None:
+    """Set the step of an activation's quantiser by its range: all of it with 8 bits, the inner part with fewer."""
+    quantiser.start_from_range(*(part_of(quantiser.bits) * limit for limit in limits))

@@ -13,9 +13,9 @@ from imaging.errors import InputError
 from imaging.superres import Genotype, Search, SearchSettings, SupernetSettings, derive, reported
 from imaging.superres.cost import BitOps
 from imaging.superres.handmade import at_bits, espcn
-from imaging.superres.networks import cover, range_of
+from imaging.superres.networks import range_of
 from imaging.superres.normalisation import NORMALISATIONS
-from imaging.superres.quantizers import LearnedStep, add_noise, exactly_summed, full_scale_noise, hwgq, input_levels, rounded
+from imaging.superres.quantizers import LearnedStep, add_noise, cover, exactly_summed, full_scale_noise, hwgq, input_levels, rounded
 from imaging.superres.search import entropy_weight
 from imaging.superres.space import OPERATIONS
 from imaging.superres.supernet import Supernet

@@ -12,8 +12,8 @@ from imaging.errors import InputError
 from imaging.superres import BitOps, Genotype, LatencyTable, SearchSpace, blueprint, reported
 from imaging.superres.cost import choices, constant, expected, total_macs
 from imaging.superres.handmade import HANDMADE, at_bits, distillation, espcn, fsrcnn
-from imaging.superres.networks import deconvolution_mask
 from imaging.superres.operations import Operation
+from imaging.superres.units import deconvolution_mask
 from tests.superres.models import tiny_space
 
 
