@@ -146,9 +146,9 @@ def test_there_is_no_verdict_where_nothing_can_be_told(source: str, error: float
     assert said in _verdict(check, "DN")[1]
 
 
-def test_a_posterior_draw_leaves_white_noise_of_the_profile() -> None:
+def test_a_posterior_draw_leaves_white_noise_of_the_profile(tmp_path: Path) -> None:
     sample = Path(__file__).parents[2] / "data" / "pleiades_like_pan.tif"
-    job = prepare(ScenePaths(input=sample), "pleiades-raw", RestoreOptions())
+    job = prepare(ScenePaths(input=sample, output=tmp_path / "a.tif"), "pleiades-raw", RestoreOptions())
     with job.scene:
         (check,) = check_bands(job)
     assert check.agrees
