@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "AmortisedReconstructor": "imaging.amortised",
     "ArchiveReport": "imaging.archive",
     "FitSettings": "imaging.posterior",
+    "ImagePosterior": "imaging.amortised",
     "ImagingError": "imaging.errors",
     "InputError": "imaging.errors",
     "LatentPosterior": "imaging.posterior",
@@ -31,8 +33,10 @@ _PUBLIC = {
     "builtin_sensors": "imaging.sensors",
     "find_entries": "imaging.archive",
     "list_models": "imaging.superres",
+    "list_networks": "imaging.amortised",
     "list_priors": "imaging.priors",
     "list_regularizers": "imaging.bilevel",
+    "load_network": "imaging.amortised",
     "load_prior": "imaging.priors",
     "load_profile": "imaging.sensors",
     "load_regularizer": "imaging.bilevel",
@@ -48,6 +52,10 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
+    from imaging.amortised import AmortisedReconstructor as AmortisedReconstructor
+    from imaging.amortised import ImagePosterior as ImagePosterior
+    from imaging.amortised import list_networks as list_networks
+    from imaging.amortised import load_network as load_network
     from imaging.archive import ArchiveReport as ArchiveReport
     from imaging.archive import find_entries as find_entries
     from imaging.archive import local_executor as local_executor

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,10 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+Measurements = Mapping[str, Mapping[str, Sequence[float]]]
+"""Tables of a recipe, by name."""
 
 
 def zoo_folder() -> Path:
@@ -82,7 +86,9 @@ def read_weights(folder: Path, recorded: str) -> dict[str, torch.Tensor]:
     return stored
 
 
-def write_release(folder: Path, weights: dict[str, torch.Tensor], recipe: str, notes: dict[str, float | str]) -> str:
+def write_release(
+    folder: Path, weights: dict[str, torch.Tensor], recipe: str, notes: dict[str, float | str], measured: Measurements | None = None
+) -> str:  # fmt: skip
     """Write ``weights.safetensors`` and ``recipe.toml`` with their digest; returns the digest.
 
     Parameters
@@ -95,6 +101,8 @@ def write_release(folder: Path, weights: dict[str, torch.Tensor], recipe: str, n
         Text of the recipe; an earlier ``[release]`` table and what follows it is replaced.
     notes : dict
         Further keys of the ``[release]`` table, such as the compute given.
+    measured : dict, optional
+        Further tables, of lists of numbers, that are replaced likewise.
     """
     from safetensors.torch import save_file
 
@@ -104,5 +112,7 @@ def write_release(folder: Path, weights: dict[str, torch.Tensor], recipe: str, n
     digest = digest_of(path)
     lines = [f'sha256 = "{digest}"'] + [f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v}" for k, v in notes.items()]
     text = recipe.split("\n[release]")[0].rstrip()
+    for name, table in (measured or {}).items():
+        lines += ["", f"[{name}]"] + [f"{k} = [{', '.join(f'{v:.4g}' for v in values)}]" for k, values in table.items()]
     (folder / "recipe.toml").write_text(text + "\n\n[release]\n" + "\n".join(lines) + "\n", encoding="utf-8")
     return digest

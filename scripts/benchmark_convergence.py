@@ -24,8 +24,8 @@ from benchmark_restoration import FULL, SENSORS, Trial, benchmark_parser, sensor
 from torch import Tensor
 from torch.nn import functional as F
 
+from imaging.draws import antithetic, position_key, uniform
 from imaging.posterior import VBLE, FitSettings
-from imaging.posterior.draws import antithetic, position_key, uniform
 from imaging.posterior.families import LOG_WIDTH_RANGE, Family, Uniform
 from imaging.posterior.running import Problem
 from imaging.priors import load_prior

@@ -33,17 +33,19 @@ from lpips import Lpips
 from rivals import METHODS, SAMPLERS, FFDNet, Found, Given, available
 from torch import Tensor
 
+from imaging.amortised import AmortisedReconstructor, load_network
 from imaging.metrics import coverage, crps, interval_width, psnr, ssim
 from imaging.posterior import VBLE, FitSettings
 from imaging.posterior.gaussian import gaussian_estimate
 from imaging.posterior.measurement import parts
 from imaging.priors import load_prior
 from imaging.priors.data import read_image
-from imaging.sensors import SignalDependentNoise, sensor_physics
+from imaging.sensors import SensorPhysics, SignalDependentNoise, sensor_physics
 
 BORDER = 16
 THREADS = torch.get_num_threads()
 OWN = {"MAP-z": "map", "VBLE": "vble", "VBLE-xz": "vble-xz"}
+PASS = "amortised"
 UNRELATED = {'U-Net trained for "raw"': "at x1"}
 """Methods that can be asked for problems with this in their name only."""
 COLUMNS = {
@@ -57,12 +59,16 @@ Maker = Callable[[tuple[int, int, int]], LinearPhysics]
 
 @dataclass(frozen=True)
 class Problem:
-    """Images ``(C, H, W)`` in [0, 1] to be measured and restored, others to tune on, the operator for a size, and the prior."""
+    """Images ``(C, H, W)`` in [0, 1] to be measured and restored, others to tune on, the operator for a size, and the prior.
+
+    ``sensor`` is the operator as a sensor's, up to the borders, for a pass.
+    """
 
     images: list[np.ndarray]
     tuning: list[np.ndarray]
     make: Maker
     prior: str
+    sensor: SensorPhysics | None = None
 
 
 def gaussian_kernel(deviation: float) -> Tensor:
@@ -132,8 +138,9 @@ def satellite(data: Path) -> dict[str, Problem]:
         def double(shape: tuple[int, int, int], psf: Tensor = wide, n: Any = noise) -> LinearPhysics:
             return Downsampling(shape, filter=psf, factor=2, noise_model=n())
 
-        problems[f"satellite at x1 {name}"] = Problem(images, tuning, same, "pan")
-        problems[f"satellite at x2 {name}"] = Problem(images, tuning, double, "pan")
+        plain = SignalDependentNoise(model.sigma0.flatten(), model.gain.flatten())
+        problems[f"satellite at x1 {name}"] = Problem(images, tuning, same, "pan", SensorPhysics(physics.psf, plain))
+        problems[f"satellite at x2 {name}"] = Problem(images, tuning, double, "pan", SensorPhysics(wide, plain, factor=2))
     return problems
 
 
@@ -199,6 +206,9 @@ def run(name: str, problem: Problem, seconds: list[float], lpips: Path | None) -
     elif name in OWN:
         model = VBLE(load_prior(problem.prior), FitSettings(method=OWN[name]))
         model.prior.decoder.counted = True
+    elif name == PASS:
+        inference = AmortisedReconstructor(load_network())
+        inference.network.counted = True
     for k, image in enumerate(problem.images):
         x, y, physics, start = measured(image, problem)
         began, calls.count = time.perf_counter(), 0
@@ -206,6 +216,9 @@ def run(name: str, problem: Problem, seconds: list[float], lpips: Path | None) -
             found = Found(physics.A_adjoint(y) / physics.A_adjoint(physics.A(torch.ones_like(x))).clamp(min=1e-2))
         elif name == "linear (Gaussian)":
             found = Found(start)
+        elif name == PASS and problem.sensor is not None:
+            posterior = inference.fit(y, problem.sensor, margins=False)
+            found = Found(posterior.image, posterior.deviation)
         elif name in METHODS:
             found = action(Given(y, physics, start, seconds[k]), weight)
         else:
@@ -256,7 +269,7 @@ def main() -> None:
     parser.add_argument("--lpips", type=Path, help="file of arrays for LPIPS, see scripts/lpips.py")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    names = ["measurement", "linear (Gaussian)", *OWN, *available()]
+    names = ["measurement", "linear (Gaussian)", PASS, *OWN, *available()]
     for missing in set(METHODS) - set(names):
         print(f"left out: {missing}, whose package or weights are not there")
     torch.set_num_threads(1)  # no pool of threads that a fork would lose
@@ -266,7 +279,7 @@ def main() -> None:
             continue
         finished = done.setdefault(problem, {})
         for name in arguments.methods or names:
-            if name in finished or (name in UNRELATED and UNRELATED[name] not in problem):
+            if name in finished or (name == PASS and "satellite" not in problem) or (name in UNRELATED and UNRELATED[name] not in problem):
                 continue
             if name in SAMPLERS and "VBLE-xz" not in finished:
                 raise SystemExit(f"{name} gets the time that VBLE-xz takes; run that first")

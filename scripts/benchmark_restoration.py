@@ -31,7 +31,7 @@ from imaging.metrics import coverage, psnr, ssim
 from imaging.priors import DEFAULT_PRIOR
 from imaging.priors.data import read_image
 from imaging.restoration import RestoreOptions
-from imaging.restoration.methods import REGULARIZERS
+from imaging.restoration.methods import AMORTISED, REGULARIZERS
 from imaging.sensors import Band, Mtf, Noise, SensorPhysics, SensorProfile, sensor_physics
 
 FULL = 4095.0
@@ -229,7 +229,7 @@ def main() -> None:
     """Parse, run, print."""
     parser = benchmark_parser(__doc__)
     parser.add_argument("--bands", type=int, default=1, choices=[1, 3, 4])
-    parser.add_argument("--methods", nargs="+", default=["vble-xz"])
+    parser.add_argument("--methods", nargs="+", default=[AMORTISED, "vble-xz"])
     parser.add_argument("--iterations", type=int)
     parser.add_argument("--scenes", type=int, default=12, help="how many of the 20 tiles")
     parser.add_argument("--work", type=Path, help="JSON file of finished scenes")
@@ -237,7 +237,9 @@ def main() -> None:
     arguments = parser.parse_args()
     changed = {} if arguments.iterations is None else {"iterations": arguments.iterations}
     bands = arguments.bands
-    options = [RestoreOptions(prior="auto" if m in REGULARIZERS else arguments.prior, method=m, **changed) for m in arguments.methods]
+    options = [
+        RestoreOptions(prior="auto" if m in {AMORTISED, *REGULARIZERS} else arguments.prior, method=m, **changed) for m in arguments.methods
+    ]
     scenes = {f"tile {20 + k}": x for k, x in enumerate(tiles(arguments.data, "val", 20, 20 + arguments.scenes, bands))}
     scenes |= {f"frame {k}": x for k, x in enumerate(frames(arguments.data, bands))}
     spectrum = mean_spectrum(tiles(arguments.data, "train", 0, 420))

@@ -52,8 +52,9 @@ def main() -> None:
     parser.add_argument("--sensor", default="pleiades-raw")
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--tile", type=int, default=RestoreOptions().tile)
-    parser.add_argument("--iterations", type=int, default=RestoreOptions().steps)
+    parser.add_argument("--method", default=RestoreOptions().method)
+    parser.add_argument("--tile", type=int, help="by default as of the command")
+    parser.add_argument("--iterations", type=int, help="of a fit")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, help="table")
@@ -61,7 +62,7 @@ def main() -> None:
     device = RestoreOptions(device=a.device).torch_device()
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     lines = [
-        f"Measured on: {name}; {a.side} x {a.side} pixels, tiles of {a.tile}, {a.iterations} iterations, prior pan.",
+        f"Measured on: {name}; {a.side} x {a.side} pixels, method {a.method}.",
         "",
         "| batch | Mpixel/s | of them bare | lost by the pipeline | fitting | reading | writing | waiting | memory, MB |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -73,7 +74,7 @@ def main() -> None:
         megapixels = a.side**2 / 1e6
         plan: TilePlan | None = None
         for batch in a.batches:
-            options = RestoreOptions(batch=batch, device=a.device, tile=a.tile, iterations=a.iterations)
+            options = RestoreOptions(batch=batch, device=a.device, tile=a.tile, iterations=a.iterations, method=a.method)
             job = prepare(paths, a.sensor, options)
             plan = job.plan
             job.scene.source.close()

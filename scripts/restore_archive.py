@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("--sensor", required=True)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--iterations", type=int, default=RestoreOptions().steps)
+    parser.add_argument("--iterations", type=int, help="of a fit")
     arguments = parser.parse_args()
     options, paths = RestoreOptions(iterations=arguments.iterations), ScenePaths(input=arguments.archive)
     report = restore_archive(

@@ -16,7 +16,8 @@ from imaging.releases import read_recipe, released, zoo_folder
 
 POSTERIORS = ("vble-xz", "vble", "map")
 REGULARIZERS = ("tv", "foe", "crr", "wcrr")
-METHODS = POSTERIORS + REGULARIZERS
+AMORTISED = "amortised"
+METHODS = ("auto", AMORTISED, *POSTERIORS, *REGULARIZERS)
 DEVICES = ("auto", "cpu", "cuda")
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 PRECISIONS = ("int8", "float32")
@@ -51,7 +52,8 @@ def sensor_names(_: click.Context, __: click.Parameter, incomplete: str) -> list
 
 def priors(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of priors, or of regularisers where the method given before is one of those, and folders."""
-    families = _REGULARIZERS if ctx.params.get("method") in REGULARIZERS else _PRIORS
+    method = ctx.params.get("method")
+    families = _REGULARIZERS if method in REGULARIZERS else {AMORTISED} if method == AMORTISED else _PRIORS
     return _models(families, incomplete)
 
 

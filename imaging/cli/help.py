@@ -13,8 +13,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "Sensor": ("--sensor", "--list-sensors", "--describe-sensor", "--noise", "--mtf-nyquist"),
     "Method": (
-        "--method", "--prior", "--list-priors", "--model", "--list-models", "--scale", "--precision", "--range", "--iterations",
-        "--samples", "--save-samples", "--rate-scale", "--weight", "--uncalibrated", "--seed", "--download",
+        "--method", "--no-fallback", "--prior", "--list-priors", "--model", "--list-models", "--scale", "--precision", "--range",
+        "--iterations", "--samples", "--save-samples", "--rate-scale", "--weight", "--uncalibrated", "--seed", "--download",
     ),
     "Speed and memory": ("--device", "--threads", "--tile", "--halo", "--batch"),
     "Several scenes": ("--workers", "--shard", "--scheduler", "--log"),

@@ -16,10 +16,13 @@ def sensors() -> None:
 
 def priors() -> None:
     """The released priors and regularisers."""
+    from imaging.amortised import list_networks
     from imaging.bilevel import list_regularizers, load_regularizer
     from imaging.priors import list_priors
     from imaging.restoration.methods import method_of
 
+    for network in list_networks():
+        click.echo(f"{network.name:14s} --method amortised  {network.title}")
     for prior in list_priors():
         click.echo(f"{prior.name:14s} {prior.channels} channel(s)  {prior.title}")
     for learned in map(load_regularizer, list_regularizers()):

@@ -34,12 +34,13 @@ _OPTIONS = [
     click.option("--no-uncertainty", is_flag=True, help="Write no standard deviations."),
     click.option(
         "--method",
-        default="vble-xz",
-        show_default=True,
+        default="auto",
         metavar="NAME",
         shell_complete=completion.one_of(completion.METHODS),
-        help="vble-xz, vble or map: with standard deviations; tv, foe, crr or wcrr: a learned regulariser, without.",
+        help="amortised: one pass, with standard deviations; vble-xz, vble or map: a fit, with them; tv, foe, crr or wcrr: a learned "
+        "regulariser, without.  [default: amortised, or vble-xz where only a fit can do]",
     ),
+    click.option("--no-fallback", is_flag=True, help="Insist on the pass for scenes that its network does not know."),
     click.option(
         "--prior",
         metavar="NAME|DIR",
@@ -60,7 +61,10 @@ _OPTIONS = [
     click.option("--samples", type=int, default=0, metavar="N", help="Posterior samples to save; needs --save-samples.  [default: 0]"),
     click.option("--save-samples", type=FOLDER, metavar="DIR", help="Existing folder for the samples."),
     click.option(
-        "--iterations", type=int, metavar="N", help="Steps of the fit; fewer are faster and less sharp.  [default: 24, of regularisers 60]"
+        "--iterations",
+        type=int,
+        metavar="N",
+        help="Steps of a fit; fewer are faster.  [default: 4, from Wiener filters 24, of regularisers 60]",
     ),
     click.option(
         "--rate-scale", type=float, metavar="S", help="Scale of the prior's bit rate; smaller regularises more.  [default: by the noise]"
@@ -70,12 +74,14 @@ _OPTIONS = [
     ),
     click.option("--uncalibrated", is_flag=True, help="Standard deviations of the fit itself, without the prior's calibration."),
     click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of the random draws."),
-    click.option("--tile", type=int, default=512, show_default=True, metavar="PIXELS", help="Side of a tile, a multiple of 32 from 64."),
+    click.option(
+        "--tile", type=int, metavar="PIXELS", help="Side of a tile, a multiple of 32 from 64.  [default: by the method and a fixed memory]"
+    ),
     click.option(
         "--halo",
         type=int,
         metavar="PIXELS",
-        help="Around a tile, taking part in its fit; a multiple of 16.  [default: by the prior and the PSF]",
+        help="Around a tile, taking part in its fit; a multiple of 16.  [default: by the method and the PSF]",
     ),
     click.option("--batch", type=Batch(), default="auto", metavar="auto|N", help="Tiles fitted together.  [default: auto]"),
     click.option(
@@ -122,7 +128,7 @@ def _options(values: dict[str, Any]) -> RestoreOptions:
         "noise",
     )  # fmt: skip
     given = {n: values[n] for n in names} | {n: values[n] for n in ("prior", "iterations") if values[n] is not None}
-    return RestoreOptions(calibrated=not values["uncalibrated"], **given)
+    return RestoreOptions(calibrated=not values["uncalibrated"], fallback=not values["no_fallback"], **given)
 
 
 def _paths(source: Path, output: Path | None, values: dict[str, Any]) -> ScenePaths:

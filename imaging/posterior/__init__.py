@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from imaging.posterior.fitted import LatentPosterior, Moments
+from imaging.moments import Moments
+from imaging.posterior.fitted import LatentPosterior
 from imaging.posterior.gaussian import sensor_deviation
 from imaging.posterior.likelihood import SensorLikelihood
 from imaging.posterior.mixture import PosteriorMixture
 from imaging.posterior.settings import METHODS, FitSettings, lattice_room, rate_scale
 from imaging.posterior.storage import load_posterior, save_posterior
 from imaging.posterior.vble import VBLE
-from imaging.posterior.wiener import wiener_estimate
+from imaging.sensors.wiener import wiener_estimate
 
 __all__ = [
     "METHODS",

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.posterior.draws import antithetic, normal, position_key
+from imaging.draws import antithetic, normal, position_key
+from imaging.moments import Moments, sample_quantiles
 from imaging.posterior.families import Dirac, Family
 from imaging.posterior.precision import decoding
 from imaging.priors.base import LatentPrior
@@ -44,13 +45,6 @@ class _Pairs:
         return self.odd + self.even / max(1, self.count - 1)
 
 
-class Moments(NamedTuple):
-    """Posterior mean and standard deviation of each pixel, ``(B, C, H, W)``, in image units."""
-
-    mean: Tensor
-    std: Tensor
-
-
 class Frame(NamedTuple):
     """Pixels of the decoded canvas outside the scene: top, left, bottom, right."""
 
@@ -79,27 +73,6 @@ def pooled(variance: Tensor) -> Tensor:
     weights = variance.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
     flat = F.pad(variance.flatten(0, 1)[:, None], (2, 2, 2, 2), mode="replicate")
     return F.conv2d(F.conv2d(flat, weights[None, None, :, None]), weights[None, None, None]).reshape(variance.shape)
-
-
-def sample_quantiles(samples: Tensor, levels: Sequence[float]) -> Tensor:
-    """Quantiles over the first dimension, ``(len(levels), ...)``, interpolated between order statistics.
-
-    Raises
-    ------
-    ValueError
-        For a level outside [0, 1].
-    """
-    wrong = [v for v in levels if not 0 <= v <= 1]
-    if wrong:
-        raise ValueError(f"quantile level {wrong[0]}; accepted are numbers from 0 to 1")
-    ordered = samples.sort(0).values  # torch.quantile refuses more than 16 million values
-    found = []
-    for level in levels:
-        place = level * (len(ordered) - 1)
-        low = min(int(place), len(ordered) - 2) if len(ordered) > 1 else 0
-        high = min(low + 1, len(ordered) - 1)
-        found.append(torch.lerp(ordered[low], ordered[high], place - low))
-    return torch.stack(found)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from imaging.posterior.fitted import LatentPosterior, Moments, pooled, sample_quantiles
+from imaging.moments import Moments, sample_quantiles
+from imaging.posterior.fitted import LatentPosterior, pooled
 
 
 @dataclass(frozen=True)

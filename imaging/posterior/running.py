@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from imaging.posterior.draws import antithetic, position_key
+from imaging.draws import antithetic, position_key
 from imaging.posterior.families import LOG_WIDTH_RANGE, Dirac, Family, Gaussian, Uniform
 from imaging.posterior.fitted import Frame, LatentPosterior
 from imaging.posterior.likelihood import SensorLikelihood

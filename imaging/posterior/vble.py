@@ -11,17 +11,18 @@ from deepinv.physics import Physics
 from torch import Tensor
 from torch.nn import functional as F
 
+from imaging.moments import Moments
 from imaging.posterior.curvature import data_curvature
-from imaging.posterior.fitted import Frame, LatentPosterior, Moments
+from imaging.posterior.fitted import Frame, LatentPosterior
 from imaging.posterior.gaussian import expected_deviation, gaussian_estimate
 from imaging.posterior.measurement import Mask, Measured, Part, parts, scene_shape
 from imaging.posterior.mixture import PosteriorMixture
 from imaging.posterior.precision import decoding
 from imaging.posterior.running import Problem, RunningFit
 from imaging.posterior.settings import SHIFTS, FitSettings, default_weight, lattice_room, rate_scale, signal_levels
-from imaging.posterior.wiener import wiener_estimate
 from imaging.priors.base import LatentPrior
 from imaging.sensors.physics import SensorPhysics
+from imaging.sensors.wiener import wiener_estimate
 
 Origins = list[tuple[int, int]]
 

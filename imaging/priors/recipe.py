@@ -29,6 +29,9 @@ class TrainingSettings:
     exponent : tuple of float
         Range of the exponent of a random tone curve ``x ** e``, drawn log-uniformly for half of the crops: tone-stretched images stand in
         for others, such as linear light. (1, 1) leaves tones alone.
+    haze : float
+        Share of crops whose darkest value is taken off, wholly or partly, half of them then stretched: linear light has far more contrast
+        than stretched images.
     shrink : float
         Share of crops that are averaged over 2 x 2 pixels of a crop of twice the side: other ground sample distances, and sharper images.
     narrowest : float
@@ -49,6 +52,7 @@ class TrainingSettings:
     average: float = 0.999
     gain: tuple[float, float] = (0.25, 1.2)
     exponent: tuple[float, float] = (1.0, 1.0)
+    haze: float = 0.0
     shrink: float = 0.0
     narrowest: float = 1.0
     std_share: float = 0.1
@@ -61,8 +65,9 @@ class TrainingSettings:
             pair = getattr(self, name)
             if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
                 raise ValueError(f"{name} is {list(pair)}; it must be two positive numbers in ascending order")
-        if not 0 <= self.shrink <= 1:
-            raise ValueError(f"shrink is {self.shrink}; it must be from 0 to 1")
+        for name in ("haze", "shrink"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to 1")
         if self.steps < 0:
             raise ValueError(f"steps is {self.steps}; it must be at least 0")
         if self.minutes <= 0:

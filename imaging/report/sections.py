@@ -45,6 +45,7 @@ def _summary(job: Job, result: SceneResult) -> str:
         ("Scene", job.paths.input.name), ("Size", f"{result.width} x {result.height} pixels, {len(result.bands)} band(s)"),
         ("Sensor", f"{result.sensor}: {job.profile.title}".rstrip(": ")), ("Method", f"{result.method}, prior {result.prior}"),
         ("Grid", "as measured" if result.scale == 1 else f"{result.scale} times as fine as measured"),
+        *([("Like what the network knows", familiar(job.distance))] if job.distance is not None else []),
         ("Time", f"{result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB"),
     ]  # fmt: skip
     reference = result.reference or {}
@@ -54,6 +55,12 @@ def _summary(job: Job, result: SceneResult) -> str:
             text += f"; intervals of 90 % cover {reference['coverage_90']:.1%}, of 95 % {reference['coverage_95']:.1%}"
         facts.append(("Against the truth", text))
     return "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
+
+
+def familiar(distance: float) -> str:
+    """In words, how a scene lies to the ranges of what a network was trained for; half the width of a range inside is the middle."""
+    place = f"{abs(distance):.0%} of a range's width"
+    return f"no: {place} outside" if distance > 0 else f"yes: {place} inside, 50% would be the middle of all ranges"
 
 
 def table(head: list[str], rows: list[list[str]], caption: str) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import InputError
-from imaging.restoration.fitting import make_fitters, scene_bands, window_margin
+from imaging.restoration.deciding import decide
+from imaging.restoration.fitting import scene_bands, window_margin
 from imaging.restoration.options import RestoreOptions
 from imaging.restoration.planning import ESTIMATE, estimated_profile, sensor_profile
 from imaging.restoration.radiometry import stored_range
@@ -73,14 +74,15 @@ def restore(
     profile, full_scale, _ = stored_range(profile, values.dtype, float(values[valid].max()), ESTIMATE if estimated else options.noise)
     values = sample[0][0]
     bands = scene_bands(profile, names, sample, options.noise)
-    method = options.make_method(bands)
+    decision = decide(options, bands, full_scale, sample)
+    method = decision.method
     s, (height, width) = options.scale, values.shape[1:]
     margin = window_margin(bands, method.border, s)
     right, bottom = (-(s * n + 2 * margin + method.room) % method.lattice // s for n in (width, height))
     extend = ((0, 0), (0, bottom), (0, right))
     values, valid = np.pad(values, extend), np.pad(valid, extend)
     result: dict[str, list[NDArray[np.float64]]] = {}
-    for fitter in make_fitters(bands, full_scale, sample, method, options.seed, s):
+    for fitter in decision.fitters:
         part = fitter(values[None, fitter.indices], valid[None, fitter.indices], [(0, 0)], options.samples, None)
         for name, array in part.items():
             result.setdefault(name, []).append(array[0, :, margin : array.shape[2] - margin, margin : array.shape[3] - margin])

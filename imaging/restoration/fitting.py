@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from imaging.errors import InputError
 from imaging.raster import Statistics, filled, statistics
-from imaging.restoration.methods import Method, Progress, Window
+from imaging.restoration.method import Method, Progress, Window
 from imaging.restoration.radiometry import Radiometry
 from imaging.sensors import Band, Noise, SensorPhysics, SensorProfile, estimate_affine_noise, sensor_physics
 
@@ -49,9 +50,17 @@ class Fitter:
     level: float
     seed: int
 
+    def tensors(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+        """Stored values and their validity as the method takes them: in its order of bands, on its device, in image units."""
+        values, valid = values[:, self.order], valid[:, self.order]
+        known = np.stack([filled(v, m) for v, m in zip(values, valid, strict=True)])  # only first estimates see what is filled in
+        y, mask = torch.from_numpy(self.radiometry.to_image(known)), torch.from_numpy(valid.astype(np.float32))
+        return y.to(self.method.device), mask.to(self.method.device)
+
     def __call__(
-        self, values: NDArray[Any], valid: NDArray[np.bool_], origins: list[tuple[int, int]], samples: int, progress: Progress | None
-    ) -> dict[str, NDArray[np.float64]]:
+        self, values: NDArray[Any], valid: NDArray[np.bool_], origins: list[tuple[int, int]], samples: int, progress: Progress | None,
+        extents: list[tuple[int, int]] | None = None,
+    ) -> dict[str, NDArray[np.float64]]:  # fmt: skip
         """Restored values, standard deviations and samples of windows, margins included, in stored units.
 
         Parameters
@@ -64,6 +73,8 @@ class Fitter:
             Posterior samples.
         progress : callable, optional
             Called with the number of finished iterations.
+        extents : list of (int, int), optional
+            See `Window`.
 
         Returns
         -------
@@ -71,12 +82,8 @@ class Fitter:
             ``restored`` and, where the method has a spread, ``std``, ``sample_000``, ...; each ``(B, C, s h + 2 margin, s w + 2 margin)``
             at scale s.
         """
-        device = self.method.device
-        values, valid = values[:, self.order], valid[:, self.order]
-        known = np.stack([filled(v, m) for v, m in zip(values, valid, strict=True)])  # only the fit's start sees them
-        y = torch.from_numpy(self.radiometry.to_image(known)).to(device)
-        mask = torch.from_numpy(valid.astype(np.float32)).to(device)
-        window = Window(y, mask, origins, self.scale, self.level, self.seed, samples)
+        y, mask = self.tensors(values, valid)
+        window = Window(y, mask, origins, self.scale, self.level, self.seed, samples, extents or [])
         found = {name: x.cpu().numpy() for name, x in self.method.restore(window, self.physics, progress).items()}
         scale = self.radiometry.full_scale
         result = {name: x.astype(float) * scale if name == "std" else self.radiometry.to_stored(x) for name, x in found.items()}

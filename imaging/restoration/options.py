@@ -10,16 +10,31 @@ from pathlib import Path
 
 import torch
 
+from imaging.amortised import DEFAULT_NETWORK, AmortisedReconstructor, choose_network
 from imaging.errors import InputError
+from imaging.posterior import METHODS as POSTERIORS
 from imaging.posterior import FitSettings
-from imaging.priors import choose_prior
+from imaging.priors import DEFAULT_PRIOR, choose_prior
 from imaging.raster import check_halo, check_side, partial_folder
-from imaging.restoration.methods import GRADIENTS, REGULARIZERS, Method, check_method, find_prior, find_regularizer, make_method
+from imaging.restoration.method import Method
+from imaging.restoration.methods import (
+    AMORTISED,
+    REGULARIZERS,
+    check_method,
+    find_pass,
+    find_prior,
+    find_regularizer,
+    make_method,
+)
 from imaging.sensors import Band, is_product
 
 AUTO = "auto"
 SCALES = (1, 2)
-DEFAULT_ITERATIONS = FitSettings().iterations
+FALLBACK = "vble-xz"
+"""The method of scenes that the network of a pass does not know, and of settings that only a fit has."""
+STARTS = ("pass", "wiener")
+_ITERATIONS = {"pass": 4, "wiener": FitSettings().iterations}
+"""Steps of a fit by where it starts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +43,19 @@ class RestoreOptions:
 
     Attributes
     ----------
-    method : {"vble-xz", "vble", "map", "tv", "foe", "crr", "wcrr"}
-        Posterior in latent and image space, in latent space only, or a point estimate with the image-space spread; or the minimiser with a
-        learned regulariser, total variation, field of experts, convex or weakly convex ridge regulariser: a point without a spread.
+    method : {"auto", "amortised", "vble-xz", "vble", "map", "tv", "foe", "crr", "wcrr"}
+        Posterior in one pass of a network that is told the sensor; fitted posterior in latent and image space, in latent space only, or a
+        point estimate with the image-space spread; or the minimiser with a learned regulariser, total variation, field of experts, convex
+        or weakly convex ridge regulariser: a point without a spread. ``"auto"`` takes the pass, unless a prior or a setting is given that
+        only a fit has: then "vble-xz".
+    fallback : bool
+        Whether a scene that the network of the pass does not know is restored by "vble-xz" instead.
+    start : {"pass", "wiener"}
+        Where a fit starts: from the pass's image, or from Wiener filters.
     prior : str
         Zoo name, model folder, or a model of compressai's zoo such as ``compressai:mbt2018-mean-8``. ``"auto"`` takes the zoo's joint prior
         for the scene's bands where it has one (the sensor profile tells their common names), otherwise the default, band by band. With
+        the pass, an inference network; with
         regularisers, another one of the zoo such as ``"wcrr-bsd"``, or a model folder.
     download : bool
         Whether a model of compressai's zoo may be fetched.
@@ -44,7 +66,8 @@ class RestoreOptions:
     samples : int
         Posterior samples to save.
     iterations : int, optional
-        Steps of the fit; fewer are faster and less sharp. By default 24; of a minimisation with a regulariser by default 60.
+        Steps of the fit; fewer are faster and less sharp. By default 4 from the pass and 24 from Wiener filters; of a minimisation with a
+        regulariser 60.
     rate_scale : float, optional
         Fixes the rate scale; smaller regularises more. By default it follows from the sensor and the scene's mean signal.
     weight : float, optional
@@ -54,11 +77,13 @@ class RestoreOptions:
         Whether standard deviations carry the prior's calibration; otherwise they are those of the variational posterior.
     seed : int
         Of all random draws.
-    tile : int
-        Side of a tile's core in pixels, a multiple of 32 from 64; see `imaging.raster.TilePlan`.
+    tile : int, optional
+        Side of a tile's core in pixels, a multiple of 32 from 64; see `imaging.raster.TilePlan`. By default what a fixed budget of memory
+        allows the method.
     halo : int, optional
         Pixels of the restored scene's grid around a tile's core that take part in its fit, a multiple of 16. With fewer, tiles begin to
-        show. By default twice the sum of the prior's receptive field, as measured, and the radius of the PSF.
+        show. By default how far the method sees: of a fit twice the sum of the prior's receptive field, as measured, and the radius of
+        the PSF.
     batch : int or None
         Tiles fitted together; None chooses from the device's free memory.
     device : {"auto", "cpu", "cuda"}
@@ -69,7 +94,9 @@ class RestoreOptions:
         ``"profile"``, ``"estimate"`` (from the scene) or (sigma0, gain) in stored units.
     """
 
-    method: str = "vble-xz"
+    method: str = AUTO
+    fallback: bool = True
+    start: str = "pass"
     prior: str = AUTO
     download: bool = False
     scale: int = 1
@@ -80,7 +107,7 @@ class RestoreOptions:
     weight: float | None = None
     calibrated: bool = True
     seed: int = 0
-    tile: int = 512
+    tile: int | None = None
     halo: int | None = None
     batch: int | None = None
     device: str = "auto"
@@ -88,7 +115,10 @@ class RestoreOptions:
     noise: tuple[float, float] | str = "profile"
 
     def __post_init__(self) -> None:
-        check_method(self.method)
+        if self.method != AUTO:
+            check_method(self.method)
+        if self.start not in STARTS:
+            raise InputError(f"start is {self.start!r}; accepted are {' and '.join(STARTS)}")
         if self.scale not in SCALES:
             raise InputError(f"the scale is {self.scale}; accepted are 1 (the scene's own grid) and 2 (half its ground sample distance)")
         for name, least in (("iterations", 1), ("samples", 0), ("tile", 64)):
@@ -96,11 +126,16 @@ class RestoreOptions:
                 raise InputError(f"{name} is {getattr(self, name)}; accepted are integers from {least}")
         if self.is_point:
             self._check_point()
+        if self.method == AMORTISED and self._fitted:
+            raise InputError(
+                f"{self._fitted} is a setting of a fit and does not apply to {AMORTISED}; leave it away or choose --method {FALLBACK}"
+            )
         for name in ("rate_scale", "weight"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"{name.replace('_', ' ')} is {value}; accepted are numbers above 0")
-        check_side(self.tile)
+        if self.tile is not None:
+            check_side(self.tile)
         if self.halo is not None:
             check_halo(self.halo)
         if self.batch is not None and self.batch < 1:
@@ -120,29 +155,59 @@ class RestoreOptions:
         return self.method in REGULARIZERS
 
     @property
-    def steps(self) -> int:
-        """Steps of the fit."""
-        return self.iterations or (GRADIENTS if self.is_point else DEFAULT_ITERATIONS)
+    def _fitted(self) -> str:
+        """The first setting given that only a fit has; empty where there is none."""
+        given = {
+            "iterations": self.iterations,
+            "rate scale": self.rate_scale,
+            "weight": self.weight,
+            "uncalibrated": not self.calibrated or None,
+        }
+        return next((name for name, value in given.items() if value is not None), "")
 
-    def prior_for(self, bands: Sequence[Band]) -> str:
-        """Name of the prior, or of the regulariser, for the bands of a scene."""
-        if self.prior != AUTO:
+    def method_for(self, bands: Sequence[Band]) -> str:
+        """The method asked for, or the one that ``"auto"`` means for the bands of a scene."""
+        if self.method != AUTO:
+            return self.method
+        if self._fitted or self.prior != AUTO:
+            return FALLBACK
+        names = [b.common_name for b in bands]
+        together = choose_prior(names) != DEFAULT_PRIOR and choose_network(names) == DEFAULT_NETWORK
+        return FALLBACK if together else AMORTISED
+
+    def prior_for(self, bands: Sequence[Band], method: str) -> str:
+        """Name of the prior, of the network, or of the regulariser, for the bands of a scene and a method."""
+        if self.prior != AUTO and not (method == FALLBACK and self.method == AMORTISED):
             return self.prior
-        return self.method if self.is_point else choose_prior([b.common_name for b in bands])
+        if method in REGULARIZERS:
+            return method
+        return (choose_network if method == AMORTISED else choose_prior)([b.common_name for b in bands])
 
     def check(self) -> None:
-        """Refuse a device that is not there, or a prior or regulariser by name that is not there, before any scene is opened."""
+        """Refuse a device that is not there, or a prior, network or regulariser by name that is not there, before any scene is opened."""
         self.torch_device()
-        if self.prior != AUTO and self.is_point:
+        if self.prior == AUTO:
+            return
+        if self.is_point:
             find_regularizer(self.method, self.prior)
-        elif self.prior != AUTO:
+        elif self.method == AMORTISED:
+            find_pass(self.prior)
+        else:
             find_prior(self.prior, download=self.download)
 
-    def make_method(self, bands: Sequence[Band]) -> Method:
-        """Load what the method needs for the bands of a scene."""
+    def fit_settings(self, method: str, start: str) -> FitSettings:
+        """The part that concerns a fit by a method, from where it starts."""
+        return FitSettings(
+            method=method, iterations=self.iterations or _ITERATIONS[start], rate_scale=self.rate_scale, weight=self.weight,
+            calibrated=self.calibrated,
+        )  # fmt: skip
+
+    def make_method(self, bands: Sequence[Band], method: str, start: AmortisedReconstructor | None) -> Method:
+        """Load what a method needs for the bands of a scene, a fit with its start."""
+        settings = self.fit_settings(method, "wiener" if start is None else "pass") if method in POSTERIORS else None
         return make_method(
-            self.method, self.prior_for(bands), self.torch_device(), None if self.is_point else self.fit_settings(), weight=self.weight,
-            iterations=self.iterations, download=self.download,
+            method, self.prior_for(bands, method), self.torch_device(), settings, weight=self.weight, iterations=self.iterations,
+            download=self.download, start=start,
         )  # fmt: skip
 
     def outputs_of(self, paths: ScenePaths) -> tuple[ScenePaths, list[str]]:
@@ -173,12 +238,6 @@ class RestoreOptions:
             raise InputError("no CUDA device is available on this machine; use --device auto or --device cpu")
         use_cuda = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
         return torch.device("cuda" if use_cuda else "cpu")
-
-    def fit_settings(self) -> FitSettings:
-        """The part that concerns the fit."""
-        return FitSettings(
-            method=self.method, iterations=self.steps, rate_scale=self.rate_scale, weight=self.weight, calibrated=self.calibrated
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,10 +141,12 @@ def _shown(job: Job, tile: Tile, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def fit(job: Job, batch: Loaded, step: Callable[[int], None]) -> list[Arrays]:
     """Fitted arrays ``(C, H, W)`` of each tile's core, in stored units, not rounded."""
     origins = [job.plan.origin(t, job.method.stride) for t in batch.tiles]
+    areas = [job.measured(t) for t in batch.tiles]
+    extents = [(min(a.height, job.scene.height - a.row), min(a.width, job.scene.width - a.column)) for a in areas]
     parts: list[list[Arrays]] = [[] for _ in batch.tiles]
     for fitter in job.fitters:
         indices = fitter.indices
-        arrays = fitter(batch.values[:, indices], batch.valid[:, indices], origins, job.options.samples, step)
+        arrays = fitter(batch.values[:, indices], batch.valid[:, indices], origins, job.options.samples, step, extents)
         for k, tile in enumerate(batch.tiles):
             core, window = tile.core, tile.window
             cut = (slice(core.row - window.row, core.row - window.row + core.height),

@@ -17,13 +17,12 @@ import imaging
 from imaging.errors import InputError
 from imaging.raster import Area, Magnified, Scene, Tile, TilePlan
 from imaging.raster.tiles import STEP
-from imaging.restoration.fitting import Fitter, Sample, make_fitters, scene_bands, window_margin
-from imaging.restoration.methods import Method
+from imaging.restoration.deciding import decide
+from imaging.restoration.fitting import Fitter, Sample, scene_bands, window_margin
+from imaging.restoration.method import Method
 from imaging.restoration.options import RestoreOptions, ScenePaths
 from imaging.restoration.radiometry import stored_range
 from imaging.sensors import Band, ProductScene, SensorProfile, estimate_sensor, find_scene, load_profile
-
-_BYTES_PER_PIXEL = 700  # of a window, while it is fitted; measured on a CPU, generous
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,8 @@ class Job:
         What the user should know.
     estimated : bool
         Whether the profile was estimated from the scene.
+    distance : float or None
+        See `Decision`.
     """
 
     scene: Scene
@@ -60,6 +61,7 @@ class Job:
     paths: ScenePaths
     notes: list[str]
     estimated: bool = False
+    distance: float | None = None
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -90,7 +92,7 @@ class Job:
             return 1
         free, _ = torch.cuda.mem_get_info()
         window = self.plan.tiles()[0].window
-        return max(1, int(0.8 * free / (_BYTES_PER_PIXEL * window.height * window.width)))
+        return max(1, int(0.8 * free / (self.method.pixel_bytes * window.height * window.width)))
 
 
 Sensor = str | SensorProfile | None
@@ -120,14 +122,14 @@ def sensor_profile(sensor: Sensor, options: RestoreOptions, product: ProductScen
     return profile.with_overrides(mtf_nyquist=options.mtf_nyquist, noise=None if isinstance(options.noise, str) else options.noise)
 
 
-def _halo(scene: Scene, bands: tuple[Band, ...], method: Method, options: RestoreOptions) -> int:
-    """As asked for, or how far a fit carries what it does not know beyond a window: twice the method's reach and the PSF."""
-    if options.halo is not None:
-        return options.halo
-    if options.scale * max(scene.height, scene.width) <= options.tile:
-        return 0  # one window holds it all
+def _tile_and_halo(scene: Scene, bands: tuple[Band, ...], method: Method, options: RestoreOptions) -> tuple[int, int]:
+    """Side of a tile's core and pixels around it: as asked for, or how far the method sees, and what its memory allows."""
     radius = max(b.mtf.psf(options.scale).shape[0] // 2 for b in bands)
-    return -(-2 * (method.reach + radius) // _HALO_STEP) * _HALO_STEP
+    halo = -(-method.halo(radius, options.scale) // _HALO_STEP) * _HALO_STEP if options.halo is None else options.halo
+    tile = method.tile(halo) if options.tile is None else options.tile
+    if options.halo is None and options.scale * max(scene.height, scene.width) <= tile:
+        return tile, 0  # one window holds it all
+    return tile, halo
 
 
 def estimated_profile(
@@ -178,16 +180,18 @@ def prepare(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> Job:
         notes += remarks
         if not estimated:  # a report of its own says so
             notes += [_noise_note(b) for b in bands if b.noise and b.noise.source.startswith("estimated")]
-        method = options.make_method(bands)
+        decision = decide(options, bands, full_scale, sample)
+        notes += decision.notes
+        method = decision.method
+        tile, halo = _tile_and_halo(scene, bands, method, options)
         plan = TilePlan(
-            options.scale * scene.height, options.scale * scene.width, options.tile, window_margin(bands, method.border, options.scale),
-            method.room, _halo(scene, bands, method, options), method.step,
+            options.scale * scene.height, options.scale * scene.width, tile, window_margin(bands, method.border, options.scale),
+            method.room, halo, method.step,
         )  # fmt: skip
-        fitters = make_fitters(bands, full_scale, sample, method, options.seed, options.scale)
     except BaseException:
         scene.source.close()
         raise
-    return Job(scene, profile, bands, method, fitters, plan, options, paths, notes, estimated)
+    return Job(scene, profile, bands, method, decision.fitters, plan, options, paths, notes, estimated, decision.distance)
 
 
 def _noise_note(band: Band) -> str:
@@ -219,9 +223,10 @@ def plan_scene(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> di
         windows = sum(t.window.height * t.window.width for t in tiles)
         return {
             "input": str(paths.input), "outputs": [str(p) for p in job.outputs], "sensor": job.profile.name,
-            "prior": job.method.name, "method": options.method, "width": job.grid.width, "height": job.grid.height,
+            "prior": job.method.name, "method": job.method.kind, "width": job.grid.width, "height": job.grid.height,
             "bands": list(job.scene.bands), "tiles": len(tiles), "largest_window": max(max(t.window.height, t.window.width) for t in tiles),
-            "window_megapixels": windows / 1e6, "iterations": options.steps, "rate_scale": [round(f.scale, 4) for f in job.fitters],
+            "window_megapixels": windows / 1e6, "tile": job.plan.side, "halo": job.plan.halo,
+            "iterations": job.method.steps, "rate_scale": [round(f.scale, 4) for f in job.fitters],
             "disk_mb": round(job.disk_need / 1e6, 1), "notes": job.notes,
         }  # fmt: skip
 
@@ -252,6 +257,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
     bands = [[b.name, b.mtf.psf().round(12).tolist(), asdict(b.noise) if b.noise else None] for b in job.bands]
     return {
         "input": [str(job.paths.input.absolute()), state_of(job.paths.input, job.scene)], "options": json.loads(json.dumps(options)),
-        "bands": bands, "bits": job.profile.bits, "prior": [job.method.digest, job.method.record()], "version": imaging.__version__,
+        "bands": bands, "bits": job.profile.bits, "prior": [job.method.kind, job.method.digest, job.method.record()],
+        "plan": [job.plan.side, job.plan.halo], "version": imaging.__version__,
         "uncertainty": job.paths.uncertainty,
     }  # fmt: skip

@@ -33,10 +33,10 @@ def _tags(job: Job) -> dict[str, str]:
     record = job.method.record()
     widths = {"IMAGING_HALF_WIDTHS": json.dumps(record["half_widths"])} if "half_widths" in record else {}
     return widths | {
-        "IMAGING_VERSION": imaging.__version__, "IMAGING_SENSOR": job.profile.name, "IMAGING_METHOD": job.options.method,
+        "IMAGING_VERSION": imaging.__version__, "IMAGING_SENSOR": job.profile.name, "IMAGING_METHOD": job.method.kind,
         "IMAGING_PRIOR": job.method.name, "IMAGING_PRIOR_SHA256": job.method.digest,
-        "IMAGING_ITERATIONS": str(job.options.steps), "IMAGING_SEED": str(job.options.seed),
-        "IMAGING_TILE": str(job.options.tile), "IMAGING_SCALE": str(job.options.scale), "IMAGING_BANDS": json.dumps(job.scene.bands),
+        "IMAGING_ITERATIONS": str(job.method.steps), "IMAGING_SEED": str(job.options.seed),
+        "IMAGING_TILE": str(job.plan.side), "IMAGING_SCALE": str(job.options.scale), "IMAGING_BANDS": json.dumps(job.scene.bands),
         "IMAGING_MTF_NYQUIST_AND_TARGET": json.dumps(mtf), "IMAGING_NOISE": json.dumps(noise),
         "IMAGING_CALIBRATION": json.dumps(record["calibration"]),
         "IMAGING_RATE_SCALE": json.dumps([round(f.scale, 6) for f in job.fitters]),

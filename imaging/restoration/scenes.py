@@ -189,8 +189,8 @@ def _result(job: Job, seconds: float, stages: Seconds, figures: dict[str, float]
     return SceneResult(
         input=str(job.paths.input), restored=str(job.paths.restored_path), std=None if std is None else str(std), sensor=job.profile.name,
         sensor_file=str(job.paths.sensor_path) if job.estimated else None,
-        prior=job.method.name, method=job.options.method, scale=job.options.scale, width=grid.width, height=grid.height,
-        bands=list(job.scene.bands), iterations=job.options.steps, seconds=round(seconds, 2),
+        prior=job.method.name, method=job.method.kind, scale=job.options.scale, width=grid.width, height=grid.height,
+        bands=list(job.scene.bands), iterations=job.method.steps, seconds=round(seconds, 2),
         stages=stages.rounded(), megapixels=grid.width * grid.height / 1e6,
         peak_memory_mb=peak_memory_mb(), seed=job.options.seed, version=imaging.__version__, notes=job.notes, reference=figures,
     )  # fmt: skip

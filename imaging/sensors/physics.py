@@ -54,6 +54,20 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
         if self.margin % factor:
             raise ValueError(f"margin is {self.margin}; it must be a multiple of the factor, {factor}")
 
+    def band(self, index: int) -> SensorPhysics:
+        """The physics of one band alone.
+
+        Raises
+        ------
+        TypeError
+            For a noise model that is not told apart by bands.
+        """
+        noise = self.noise_model
+        if not isinstance(noise, SignalDependentNoise):
+            raise TypeError(f"the noise model is {type(noise).__name__}; only a SignalDependentNoise has bands")
+        own = [v[:, index % v.shape[1]][:, None] for v in (self.psf, noise.sigma0, noise.gain)]
+        return SensorPhysics(own[0], SignalDependentNoise(own[1], own[2]), self.margin, self.factor)
+
     def _transfer(self, kernel: Tensor, size: tuple[int, int]) -> Tensor:
         """Fourier transform of a kernel centred on the first pixel of a grid."""
         grid = F.pad(kernel, (0, size[1] - kernel.shape[-1], 0, size[0] - kernel.shape[-2]))

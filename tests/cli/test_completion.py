@@ -57,7 +57,7 @@ def test_names_are_those_of_the_package(tmp_path: Path, monkeypatch: pytest.Monk
     assert complete("--describe-sensor", "") == builtin_sensors()
     assert complete("--prior", "") == [p.name for p in list_priors()]
     assert complete("--method", "wcrr", "--prior", "") == list_regularizers()
-    assert complete("--method", "") == list(METHODS)
+    assert complete("--method", "") == ["auto", *METHODS]
     assert set(completion.REGULARIZERS) == set(REGULARIZED)
     assert completion._PRIORS == set(FAMILIES)
     assert complete("--model", "", command=superres) == list_models()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import imaging
+from imaging.amortised import list_networks
 from imaging.bilevel import list_regularizers
 from imaging.cli.restore import main, rio_restore
 from imaging.restoration.fitting import Fitter
@@ -117,7 +118,11 @@ def test_priors_are_listed(tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("imaging.priors.zoo.zoo_folder", lambda: tiny_prior.parent)
     result = invoke("--list-priors")
     assert result.exit_code == 0
-    prior, *regularizers = [line.split() for line in result.stdout.splitlines()]
+    networks, (prior, *regularizers) = [], [line.split() for line in result.stdout.splitlines()]
+    while "amortised" in prior:
+        networks.append(prior[0])
+        prior, *regularizers = regularizers
+    assert networks == [n.name for n in list_networks()]
     assert prior == ["tiny", "1", "channel(s)", "random", "weights"]
     assert {words[0]: words[2] for words in regularizers} == {name: name.removesuffix("-bsd") for name in list_regularizers()}
 
@@ -126,7 +131,7 @@ def test_a_damaged_zoo_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "recipe.toml").write_text("name = ")
     (tmp_path / "broken" / "weights.safetensors").write_text("")
-    monkeypatch.setattr("imaging.priors.zoo.zoo_folder", lambda: tmp_path)
+    monkeypatch.setattr("imaging.amortised.zoo.zoo_folder", lambda: tmp_path)
     assert "its recipe.toml cannot be read" in sentence(invoke("--list-priors"))
 
 

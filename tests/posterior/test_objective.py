@@ -10,8 +10,8 @@ import torch
 from deepinv import physics as operators
 from torch import Tensor
 
+from imaging.draws import antithetic, position_key
 from imaging.posterior import VBLE, FitSettings
-from imaging.posterior.draws import antithetic, position_key
 from imaging.posterior.families import Gaussian, Uniform
 from imaging.posterior.running import Problem
 from imaging.priors import Latents

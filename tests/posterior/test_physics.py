@@ -16,10 +16,10 @@ from torch import Tensor
 from imaging.posterior import VBLE, FitSettings, SensorLikelihood, sensor_deviation
 from imaging.posterior.gaussian import expected_deviation, gaussian_estimate
 from imaging.posterior.measurement import information, parts, scene_shape
-from imaging.posterior.wiener import scene_spectrum
 from imaging.priors import LatentPrior, load_prior
 from imaging.sensors import SensorPhysics, SignalDependentNoise
 from imaging.sensors.variance import noise_variance
+from imaging.sensors.wiener import scene_spectrum
 
 SIDE, SIGMA = 80, 0.02
 

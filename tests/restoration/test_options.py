@@ -35,7 +35,7 @@ def test_unusable_settings_are_refused(changes: dict[str, Any], sentence: str) -
 
 
 def test_what_concerns_the_fit_reaches_it() -> None:
-    settings = RestoreOptions(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble").fit_settings()
+    settings = RestoreOptions(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble").fit_settings("vble", "pass")
     assert settings == FitSettings(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble")
 
 

@@ -101,7 +101,7 @@ def test_a_regulariser_is_no_prior(scene: Path) -> None:
 
 
 def test_methods_are_known_by_their_names() -> None:
-    assert METHODS == ("vble-xz", "vble", "map", "tv", "foe", "crr", "wcrr")
+    assert METHODS == ("amortised", "vble-xz", "vble", "map", "tv", "foe", "crr", "wcrr")
     with pytest.raises(InputError, match="did you mean wcrr"):
         RestoreOptions(method="wccr")
     with pytest.raises(InputError, match="unknown method"):

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from imaging.posterior import sensor_deviation, wiener_estimate
-from imaging.posterior.wiener import sensor_error
 from imaging.sensors import Band, Mtf, Noise, SensorPhysics, SignalDependentNoise, sensor_physics
 from imaging.sensors.mtf import line_spread, mtf_curve
+from imaging.sensors.wiener import sensor_error
 
 QUIET = Noise(0.01, 0.0)
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from imaging.posterior import wiener_estimate
-from imaging.posterior.wiener import local_contrast, scene_spectrum, wiener_filter
 from imaging.sensors import Band, Mtf, Noise, SensorPhysics, SignalDependentNoise, load_profile, sensor_physics
+from imaging.sensors.wiener import WienerBank, local_contrast, scene_spectrum
 
 
 def field(size: int, seed: int, level: float = 0.4) -> Tensor:
@@ -24,7 +24,7 @@ def field(size: int, seed: int, level: float = 0.4) -> Tensor:
 @pytest.mark.parametrize("variance", [1e-6, 1e-4, 1e-2])
 def test_filter_has_unit_gain_at_zero_frequency(variance: float) -> None:
     psf = sensor_physics(load_profile("pleiades").bands, 4095.0).psf
-    kernel = wiener_filter(psf, torch.full((2, 5), variance), torch.tensor([0.1, 0.5]))
+    kernel = WienerBank(psf, torch.full((2, 5), variance), torch.tensor([0.1, 0.5])).kernel(1.0)
     assert kernel.shape == (2, 5, 25, 25)
     assert torch.allclose(kernel.sum((-2, -1)), torch.ones(2, 5), atol=1e-5)
     physics = sensor_physics(load_profile("pleiades").bands, 4095.0)
@@ -35,7 +35,7 @@ def test_filter_has_unit_gain_at_zero_frequency(variance: float) -> None:
 
 def test_filter_inverts_the_blur_where_there_is_no_noise() -> None:
     psf = sensor_physics(load_profile("worldview3").bands[1:2], 2047.0).psf
-    kernel = wiener_filter(psf, torch.full((1, 1), 1e-12), torch.tensor([0.4]))
+    kernel = WienerBank(psf, torch.full((1, 1), 1e-12), torch.tensor([0.4])).kernel(1.0)
     product = torch.fft.fft2(psf[0, 0], (128, 128)).abs() * torch.fft.fft2(kernel[0, 0], (128, 128)).abs()
     assert torch.allclose(product[:40, :40], torch.ones(40, 40), atol=0.02)  # up to 0.3 cycles per pixel
 

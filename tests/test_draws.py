@@ -10,7 +10,7 @@ import torch
 from scipy.stats import kstest
 from torch import Tensor
 
-from imaging.posterior.draws import antithetic, normal, position_key, uniform
+from imaging.draws import antithetic, normal, position_key, uniform
 
 
 def keys(*shape: int, origin: tuple[int, int] = (0, 0), seed: int = 0, stream: str = "z") -> Tensor:

@@ -1,0 +1,123 @@
+"""What the network is told: a measurement and its sensor as images on the scene's grid, in units of what is left to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from imaging.sensors.physics import SensorPhysics
+from imaging.sensors.variance import noise_variance
+from imaging.sensors.wiener import RADIUS, box_mean, modulation, repeated, sensor_bank, weight_at
+
+CONTRASTS = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 16.0, 64.0, 256.0)
+"""Of the bank: scenes in linear light have contrasts far above that of stretched orthophotos."""
+SHOWN = (1, 3, 5, 7)
+"""Filters of the bank that the network sees by themselves."""
+_MEAN = 9
+"""Side of the square whose mean is taken off, pixels of the measurement."""
+_HOLES = (5, 17, 65)
+"""Sides of the squares from whose valid pixels invalid ones are filled, the smallest that holds any."""
+IMAGES, MAPS = 8, 10
+"""Channels for each band that are images in units of the expected error, and smooth maps of what is known of scene and sensor."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """A measurement as a network sees it; all of ``(B, C, H, W)`` on the scene's grid, without margins.
+
+    Attributes
+    ----------
+    estimate : Tensor
+        Mixed Wiener estimate, image units.
+    unit : Tensor
+        Error that it is expected to leave, image units: the unit of the network's input and output.
+    stack : Tensor
+        ``(B, C (IMAGES + MAPS), H, W)``, images of all bands first, without unit: multiplying signal and noise by one factor changes
+        nothing.
+    position : Tensor
+        Local contrast, as a place in the bank from 0 to ``len(CONTRASTS) - 1``, ``(B, C, h, w)`` on the measurement's grid.
+    """
+
+    estimate: Tensor
+    unit: Tensor
+    stack: Tensor
+    position: Tensor
+
+
+def filled_holes(y: Tensor, mask: Tensor | None, level: Tensor) -> Tensor:
+    """The measurement with invalid pixels replaced by the mean of valid ones nearby, where there are none by the mean signal.
+
+    Parameters
+    ----------
+    y : Tensor
+        ``(B, C, H, W)``; invalid values may be anything finite.
+    mask : Tensor or None
+        One where valid, broadcastable to ``y``; None where everything is.
+    level : Tensor
+        ``(B, 1, 1, 1)`` mean signal.
+    """
+    if mask is None or bool((mask > 0).all()):
+        return y
+    valid = (mask > 0).to(y).expand_as(y)
+    torn = (valid == 0).any(3).any(2).any(1)
+    if not bool(torn.all()):
+        found = y.clone()
+        found[torn] = filled_holes(y[torn], valid[torn], level.expand(len(y), 1, 1, 1)[torn])
+        return found
+    found = level.expand_as(y)
+    for side in reversed(_HOLES):
+        share = box_mean(valid, side)
+        found = torch.where(share > 0.5 / side**2, box_mean((y - level) * valid, side) / share.clamp(min=0.5 / side**2) + level, found)
+    return torch.where(valid > 0, y, found)
+
+
+def make_features(y: Tensor, physics: SensorPhysics, level: Tensor, mask: Tensor | None = None) -> Features:
+    """Features of measurements; what a pixel gets depends on some 90 measured pixels around it and on the mean signal.
+
+    Parameters
+    ----------
+    y : Tensor
+        ``(B, C, h, w)`` measurement, image units.
+    physics : SensorPhysics
+        Kernel, sampling and noise; its margin does not matter.
+    level : Tensor
+        ``(B,)`` mean signal of each scene, above 0.
+    mask : Tensor, optional
+        One where ``y`` is valid, broadcastable to it.
+    """
+    factor, levels = physics.factor, level.to(y).reshape(-1, 1, 1, 1)
+    bank = sensor_bank(physics, y, level, CONTRASTS)
+    known = filled_holes(y, mask, levels)
+    position = bank.position(known)
+    smooth = box_mean(known, _MEAN)
+    deviation = noise_variance(physics, smooth).sqrt()
+    errors = bank.errors().log()
+    estimate, amplified, unit = torch.zeros(()), torch.zeros(()), torch.zeros(())
+    shown = []
+    for k, (kernel, filtered) in enumerate(bank.filtered(F.pad(known, (RADIUS,) * 4, mode="replicate"))):
+        weight = weight_at(position, k)
+        estimate = estimate + repeated(weight, factor) * filtered
+        amplified = amplified + weight * kernel.square().mean((-2, -1), keepdim=True).sqrt() * kernel.shape[-1]
+        unit = unit + weight * errors[k]
+        if k in SHOWN:
+            shown.append(filtered)
+    unit = repeated(unit.exp(), factor)
+    smooth, deviation, amplified = (repeated(v, factor) for v in (smooth, deviation, deviation * amplified))
+    images = [(estimate - smooth) / unit, *((f - estimate) / unit for f in shown), (repeated(known, factor) - smooth) / unit]
+    images.append((smooth - levels) / unit / 16)
+    images.append(torch.zeros_like(estimate) if mask is None else 1 - repeated((mask > 0).to(y).expand_as(y), factor))
+    typical = errors[CONTRASTS.index(1.0)].exp()
+    maps = [
+        (deviation / unit).log(),
+        (amplified / unit).log(),
+        (unit / typical).log(),
+        (unit / levels).log() / 2 + 2,
+        smooth / (smooth.abs() + levels),
+    ]
+    contrasts = 2 * modulation(physics.psf, (0.25, 0.5)).to(y)
+    maps += [contrasts[..., k, None, None].expand(estimate.shape) for k in range(4)] + [torch.full_like(estimate, factor - 1.0)]
+    stack = torch.cat([torch.stack(v, 2).flatten(1, 2) for v in (images, maps)], 1)
+    return Features(estimate, unit, stack, position)

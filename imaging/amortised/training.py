@@ -1,0 +1,223 @@
+"""Training of an inference network: sensors drawn for each crop, squared error and likelihood."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from imaging.amortised.characterise import physics_of
+from imaging.amortised.features import Features, make_features
+from imaging.amortised.losses import LIKELIHOOD, posterior_loss, relative_error
+from imaging.amortised.network import InferenceNetwork
+from imaging.amortised.optimizer import Muon
+from imaging.amortised.sensors import Measured, SensorRanges, measure
+from imaging.priors.data import CropSampler
+from imaging.priors.recipe import TrainingSettings
+from imaging.training import InterruptibleTraining
+
+_BORDER = 8
+"""Measured pixels at the edge of a crop that do not count."""
+_ADAM = 0.5
+"""Adam's learning rate over that of the orthogonalised steps."""
+_ENDS = ("change.", "spread.1.")
+"""Layers whose output is an image: trained by Adam."""
+_Q90 = 1.6448536
+
+
+def crops_of(settings: TrainingSettings, factor: int) -> TrainingSettings:
+    """Crops of batches at a sampling: at twice the grid half as many, of one and a half times the side."""
+    if factor == 1:
+        return settings
+    from dataclasses import replace
+
+    return replace(settings, batch=max(1, settings.batch // 2), crop=settings.crop * 3 // 2 // 32 * 32)
+
+
+def _tensors(m: Measured, featured: bool) -> dict[str, Tensor]:
+    noise = m.physics.noise_model
+    found = {"truth": m.truth, "y": m.y, "mask": m.mask, "level": m.level, "psf": m.physics.psf, "sigma0": noise.sigma0, "gain": noise.gain}
+    if featured:
+        features = make_features(m.y, m.physics, m.level, m.mask)
+        found |= {"estimate": features.estimate, "unit": features.unit, "stack": features.stack.bfloat16()}
+    return found
+
+
+@dataclass(frozen=True)
+class Batches(Dataset[dict[str, Tensor]]):
+    """The batch of each step, a function of seed and step alone.
+
+    Parameters
+    ----------
+    samplers : dict
+        From samplings to the source of their crops.
+    ranges : SensorRanges
+        Of the sensors.
+    seed : int
+        Of everything.
+    featured : bool
+        Whether the features are made here, and not where the network runs.
+    """
+
+    samplers: dict[int, CropSampler]
+    ranges: SensorRanges
+    seed: int
+    featured: bool
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([self.seed, step])
+        factor = 2 if rng.random() < self.ranges.double else 1
+        with torch.no_grad():
+            return _tensors(measure(self.samplers[factor].batch(rng), self.ranges, rng, factor), self.featured)
+
+
+def _modest(_: int) -> None:
+    """A process that makes batches takes one thread, and lets others go first."""
+    torch.set_num_threads(1)
+    if hasattr(os, "nice"):
+        os.nice(5)
+
+
+def features_of(batch: dict[str, Tensor]) -> Features:
+    """Features of a batch, made now where they were not before."""
+    if "stack" in batch:
+        return Features(batch["estimate"], batch["unit"], batch["stack"], batch["y"])
+    with torch.no_grad():
+        return make_features(batch["y"], physics_of(batch), batch["level"], batch["mask"])
+
+
+class Trainer(InterruptibleTraining):
+    """Trains an inference network.
+
+    Parameters
+    ----------
+    network : InferenceNetwork
+        Trained in place.
+    images : sequence of ndarray
+        ``(bands, H, W)`` training images, see `imaging.priors.data.find_images`.
+    validation : list of dict
+        See `validation_batches`.
+    settings : TrainingSettings
+        Crops, steps and rates.
+    ranges : SensorRanges
+        Sensors that are drawn.
+    folder, device
+        See `InterruptibleTraining`.
+    makers : int
+        Processes that make batches beside the training; 0 makes them in between.
+    """
+
+    def __init__(
+        self, network: InferenceNetwork, images: Sequence[np.ndarray[Any, Any]], validation: list[dict[str, Tensor]],
+        settings: TrainingSettings, ranges: SensorRanges, folder: Path, device: torch.device, makers: int = 1,
+    ) -> None:  # fmt: skip
+        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(network, folder, device, minutes=settings.minutes, steps=settings.steps, decay=settings.average)
+        self.settings, self.validation, self.makers = settings, validation, makers
+        channels = network.settings.channels
+        samplers = {f: CropSampler(images, crops_of(settings, f), channels) for f in ((1, 2) if ranges.double else (1,))}
+        self.source = Batches(samplers, ranges, settings.seed, device.type == "cpu")
+        ends = [p for n, p in network.named_parameters() if p.ndim != 4 or n.startswith(_ENDS)]
+        held = {id(p) for p in ends}
+        inner = [p for p in network.parameters() if id(p) not in held]
+        self._optimizers = [Muon(inner, settings.learning_rate), torch.optim.Adam(ends, _ADAM * settings.learning_rate, betas=(0.9, 0.99))]
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Orthogonalised steps, and Adam."""
+        return self._optimizers
+
+    def batches(self) -> Iterator[dict[str, Tensor]]:
+        """From the present step on."""
+        steps = itertools.count(self.step)
+        if not self.makers:
+            return map(self.source.__getitem__, steps)
+        made = DataLoader(
+            self.source, batch_size=None, sampler=steps, num_workers=self.makers, prefetch_factor=4, worker_init_fn=_modest,
+            pin_memory=self.device.type == "cuda",
+        )  # fmt: skip
+        return ({k: v.to(self.device, non_blocking=True) for k, v in batch.items()} for batch in made)
+
+    def rate(self) -> float:
+        """Learning rate: warm-up, then a straight line to zero."""
+        warm = min(1.0, (self.step + 1) / self.settings.warmup)
+        return self.settings.learning_rate * warm * (max(0.0, 1 - self.progress) + 0.002)
+
+    def _losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor, Features]:
+        features = features_of(batch)
+        factor = batch["truth"].shape[-1] // batch["y"].shape[-1]
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            change, spread = self.model(features.stack.contiguous(memory_format=torch.channels_last))
+        mask = batch["mask"] if factor == 1 else batch["mask"].repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+        fidelity, nats = posterior_loss(change, spread, features.estimate, features.unit, batch["truth"], mask, factor * _BORDER)
+        return fidelity, nats, change, spread, features
+
+    def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One step."""
+        fidelity, nats, *_ = self._losses(batch)
+        rate = self.rate()
+        for optimizer, share in zip(self._optimizers, (1.0, _ADAM), strict=True):
+            optimizer.param_groups[0]["lr"] = rate * share
+            optimizer.zero_grad(set_to_none=True)
+        (fidelity + LIKELIHOOD * nats).backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        if torch.isfinite(norm):
+            for optimizer in self._optimizers:
+                optimizer.step()
+        return {"fidelity": fidelity.detach(), "nats": nats.detach()}
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Gain over the linear estimate in dB, likelihood, coverage of 90 % intervals, means over validation scenes, each sampling."""
+        found: dict[str, list[list[float]]] = {}
+        for batch in self.validation:
+            batch = {k: v.to(self.device) for k, v in batch.items()}
+            factor = batch["truth"].shape[-1] // batch["y"].shape[-1]
+            _, nats, change, spread, features = self._losses(batch)
+            cut = (..., slice(factor * _BORDER, -factor * _BORDER), slice(factor * _BORDER, -factor * _BORDER))
+            linear = (features.estimate - batch["truth"])[cut]
+            unit, scaled = features.unit[cut], change[cut]
+            error = linear + scaled * unit
+            one = torch.ones_like(error)
+            gain = 10 * (relative_error(linear, unit, one) / relative_error(error, unit, one)).log10().mean()
+            covered = (error.abs() < _Q90 * spread[cut] * unit).float().mean()
+            found.setdefault("" if factor == 1 else "_double", []).append([float(gain), float(nats), float(covered)])
+        names = ("gain", "nll", "coverage")
+        return {f"{n}{f}": float(np.mean([r[k] for r in rows])) for f, rows in found.items() for k, n in enumerate(names)}
+
+
+def validation_batches(
+    images: Sequence[np.ndarray[Any, Any]], channels: int, ranges: SensorRanges, side: int = 256
+) -> list[dict[str, Tensor]]:
+    """Middles of validation images, each measured by two drawn sensors, at the scene's grid and at half of it; always the same.
+
+    Parameters
+    ----------
+    images : sequence of ndarray
+        ``(bands, H, W)``; of one channel the mean of the bands is taken.
+    channels : int
+        Of the network.
+    ranges : SensorRanges
+        Of the sensors; there are no invalid or saturated pixels.
+    side : int
+        Pixels of the middle.
+    """
+    from dataclasses import replace
+
+    plain = replace(ranges, holes=0.0, saturated=0.0, level_spread=0.0)
+    found = []
+    for k, image in enumerate(images):
+        row, column = ((n - side) // 2 for n in image.shape[1:])
+        pixels = image[:, row : row + side, column : column + side].astype(np.float32) / (4095.0 if image.dtype == np.uint16 else 255.0)
+        scene = pixels.mean(0, keepdims=True) if channels == 1 else pixels[:channels]
+        pair = torch.from_numpy(np.stack([scene, scene]))
+        for factor in (1, 2) if ranges.double else (1,):
+            found.append(_tensors(measure(pair, plain, np.random.default_rng([77, k]), factor), False))
+    return found

@@ -1,0 +1,158 @@
+"""Released inference networks: saving, listing, choosing, and loading with a checked digest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imaging.amortised.network import InferenceNetwork, NetworkSettings
+from imaging.amortised.sensors import SensorRanges
+from imaging.errors import InputError, did_you_mean
+from imaging.releases import Measurements, read_recipe, read_weights, released, write_release, zoo_folder
+
+FAMILY = "amortised"
+DEFAULT_NETWORK = "pan-amortised"
+
+
+@dataclass(frozen=True)
+class NetworkInfo:
+    """What a released inference network says of itself.
+
+    Attributes
+    ----------
+    name, title : str
+        What users call it, and one line for lists.
+    channels : int
+        Bands that it infers together.
+    digest : str
+        SHA-256 of its weights' file.
+    folder : Path
+        Where it is.
+    bands : tuple of str
+        Common names of its channels, such as ``red``; empty where it serves any.
+    """
+
+    name: str
+    title: str
+    channels: int
+    digest: str
+    folder: Path
+    bands: tuple[str, ...] = ()
+
+
+def network_info(folder: Path) -> NetworkInfo:
+    """Read a model folder's own description.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no released inference network.
+    """
+    recipe = read_recipe(folder)
+    release, model, bands = recipe.get("release"), recipe.get("model"), recipe.get("bands", [])
+    if recipe.get("family") != FAMILY or not isinstance(model, dict) or not isinstance(release, dict) or "sha256" not in release:
+        raise InputError(f"{folder} holds no released inference network: its family is {recipe.get('family')!r}, it should be {FAMILY!r}")
+    channels = model.get("channels", 1)
+    if not isinstance(bands, list) or not all(isinstance(b, str) for b in bands) or len(bands) not in {0, channels}:
+        raise InputError(f"{folder}/recipe.toml: bands is {bands!r}; accepted are as many common names as the model has channels")
+    return NetworkInfo(str(recipe.get("name")), str(recipe.get("title", "")), channels, str(release["sha256"]), folder, tuple(bands))
+
+
+def list_networks() -> list[NetworkInfo]:
+    """All released inference networks of the zoo, in the order of their names."""
+    return [network_info(f) for f in released(zoo_folder(), (FAMILY,))]
+
+
+def choose_network(bands: Sequence[str | None]) -> str:
+    """Name of the released network for bands of these common names: one of just them together, otherwise the default for each."""
+    wanted = sorted(b or "" for b in bands)
+    return next((n.name for n in list_networks() if n.bands and sorted(n.bands) == wanted), DEFAULT_NETWORK)
+
+
+def find_network(name: str) -> NetworkInfo:
+    """Look a network up by zoo name, or take a path to a model folder.
+
+    Raises
+    ------
+    InputError
+        For an unknown name.
+    """
+    if Path(name).is_dir():
+        return network_info(Path(name))
+    known = {n.name: n for n in list_networks()}
+    if name not in known:
+        raise InputError(f"unknown inference network {name!r}; {did_you_mean(name, known)}, or a path to a model folder")
+    return known[name]
+
+
+def make_network(recipe: dict[str, Any]) -> InferenceNetwork:
+    """The network of a recipe, with fresh weights.
+
+    Raises
+    ------
+    InputError
+        For a ``[model]`` that there is not.
+    """
+    try:
+        table: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe["model"].items()}
+        return InferenceNetwork(NetworkSettings(**table))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"no inference network can be built from [model] ({error})") from error
+
+
+def load_network(name: str = DEFAULT_NETWORK, device: torch.device | str = "cpu") -> InferenceNetwork:
+    """Load an inference network: frozen, in evaluation mode, its weight file checked against the recorded digest.
+
+    Parameters
+    ----------
+    name : str
+        Zoo name or model folder.
+    device : torch.device or str
+        Where to put it.
+
+    Raises
+    ------
+    InputError
+        Unknown name, damaged file, weights that do not fit.
+    """
+    info = find_network(name)
+    recipe = read_recipe(info.folder)
+    network = make_network(recipe)
+    state = {k: v.float() for k, v in read_weights(info.folder, info.digest).items()}
+    wanted = network.state_dict()
+    wrong = sorted(set(wanted) ^ set(state)) or sorted(k for k in wanted if wanted[k].shape != state[k].shape)
+    if wrong:
+        raise InputError(
+            f"{info.folder}/weights.safetensors does not fit its recipe: weight {wrong[0]} is missing, unknown or of another shape"
+        )
+    network.load_state_dict(state)
+    network.bands, network.ranges = info.bands, SensorRanges.from_table(recipe.get("sensors", {}))
+    if torch.device(device).type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+    return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def save_network(
+    network: InferenceNetwork, folder: Path, recipe: str, notes: dict[str, float | str] | None = None, measured: Measurements | None = None
+) -> str:  # fmt: skip
+    """Release a network: weights in 16 bits and the recipe with their digest; returns the digest.
+
+    Parameters
+    ----------
+    network : InferenceNetwork
+        With the weights to release.
+    folder : Path
+        Receives ``weights.safetensors`` and ``recipe.toml``.
+    recipe : str
+        Text of the recipe; an earlier ``[release]`` table at its end is replaced.
+    notes : dict, optional
+        More keys for the ``[release]`` table, such as the compute given.
+    measured : dict, optional
+        The table ``limits``, see `imaging.amortised.characterise`.
+    """
+    stored = {k: v.half().contiguous() for k, v in network.state_dict().items()}
+    return write_release(folder, stored, recipe, {"parameters": sum(p.numel() for p in network.parameters())} | (notes or {}), measured)

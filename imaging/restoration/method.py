@@ -1,0 +1,116 @@
+"""What a way to restore windows is asked for."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imaging.raster.tiles import STEP
+from imaging.sensors import SensorPhysics
+
+WINDOW_BYTES = 620_000_000
+"""Memory that a window may take, the same on every machine: the tiles of a run do not depend on where it runs."""
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Windows that are restored together, in image units and in the order of the method's channels.
+
+    Attributes
+    ----------
+    y, mask : Tensor
+        ``(B, C, h, w)`` measured values, and one where they are valid.
+    origins : list of (int, int)
+        Absolute latent position of each window.
+    scale, level : float
+        Rate scale and mean signal of the scene.
+    seed : int
+        Of all draws.
+    samples : int
+        Posterior samples that are wanted.
+    extents : list of (int, int)
+        Rows and columns of each window that lie in the scene; what is beyond is no part of it. Empty where all of it does.
+    """
+
+    y: Tensor
+    mask: Tensor
+    origins: list[tuple[int, int]]
+    scale: float
+    level: float
+    seed: int
+    samples: int = 0
+    extents: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Method(ABC):
+    """A way to restore windows.
+
+    Attributes
+    ----------
+    kind : str
+        As options call it.
+    name, digest : str
+        Of the prior, the network or the regulariser.
+    steps : int
+        Iterations of one fit.
+    channels : int
+        Bands that are restored together; 1 for each by itself.
+    bands : tuple of str
+        Their common names, where these are known.
+    border : int
+        Pixels around what is measured that the method needs because it is incomplete there.
+    stride, lattice, step, room : int
+        Of the latents; what canvases, and what tiles' windows are multiples of; what they keep free for shifting the latents' lattice.
+    passes : int
+        Iterations of a group of bands, at most: what progress is counted in.
+    pixel_bytes : int
+        Memory for each pixel of a window while it is restored; measured on a CPU, generous.
+    """
+
+    kind: str
+    name: str
+    digest: str
+    steps: int = 1
+    pixel_bytes: int = 700
+    channels: int = 1
+    bands: tuple[str, ...] = ()
+    border: int = 0
+    stride: int = 1
+    lattice: int = 1
+    step: int = STEP
+    room: int = 0
+    passes: int = 1
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    @abstractmethod
+    def halo(self, radius: int, scale: int) -> int:
+        """How far what is not known beyond a window is carried into it, pixels of the restored scene; ``radius`` is the PSF's."""
+
+    def tile(self, halo: int) -> int:
+        """Side of a tile's core whose window takes a fixed budget of memory, a multiple of `STEP`."""
+        side = math.isqrt(WINDOW_BYTES // (self.pixel_bytes * self.channels)) - 2 * halo
+        return min(max(side // STEP * STEP, 4 * STEP), 8192)
+
+    def rate(self, physics: SensorPhysics, level: float, high: float) -> float:
+        """Rate scale for a scene of this mean and brightest signal."""
+        return 1.0
+
+    @abstractmethod
+    def restore(self, window: Window, physics: SensorPhysics, progress: Progress | None = None) -> dict[str, Tensor]:
+        """``restored`` and, where there is a spread, ``std`` and ``sample_000`` ...; each ``(B, C, H, W)``, margins included."""
+
+    def record(self) -> dict[str, Any]:
+        """What standard deviations rest on: ``calibration``, and ``half_widths`` of guaranteed intervals where there are any."""
+        return {"calibration": "none"}

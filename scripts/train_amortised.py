@@ -1,0 +1,96 @@
+"""Train an inference network from a TOML recipe; interrupt and run the same command again to resume.
+
+    python scripts/train_amortised.py models/pan-amortised/recipe.toml --data DATA_FOLDER --work RUN_FOLDER [--release models/pan-amortised]
+    python scripts/train_amortised.py --continue models/pan-amortised --minutes 60 --data DATA_FOLDER --work RUN_FOLDER --release MODEL
+
+Without --release the run folder only gets a checkpoint and log.csv, the validation curve; with it, the averaged weights are written as a
+released model, at the end or, with --now, at once from the checkpoint of a run that goes on. --continue takes a released model further: its
+recipe, from its weights, for the given time. --data takes a folder, or the parts that scripts/pack_training_set.py wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+import torch
+
+from imaging.amortised.characterise import find_limits
+from imaging.amortised.sensors import SensorRanges
+from imaging.amortised.training import Batches, Trainer, validation_batches
+from imaging.amortised.zoo import find_network, load_network, make_network, save_network
+from imaging.priors.data import find_images
+from imaging.priors.recipe import TrainingSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def parsed() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path, nargs="?")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folder that the recipe's patterns start from, or packs")
+    parser.add_argument("--work", type=Path, required=True, help="checkpoint and log; an existing checkpoint is resumed")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--continue", type=Path, dest="further", metavar="MODEL", help="train a released model further")
+    parser.add_argument("--minutes", type=float, help="instead of the recipe's minutes or steps")
+    parser.add_argument("--threads", type=int, default=1, help="of the training on a CPU")
+    parser.add_argument("--makers", type=int, default=1, help="processes that make batches beside it; 0 makes them in between")
+    parser.add_argument("--every", type=float, default=120, help="seconds between validations")
+    parser.add_argument("--release", type=Path, help="write the released model into this folder when done")
+    parser.add_argument("--now", action="store_true", help="train nothing, release what the checkpoint has")
+    arguments = parser.parse_args()
+    if (arguments.recipe is None) == (arguments.further is None):
+        parser.error("give either a recipe or --continue MODEL")
+    if arguments.further:
+        arguments.recipe = arguments.further / "recipe.toml"
+    return arguments
+
+
+def main() -> None:
+    """Train, release."""
+    arguments = parsed()
+    torch.set_num_threads(arguments.threads)
+    recipe_text = arguments.recipe.read_text(encoding="utf-8")
+    recipe = tomllib.loads(recipe_text)
+    settings = TrainingSettings.from_table(recipe["training"])
+    if arguments.minutes:
+        settings = dataclasses.replace(settings, minutes=arguments.minutes, steps=0)
+    ranges, data = SensorRanges.from_table(recipe["sensors"]), recipe["data"]
+    torch.manual_seed(settings.seed)
+    network = make_network(recipe)
+    notes: dict[str, float | str] = {"device": arguments.device}
+    if arguments.further:
+        began = arguments.work / "start.txt"  # the released model may be another one when the run is resumed
+        if not began.exists():
+            arguments.work.mkdir(parents=True, exist_ok=True)
+            began.write_text(find_network(str(arguments.further)).digest)
+        notes["start_sha256"] = began.read_text()
+        network.load_state_dict(load_network(str(arguments.further)).state_dict())
+        settings = dataclasses.replace(settings, seed=settings.seed + int(recipe["release"]["steps"]))  # other crops than before
+    images = find_images(arguments.data, data["train"], data.get("spare"))
+    validation = validation_batches(find_images(arguments.data, data["validation"]), network.settings.channels, ranges)
+    device = torch.device(arguments.device)
+    trainer = Trainer(network, images, validation, settings, ranges, arguments.work, device, arguments.makers)
+    if trainer.resume():
+        print(f"resumed at step {trainer.step}, {trainer.elapsed / 60:.1f} min", flush=True)
+    if not arguments.now:
+        for _ in trainer.run(lambda row: print("  ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True), arguments.every):
+            pass
+    if arguments.release:
+        network.load_state_dict(trainer.average)
+        network.eval()
+        whole = dataclasses.replace(ranges, holes=0.0, saturated=0.0)
+        crops = Batches(trainer.source.samplers, whole, settings.seed + 1, False)
+        measured = {"limits": find_limits(network, (crops[k] for k in range(150)))}
+        notes |= {"steps": trainer.step, "training_minutes": round(trainer.elapsed / 60)}
+        print(f"released {arguments.release}, SHA-256 {save_network(network, arguments.release, recipe_text, notes, measured)}")
+
+
+if __name__ == "__main__":
+    main()

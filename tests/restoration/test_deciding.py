@@ -1,0 +1,134 @@
+"""Which method restores a scene, and that a pass does not show its tiles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+import imaging
+from imaging.errors import InputError
+from imaging.restoration import RestoreOptions, ScenePaths, plan_scene, restore_scene
+from imaging.restoration.selftest import simulated_scene
+from imaging.sensors import Noise, SensorProfile, load_profile, sensor_physics
+from tests.scenes import listing, read, write_scene
+
+PROFILE = load_profile("pleiades-raw")
+
+
+def measured(side: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    """Stored values ``(1, side, side)`` of a simulated scene as `PROFILE` sees it."""
+    physics = sensor_physics(PROFILE.bands[:1], PROFILE.full_scale, 8)
+    y = physics(torch.from_numpy(simulated_scene(side + 16, seed)).float()[None, None], seed=seed)[0].numpy()
+    return np.rint(y * PROFILE.full_scale).clip(0, PROFILE.full_scale).astype(np.uint16)
+
+
+def noisier(factor: float) -> SensorProfile:
+    """The profile with its noise deviation times a factor."""
+    band = PROFILE.bands[0]
+    assert band.noise is not None
+    return replace(PROFILE, bands=(replace(band, noise=Noise(factor * band.noise.sigma0, factor**2 * band.noise.gain)),))
+
+
+def restored(scene: Path, sensor: str | SensorProfile = "pleiades-raw", folder: Path | None = None, **options: Any) -> Any:
+    paths = ScenePaths(input=scene, overwrite=True, samples=folder)
+    return restore_scene(paths, sensor, RestoreOptions(**options))
+
+
+def test_default_is_one_pass_and_says_so(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", measured(96))
+    result = restored(scene)
+    assert (result.method, result.prior, result.iterations, result.notes) == ("amortised", "pan-amortised", 1, [])
+    with rasterio.open(result.restored) as file:
+        tags = file.tags()
+    assert tags["IMAGING_METHOD"] == "amortised"
+    assert tags["IMAGING_PRIOR"] == "pan-amortised"
+    plan = plan_scene(ScenePaths(input=scene, overwrite=True), "pleiades-raw", RestoreOptions())
+    assert (plan["method"], plan["tiles"], plan["halo"]) == ("amortised", 1, 0)
+    assert plan["tile"] % 32 == 0
+
+
+def test_default_is_better_than_the_measurement_and_covers() -> None:
+    truth = simulated_scene(272)[8:-8, 8:-8] * PROFILE.full_scale
+    found, std, _ = imaging.restore(measured(256), "pleiades-raw")
+    error = abs(found[0] - truth)
+    assert (error**2).mean() < 0.2 * ((measured(256)[0] - truth) ** 2).mean()
+    assert 0.85 < (error < 1.645 * std[0]).mean() < 0.97
+
+
+@pytest.mark.parametrize("given", [{"prior": "vae-small"}, {"iterations": 2}, {"rate_scale": 0.5}, {"weight": 2.0}, {"calibrated": False}])
+def test_settings_of_a_fit_choose_the_fit(tmp_path: Path, given: dict[str, Any]) -> None:
+    plan = plan_scene(ScenePaths(input=write_scene(tmp_path / "scene.tif", measured(64))), "pleiades-raw", RestoreOptions(**given))
+    assert plan["method"] == "vble-xz"
+
+
+def test_a_pass_refuses_settings_of_a_fit() -> None:
+    with pytest.raises(InputError, match=r"iterations is a setting of a fit.* choose --method vble-xz"):
+        RestoreOptions(method="amortised", iterations=3)
+    with pytest.raises(InputError, match="pan is a prior and no inference network; choose --method vble-xz with it"):
+        RestoreOptions(method="amortised", prior="pan").check()
+    with pytest.raises(InputError, match="wcrr is a learned regulariser and no inference network; choose --method wcrr with it"):
+        RestoreOptions(method="amortised", prior="wcrr").check()
+    with pytest.raises(InputError, match="pan-amortised is an inference network and no prior; choose --method amortised with it"):
+        RestoreOptions(method="vble-xz", prior="pan-amortised").check()
+
+
+def test_unknown_scenes_are_fitted_unless_one_insists(tmp_path: Path) -> None:
+    """Noise of a hundredth of what the profile says cannot be explained by it; the fit is said, and so is the warning."""
+    scene, sensor = write_scene(tmp_path / "scene.tif", measured(96)), noisier(0.01)
+    result = restored(scene, sensor)
+    assert result.method == "vble-xz"
+    assert len(result.notes) == 1
+    assert result.notes[0].startswith("restored by vble-xz, as the scene is unlike what pan-amortised was trained for: its ")
+    insisted = restored(scene, sensor, fallback=False)
+    assert insisted.method == "amortised"
+    assert insisted.notes[0].startswith("unlike what pan-amortised was trained for (its ")
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_tiles_of_a_pass_do_not_show(tmp_path: Path, scale: int) -> None:
+    """Restored values, deviations and samples of several tiles are those of one window, to a thousandth of the deviation."""
+    pixels = (measured(352 if scale == 1 else 256) / 4095).astype(np.float32)
+    pixels[0, 60:80, 90:100] = np.nan
+    scene = write_scene(tmp_path / "scene.tif", pixels)
+    noise = (4.0 / 4095, 0.05 / 4095)
+    found = []
+    for tile in (1024, 96, 64):
+        result = restored(scene, folder=tmp_path, tile=tile, samples=1, noise=noise, scale=scale, method="amortised", fallback=False)
+        found.append([read(Path(p)) for p in (result.restored, result.std, tmp_path / "scene_sample_000.tif")])
+    deviation = found[0][1]
+    good = np.isfinite(deviation)
+    for other in found[1:]:
+        assert not all(np.array_equal(a[good], b[good]) for a, b in zip(found[0], other, strict=True))  # they were cut differently
+        for a, b in zip(found[0], other, strict=True):
+            assert (abs(a - b)[good] / deviation[good]).max() < 0.001
+
+
+def test_arrays_and_files_are_restored_alike(tmp_path: Path) -> None:
+    pixels = measured(128)
+    result = restored(write_scene(tmp_path / "scene.tif", pixels), samples=1, folder=tmp_path)
+    found, std, samples = imaging.restore(pixels, "pleiades-raw", options=RestoreOptions(samples=1))
+    np.testing.assert_array_equal(read(Path(result.restored)), np.rint(found))
+    np.testing.assert_allclose(read(Path(result.std)), std, rtol=1e-4)
+    np.testing.assert_array_equal(read(tmp_path / "scene_sample_000.tif"), np.rint(samples[0]))
+
+
+def test_invalid_pixels_keep_their_value(tmp_path: Path) -> None:
+    pixels = measured(96)
+    pixels[0, 30:40, 50:80] = 0
+    result = restored(write_scene(tmp_path / "scene.tif", pixels, nodata=0))
+    assert (read(Path(result.restored))[pixels == 0] == 0).all()
+    assert (np.isnan(read(Path(result.std))) == (pixels == 0)).all()
+
+
+def test_a_pass_of_a_scene_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", measured(96))
+    restored(scene)
+    first = listing(tmp_path)
+    restored(scene)
+    assert listing(tmp_path) == first
