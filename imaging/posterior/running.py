@@ -170,6 +170,13 @@ class RunningFit:
         for log_width in self._parameters[2:]:  # not clamped where it is used: the gradient would not lead back
             log_width.clamp_(*LOG_WIDTH_RANGE)
 
+    @torch.no_grad()
+    def scene(self) -> Tensor:
+        """Mean of the scenes that two mirrored draws of the present densities decode to."""
+        main, _ = self.densities()
+        drawn = [self.problem.scene(main.draw(antithetic(self._keys[0], k, self._parameters[0].dtype))) for k in range(2)]
+        return (drawn[0] + drawn[1]) / 2
+
     def state(self) -> dict[str, Tensor]:
         """Everything that changes during the fit, by name; to be given to `restore`."""
         found = {f"parameter.{k}": p.detach().clone() for k, p in enumerate(self._parameters)}

@@ -106,6 +106,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
     def begin(
         self, y: Measured, physics: Physics, *, mask: Mask = None, x_init: Tensor | None = None, scale: float | Tensor | None = None,
         level: float | Tensor | None = None, origins: Origins | None = None, border: int | None = None, lattice: int = 0, seed: int = 0,
+        compensated: bool = False,
     ) -> RunningFit:  # fmt: skip
         """A fit before its first iteration, to be advanced step by step; arguments and errors as in `fit`."""
         if torch.is_inference_mode_enabled():
@@ -122,7 +123,12 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         weight = self._weight(pieces, start.shape)
         width = self._expected_width(z, h, pieces, levels, scales, start.shape, weight)
         places = origins or [(0, 0)] * len(start)
-        return RunningFit(Problem(self.prior, self.settings, pieces, frame, scales, places, seed, weight), z, h, width)
+        problem = Problem(self.prior, self.settings, pieces, frame, scales, places, seed, weight)
+        running = RunningFit(problem, z, h, width)
+        if not compensated:
+            return running
+        z, h = self._start(2 * start - running.scene(), frame, scales)
+        return RunningFit(problem, z, h, width)
 
     def _weight(self, pieces: list[Part], shape: torch.Size) -> float:
         """Weight of the prior as given, or by how much was measured of scenes of a shape; a sensor's margins do not count."""
@@ -170,6 +176,9 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             Placement of the latent lattice, 0 to 3.
         seed : int
             Of all draws.
+        compensated : bool
+            Whether the start is encoded with what the mean of a first pair of draws lacks of it ("twicing", Tukey 1977): a decoder takes
+            the noise of the latents for noise of the scene, and smooths. For an ``x_init`` as good as a fit.
 
         Raises
         ------

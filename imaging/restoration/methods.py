@@ -42,7 +42,7 @@ METHODS = (AMORTISED, *POSTERIORS, *REGULARIZERS)
 GRADIENTS = RegularizedReconstructor.steps
 """Steps of the minimisation of a regularised energy."""
 
-PASS_HALO, PASS_HALO_DOUBLE = 96, 128
+PASS_HALO, PASS_HALO_DOUBLE = 64, 96
 """How far a pass sees, pixels of the restored scene: beyond, nothing changes it by a thousandth of the deviation."""
 PASS_BYTES = 330
 """Memory of a pass for each pixel."""
@@ -95,7 +95,7 @@ class PosteriorMethod(Method):
         first = None if self.start is None else self.start.each_band(w.y, physics, mask=w.mask, level=w.level)
         posterior = self.vble.fit_mixture(
             w.y, physics, mask=w.mask, scale=w.scale, level=w.level, origins=w.origins, border=0, seed=w.seed, progress=progress,
-            x_init=first,
+            x_init=first, compensated=first is not None,
         )  # fmt: skip
         moments = posterior.moments(self.settings.samples)
         samples = {f"sample_{k:03d}": posterior.sample(1, first=k)[0] for k in range(w.samples)}
@@ -136,7 +136,7 @@ class AmortisedMethod(Method):
 
     def halo(self, radius: int, scale: int) -> int:
         """How far features and network see."""
-        return PASS_HALO * scale if scale == 1 else PASS_HALO_DOUBLE
+        return PASS_HALO if scale == 1 else PASS_HALO_DOUBLE
 
     def restore(self, window: Window, physics: SensorPhysics, progress: Progress | None = None) -> dict[str, Tensor]:
         """Posterior mean, standard deviation and samples; in the margins those of the nearest pixel."""

@@ -35,6 +35,8 @@ FALLBACK = "vble-xz"
 STARTS = ("pass", "wiener")
 _ITERATIONS = {"pass": 4, "wiener": FitSettings().iterations}
 """Steps of a fit by where it starts."""
+_FEW, _GENTLE = 8, 0.1
+"""So few steps from the pass are of this rate: larger ones leave a good start before they find a better place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,9 +199,10 @@ class RestoreOptions:
 
     def fit_settings(self, method: str, start: str) -> FitSettings:
         """The part that concerns a fit by a method, from where it starts."""
+        steps = self.iterations or _ITERATIONS[start]
+        rate = _GENTLE if start == "pass" and steps <= _FEW else FitSettings.learning_rate
         return FitSettings(
-            method=method, iterations=self.iterations or _ITERATIONS[start], rate_scale=self.rate_scale, weight=self.weight,
-            calibrated=self.calibrated,
+            method=method, iterations=steps, learning_rate=rate, rate_scale=self.rate_scale, weight=self.weight, calibrated=self.calibrated
         )  # fmt: skip
 
     def make_method(self, bands: Sequence[Band], method: str, start: AmortisedReconstructor | None) -> Method:

@@ -36,7 +36,9 @@ def test_unusable_settings_are_refused(changes: dict[str, Any], sentence: str) -
 
 def test_what_concerns_the_fit_reaches_it() -> None:
     settings = RestoreOptions(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble").fit_settings("vble", "pass")
-    assert settings == FitSettings(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble")
+    assert settings == FitSettings(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble", learning_rate=0.1)
+    assert RestoreOptions().fit_settings("vble-xz", "wiener") == FitSettings()
+    assert RestoreOptions(iterations=24).fit_settings("vble-xz", "pass") == FitSettings()
 
 
 def test_a_folder_for_samples_without_their_number_is_refused(tmp_path: Path) -> None:
