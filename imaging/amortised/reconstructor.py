@@ -16,7 +16,31 @@ from imaging.amortised.features import CONTRASTS, make_features
 from imaging.amortised.network import InferenceNetwork
 from imaging.amortised.posterior import ImagePosterior
 from imaging.sensors.physics import SensorPhysics
-from imaging.sensors.wiener import sensor_bank
+from imaging.sensors.wiener import box_mean, repeated, sensor_bank
+
+_SIDE = 9
+"""Of the squares over which an image is made consistent, twice, pixels of the measurement."""
+_LEAST_SHARE = 0.25
+
+
+def consistent(image: Tensor, y: Tensor, physics: SensorPhysics, valid: Tensor) -> Tensor:
+    """An image whose local means are those that were measured.
+
+    Low frequencies are known to a fraction of the noise; what the image, measured again, lacks of them is added: the residual, averaged
+    twice over squares.
+
+    Parameters
+    ----------
+    image : Tensor
+        ``(B, C, s h, s w)`` without margins.
+    y, valid : Tensor
+        ``(B, C, h, w)`` measurement, and one where it is valid.
+    physics : SensorPhysics
+        Operator.
+    """
+    seen = physics.A(F.pad(image, (physics.margin,) * 4, mode="replicate"))
+    lacking, share = (box_mean(box_mean(v, _SIDE), _SIDE) for v in ((y - seen) * valid, valid))
+    return image + repeated(lacking / share.clamp(min=_LEAST_SHARE), physics.factor)
 
 
 class AmortisedReconstructor(Reconstructor):  # type: ignore[misc]
@@ -88,7 +112,8 @@ class AmortisedReconstructor(Reconstructor):  # type: ignore[misc]
         features = make_features(y, physics, levels, None if bool((valid > 0).all()) else valid)
         with torch.autocast(y.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
             change, spread = self.network(features.stack.contiguous(memory_format=torch.channels_last))
-        image, deviation = features.estimate + change * features.unit, spread * features.unit
+        image = consistent(features.estimate + change * features.unit, y, physics, valid)
+        deviation = spread * features.unit
         bank = sensor_bank(physics, y, levels, CONTRASTS)
         field = error_field(bank, place_of(bank, deviation))
         return ImagePosterior(image, deviation, field, corner, seed)

@@ -7,6 +7,7 @@ import torch
 from deepinv.physics import BlurFFT, GaussianNoise
 
 from imaging.amortised import AmortisedReconstructor
+from imaging.amortised.reconstructor import consistent
 from imaging.sensors import SensorPhysics, SignalDependentNoise
 from tests.amortised.networks import measurement, physics, tiny
 
@@ -60,6 +61,22 @@ def test_bands_one_by_one() -> None:
     found = model.each_band(y, sensor, level=0.3)
     assert torch.equal(found[:, :1], model.fit(y[:, :1], first, level=0.3).image)
     assert torch.equal(found[:, 1:], model.fit(y[:, 1:], second, level=0.3).image)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_local_means_are_those_that_were_measured(factor: int) -> None:
+    """What is added to a constant error away from the edges is that error; holes take no part; nothing is added to the truth."""
+    sensor = physics(factor=factor)
+    x = measurement(140, 140)
+    y, m = sensor.A(x), sensor.margin
+    truth, valid = x[..., m:-m, m:-m], torch.ones_like(y)
+    kept = consistent(truth, y, sensor, valid)
+    inner = (..., slice(30, -30), slice(30, -30))
+    torch.testing.assert_close(kept[inner], truth[inner], atol=1e-6, rtol=0)
+    torch.testing.assert_close(consistent(truth + 0.01, y, sensor, valid)[inner], truth[inner], atol=1e-5, rtol=0)
+    valid[..., 20:24, 20:24] = 0
+    spoilt = torch.where(valid > 0, y, 9.0)
+    torch.testing.assert_close(consistent(truth, spoilt, sensor, valid)[inner], truth[inner], atol=1e-6, rtol=0)
 
 
 def test_what_a_pass_cannot_do_is_refused() -> None:
