@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,46 @@ else:
 
 Measurements = Mapping[str, Mapping[str, Sequence[float]]]
 """Tables of a recipe, by name."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a released model says of itself.
+
+    Attributes
+    ----------
+    name, title : str
+        What users call it, and one line for lists.
+    channels : int
+        Of its images: bands that it takes together.
+    digest : str
+        SHA-256 of its weights' file.
+    folder : Path
+        Where it is.
+    bands : tuple of str
+        Common names of its channels, such as ``red``; empty where it serves any.
+    """
+
+    name: str
+    title: str
+    channels: int
+    digest: str
+    folder: Path
+    bands: tuple[str, ...] = ()
+
+
+def band_names(recipe: dict[str, Any], folder: Path, channels: int) -> tuple[str, ...]:
+    """Common names of a model's channels, from its recipe; none where it serves any.
+
+    Raises
+    ------
+    InputError
+        For another number of names.
+    """
+    bands = recipe.get("bands", [])
+    if not isinstance(bands, list) or not all(isinstance(b, str) for b in bands) or len(bands) not in {0, channels}:
+        raise InputError(f"{folder}/recipe.toml: bands is {bands!r}; accepted are as many common names as the model has channels")
+    return tuple(bands)
 
 
 def zoo_folder() -> Path:

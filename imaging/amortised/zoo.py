@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +11,14 @@ import torch
 from imaging.amortised.network import InferenceNetwork, NetworkSettings
 from imaging.amortised.sensors import SensorRanges
 from imaging.errors import InputError, did_you_mean
-from imaging.releases import Measurements, read_recipe, read_weights, released, write_release, zoo_folder
+from imaging.releases import Measurements, ModelInfo, band_names, read_recipe, read_weights, released, write_release, zoo_folder
 
 FAMILY = "amortised"
 DEFAULT_NETWORK = "pan-amortised"
 
 
-@dataclass(frozen=True)
-class NetworkInfo:
-    """What a released inference network says of itself.
-
-    Attributes
-    ----------
-    name, title : str
-        What users call it, and one line for lists.
-    channels : int
-        Bands that it infers together.
-    digest : str
-        SHA-256 of its weights' file.
-    folder : Path
-        Where it is.
-    bands : tuple of str
-        Common names of its channels, such as ``red``; empty where it serves any.
-    """
-
-    name: str
-    title: str
-    channels: int
-    digest: str
-    folder: Path
-    bands: tuple[str, ...] = ()
+class NetworkInfo(ModelInfo):
+    """What a released inference network says of itself."""
 
 
 def network_info(folder: Path) -> NetworkInfo:
@@ -53,13 +30,12 @@ def network_info(folder: Path) -> NetworkInfo:
         When the folder holds no released inference network.
     """
     recipe = read_recipe(folder)
-    release, model, bands = recipe.get("release"), recipe.get("model"), recipe.get("bands", [])
+    release, model = recipe.get("release"), recipe.get("model")
     if recipe.get("family") != FAMILY or not isinstance(model, dict) or not isinstance(release, dict) or "sha256" not in release:
         raise InputError(f"{folder} holds no released inference network: its family is {recipe.get('family')!r}, it should be {FAMILY!r}")
     channels = model.get("channels", 1)
-    if not isinstance(bands, list) or not all(isinstance(b, str) for b in bands) or len(bands) not in {0, channels}:
-        raise InputError(f"{folder}/recipe.toml: bands is {bands!r}; accepted are as many common names as the model has channels")
-    return NetworkInfo(str(recipe.get("name")), str(recipe.get("title", "")), channels, str(release["sha256"]), folder, tuple(bands))
+    names = band_names(recipe, folder, channels)
+    return NetworkInfo(str(recipe.get("name")), str(recipe.get("title", "")), channels, str(release["sha256"]), folder, names)
 
 
 def list_networks() -> list[NetworkInfo]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,37 +14,15 @@ from imaging.priors.calibration import read_calibration, read_guarantee
 from imaging.priors.context import GroupCausalConv2d
 from imaging.priors.families import FAMILIES, make_prior
 from imaging.priors.packing import packed, unpacked
-from imaging.releases import digest_of, read_recipe, read_weights, released, write_release, zoo_folder
+from imaging.releases import ModelInfo, band_names, digest_of, read_recipe, read_weights, released, write_release, zoo_folder
 
 DEFAULT_PRIOR = "pan"
 _CONSTANTS = ("_offset", "_quantized_cdf", "_cdf_length", ".scale_table", ".scale_bound", ".bound", ".pedestal", ".target", ".mask")
 """Ends of the names of buffers that no training changes: tables of bit streams, which are never written here, bounds and masks."""
 
 
-@dataclass(frozen=True)
-class PriorInfo:
-    """What a released prior says of itself.
-
-    Attributes
-    ----------
-    name, title : str
-        What users call it, and one line for lists.
-    channels : int
-        Of its images.
-    digest : str
-        SHA-256 of its weights' file.
-    folder : Path
-        Where it is.
-    bands : tuple of str
-        Common names of its channels, such as ``red``; empty where it serves any.
-    """
-
-    name: str
-    title: str
-    channels: int
-    digest: str
-    folder: Path
-    bands: tuple[str, ...] = ()
+class PriorInfo(ModelInfo):
+    """What a released prior says of itself: its ``name``, ``title``, ``channels``, ``digest``, ``folder`` and ``bands``; see `ModelInfo`."""
 
 
 def prior_info(folder: Path) -> PriorInfo:
@@ -63,10 +40,8 @@ def prior_info(folder: Path) -> PriorInfo:
     model = recipe.get("model")
     if not isinstance(recipe.get("name"), str) or not isinstance(model, dict) or not isinstance(model.get("channels"), int):
         raise InputError(f"{folder}/recipe.toml lacks a name or the number of channels in [model]")
-    bands = recipe.get("bands", [])
-    if not isinstance(bands, list) or not all(isinstance(b, str) for b in bands) or len(bands) not in {0, model["channels"]}:
-        raise InputError(f"{folder}/recipe.toml: bands is {bands!r}; accepted are as many common names as the model has channels")
-    return PriorInfo(recipe["name"], str(recipe.get("title", "")), model["channels"], str(release["sha256"]), folder, tuple(bands))
+    bands = band_names(recipe, folder, model["channels"])
+    return PriorInfo(recipe["name"], str(recipe.get("title", "")), model["channels"], str(release["sha256"]), folder, bands)
 
 
 def list_priors() -> list[PriorInfo]:
