@@ -118,7 +118,7 @@ inside = np.s_[8:-8, 8:-8]
 results = {}
 print(f"measured    {metrics.psnr(measured[inside], truth[inside], 4095):.2f} dB")
 for name in ("toy", "vae-small", "pan"):
-    options = imaging.RestoreOptions(prior=str(FOLDER / "toy") if name == "toy" else name, start="wiener")
+    options = imaging.RestoreOptions(prior=str(FOLDER / "toy") if name == "toy" else name)
     found = imaging.restore(measured, "pleiades-raw", options=options)
     mean, std = found.restored[0][inside], found.std[0][inside]
     results[name] = found.restored[0]

@@ -38,9 +38,9 @@ _OPTIONS = [
         metavar="NAME",
         shell_complete=completion.one_of(completion.METHODS),
         help="amortised: one pass, with standard deviations; vble-xz, vble or map: a fit, with them; tv, foe, crr or wcrr: a learned "
-        "regulariser, without.  [default: amortised, or vble-xz where only a fit can do]",
+        "regulariser, without.  [default: vble-xz]",
     ),
-    click.option("--no-fallback", is_flag=True, help="Insist on the pass for scenes that its network does not know."),
+    click.option("--no-fallback", is_flag=True, help="Insist on the pass, as method or start, for scenes that its network does not know."),
     click.option(
         "--prior",
         metavar="NAME|DIR",
@@ -64,7 +64,7 @@ _OPTIONS = [
         "--iterations",
         type=int,
         metavar="N",
-        help="Steps of a fit; fewer are faster.  [default: 4, from Wiener filters 24, of regularisers 60]",
+        help="Steps of a fit; fewer are faster.  [default: 24, of regularisers 60]",
     ),
     click.option(
         "--rate-scale", type=float, metavar="S", help="Scale of the prior's bit rate; smaller regularises more.  [default: by the noise]"

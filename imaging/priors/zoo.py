@@ -22,7 +22,7 @@ _CONSTANTS = ("_offset", "_quantized_cdf", "_cdf_length", ".scale_table", ".scal
 
 
 class PriorInfo(ModelInfo):
-    """What a released prior says of itself: its ``name``, ``title``, ``channels``, ``digest``, ``folder`` and ``bands``; see `ModelInfo`."""
+    """What a released prior says of itself: ``name``, ``title``, ``channels``, ``digest``, ``folder`` and ``bands``; see `ModelInfo`."""
 
 
 def prior_info(folder: Path) -> PriorInfo:

@@ -1,4 +1,4 @@
-"""Which method restores a scene: as asked for, or one pass where its network knows sensor and scene, and a fit where it does not."""
+"""Which method restores a scene: the pass, or a fit that starts from it, where its network knows sensor and scene; a fit where not."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from imaging.amortised import AmortisedReconstructor, Excess, Limits, load_network, scene_quantities, sensor_quantities
+from imaging.amortised import Excess, Limits, scene_quantities, sensor_quantities
 from imaging.restoration.fitting import Fitter, Sample, make_fitters
 from imaging.restoration.method import Method
-from imaging.restoration.methods import AMORTISED, AmortisedMethod
+from imaging.restoration.methods import AMORTISED, REGULARIZERS, AmortisedMethod
 from imaging.restoration.options import FALLBACK, RestoreOptions
 from imaging.sensors import Band
 
@@ -66,26 +66,20 @@ def decide(options: RestoreOptions, bands: tuple[Band, ...], full_scale: float, 
         return make_fitters(bands, full_scale, sample, method, options.seed, options.scale)
 
     wanted = options.method_for(bands)
-    method = options.make_method(bands, wanted, start(options, bands) if wanted != AMORTISED else None)
-    fitters = fitters_of(method)
-    if not isinstance(method, AmortisedMethod):
-        return Decision(method, fitters)
-    excesses, distance = unfamiliar(fitters, method.limits, sample)
-    if not excesses:
-        return Decision(method, fitters, distance=distance)
-    reasons = "; ".join(map(str, excesses))
-    if not options.fallback:
-        return Decision(method, fitters, [f"unlike what {method.name} was trained for ({reasons}): do not trust the deviations"], distance)
-    other = options.make_method(bands, FALLBACK, None)
-    note = f"restored by {FALLBACK}, as the scene is unlike what {method.name} was trained for: {reasons}; --no-fallback insists"
-    return Decision(other, fitters_of(other), [note], distance)
-
-
-def start(options: RestoreOptions, bands: tuple[Band, ...]) -> AmortisedReconstructor | None:
-    """The pass that a fit begins with; None where it has its own beginning."""
-    if options.is_point or options.start != "pass":
-        return None
-    return AmortisedReconstructor(load_network(device=options.torch_device()))
+    if wanted in REGULARIZERS or (wanted != AMORTISED and options.start != "pass"):
+        method = options.make_method(bands, wanted, None)
+        return Decision(method, fitters_of(method))
+    network = options.pass_for(bands, wanted)
+    fitters = fitters_of(network)
+    excesses, distance = unfamiliar(fitters, network.limits, sample)
+    reasons = f"unlike what {network.name} was trained for: " + "; ".join(map(str, excesses))
+    if wanted == AMORTISED and not (excesses and options.fallback):
+        notes = [f"the scene is {reasons}; do not trust the deviations"] if excesses else []
+        return Decision(network, fitters, notes, distance)
+    known = not (excesses and options.fallback)
+    method = options.make_method(bands, wanted if wanted != AMORTISED else FALLBACK, network.model if known else None)
+    notes = [] if known else [f"fitted from Wiener filters by {method.kind}, as the scene is {reasons}; --no-fallback insists on the pass"]
+    return Decision(method, fitters_of(method), notes, distance)
 
 
 def unfamiliar(fitters: list[Fitter], limits: Limits, sample: Sample) -> tuple[list[Excess], float]:

@@ -100,7 +100,7 @@ class Method(ABC):
 
     def tile(self, halo: int) -> int:
         """Side of a tile's core whose window takes a fixed budget of memory, a multiple of `STEP`."""
-        side = math.isqrt(WINDOW_BYTES // (self.pixel_bytes * self.channels)) - 2 * halo
+        side = math.isqrt(WINDOW_BYTES // self.pixel_bytes) - 2 * halo
         return min(max(side // STEP * STEP, 4 * STEP), 8192)
 
     def rate(self, physics: SensorPhysics, level: float, high: float) -> float:

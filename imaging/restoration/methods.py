@@ -45,7 +45,7 @@ GRADIENTS = RegularizedReconstructor.steps
 PASS_HALO, PASS_HALO_DOUBLE = 64, 96
 """How far a pass sees, pixels of the restored scene: beyond, nothing changes it by a thousandth of the deviation."""
 PASS_BYTES = 330
-"""Memory of a pass for each pixel."""
+"""Memory of a pass for each pixel and band."""
 _MINIMISER_REACH = 24
 
 
@@ -123,11 +123,11 @@ class AmortisedMethod(Method):
     """
 
     kind = AMORTISED
-    pixel_bytes = PASS_BYTES
 
     def __init__(self, model: AmortisedReconstructor, name: str = "", digest: str = "", limits: Limits | None = None) -> None:
         self.model, self.name, self.digest, self.limits = model, name, digest, limits or Limits()
         self.channels, self.bands = model.network.settings.channels, model.network.bands
+        self.pixel_bytes = PASS_BYTES * self.channels
 
     @property
     def device(self) -> torch.device:
@@ -264,6 +264,18 @@ def find_prior(name: str, *, download: bool = False) -> PriorInfo:
     return zoo.find_prior(name, download=download)
 
 
+def make_pass(name: str, device: torch.device) -> AmortisedMethod:
+    """Load a pass.
+
+    Raises
+    ------
+    InputError
+        For an unknown network.
+    """
+    info = find_pass(name)
+    return AmortisedMethod(AmortisedReconstructor(load_network(name, device)), info.name, info.digest, load_limits(info.folder))
+
+
 def make_method(
     method: str, prior: str, device: torch.device, settings: FitSettings | None = None, *, weight: float | None = None,
     iterations: int | None = None, download: bool = False, start: AmortisedReconstructor | None = None,
@@ -296,7 +308,6 @@ def make_method(
     if method in REGULARIZERS:
         return RegularizedMethod(find_regularizer(method, prior), device, weight, iterations or GRADIENTS)
     if method == AMORTISED:
-        found = find_pass(prior)
-        return AmortisedMethod(AmortisedReconstructor(load_network(prior, device)), found.name, found.digest, load_limits(found.folder))
+        return make_pass(prior, device)
     info = find_prior(prior, download=download)
     return PosteriorMethod(load_prior(prior, device, download=download), settings or FitSettings(), info.name, info.digest, start)

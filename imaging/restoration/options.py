@@ -20,11 +20,13 @@ from imaging.restoration.method import Method
 from imaging.restoration.methods import (
     AMORTISED,
     REGULARIZERS,
+    AmortisedMethod,
     check_method,
     find_pass,
     find_prior,
     find_regularizer,
     make_method,
+    make_pass,
 )
 from imaging.sensors import Band, is_product
 
@@ -32,6 +34,8 @@ AUTO = "auto"
 SCALES = (1, 2)
 FALLBACK = "vble-xz"
 """The method of scenes that the network of a pass does not know, and of settings that only a fit has."""
+DEFAULT = "vble-xz"
+"""What ``"auto"`` means where nothing else is asked for: what has the higher PSNR on validation scenes, see docs/benchmark.md."""
 STARTS = ("pass", "wiener")
 _ITERATIONS = {"pass": 4, "wiener": FitSettings().iterations}
 """Steps of a fit by where it starts."""
@@ -48,12 +52,12 @@ class RestoreOptions:
     method : {"auto", "amortised", "vble-xz", "vble", "map", "tv", "foe", "crr", "wcrr"}
         Posterior in one pass of a network that is told the sensor; fitted posterior in latent and image space, in latent space only, or a
         point estimate with the image-space spread; or the minimiser with a learned regulariser, total variation, field of experts, convex
-        or weakly convex ridge regulariser: a point without a spread. ``"auto"`` takes the pass, unless a prior or a setting is given that
-        only a fit has: then "vble-xz".
+        or weakly convex ridge regulariser: a point without a spread. ``"auto"`` takes "vble-xz".
     fallback : bool
-        Whether a scene that the network of the pass does not know is restored by "vble-xz" instead.
-    start : {"pass", "wiener"}
-        Where a fit starts: from the pass's image, or from Wiener filters.
+        Whether a scene that the network of the pass does not know is fitted from Wiener filters instead.
+    start : {"wiener", "pass"}
+        Where a fit starts: from Wiener filters, with 24 steps, or from the pass's image, with 4: as near to the scene in a quarter of the
+        time, but not yet where the objective ends (docs/benchmark.md).
     prior : str
         Zoo name, model folder, or a model of compressai's zoo such as ``compressai:mbt2018-mean-8``. ``"auto"`` takes the zoo's joint prior
         for the scene's bands where it has one (the sensor profile tells their common names), otherwise the default, band by band. With
@@ -68,7 +72,7 @@ class RestoreOptions:
     samples : int
         Posterior samples to save.
     iterations : int, optional
-        Steps of the fit; fewer are faster and less sharp. By default 4 from the pass and 24 from Wiener filters; of a minimisation with a
+        Steps of the fit; fewer are faster and less sharp. By default 24 from Wiener filters and 4 from the pass; of a minimisation with a
         regulariser 60.
     rate_scale : float, optional
         Fixes the rate scale; smaller regularises more. By default it follows from the sensor and the scene's mean signal.
@@ -98,7 +102,7 @@ class RestoreOptions:
 
     method: str = AUTO
     fallback: bool = True
-    start: str = "pass"
+    start: str = "wiener"
     prior: str = AUTO
     download: bool = False
     scale: int = 1
@@ -175,7 +179,7 @@ class RestoreOptions:
             return FALLBACK
         names = [b.common_name for b in bands]
         together = choose_prior(names) != DEFAULT_PRIOR and choose_network(names) == DEFAULT_NETWORK
-        return FALLBACK if together else AMORTISED
+        return FALLBACK if together else DEFAULT
 
     def prior_for(self, bands: Sequence[Band], method: str) -> str:
         """Name of the prior, of the network, or of the regulariser, for the bands of a scene and a method."""
@@ -204,6 +208,11 @@ class RestoreOptions:
         return FitSettings(
             method=method, iterations=steps, learning_rate=rate, rate_scale=self.rate_scale, weight=self.weight, calibrated=self.calibrated
         )  # fmt: skip
+
+    def pass_for(self, bands: Sequence[Band], method: str) -> AmortisedMethod:
+        """The pass itself, or the one that a fit by another method starts from, which takes bands one by one."""
+        name = self.prior_for(bands, AMORTISED) if method == AMORTISED else DEFAULT_NETWORK
+        return make_pass(name, self.torch_device())
 
     def make_method(self, bands: Sequence[Band], method: str, start: AmortisedReconstructor | None) -> Method:
         """Load what a method needs for the bands of a scene, a fit with its start."""

@@ -14,11 +14,13 @@ import torch
 import imaging
 from imaging.errors import InputError
 from imaging.restoration import RestoreOptions, ScenePaths, plan_scene, restore_scene
+from imaging.restoration.options import DEFAULT
 from imaging.restoration.selftest import simulated_scene
 from imaging.sensors import Noise, SensorProfile, load_profile, sensor_physics
 from tests.scenes import listing, read, write_scene
 
 PROFILE = load_profile("pleiades-raw")
+PASS = RestoreOptions(method="amortised")
 
 
 def measured(side: int, seed: int = 0) -> np.ndarray[Any, Any]:
@@ -40,22 +42,32 @@ def restored(scene: Path, sensor: str | SensorProfile = "pleiades-raw", folder: 
     return restore_scene(paths, sensor, RestoreOptions(**options))
 
 
-def test_default_is_one_pass_and_says_so(tmp_path: Path) -> None:
+def test_default_is_the_one_that_is_written_down(tmp_path: Path) -> None:
+    """Fits start from Wiener filters, or from the pass, in few steps, where that is asked for and the network knows the scene."""
     scene = write_scene(tmp_path / "scene.tif", measured(96))
-    result = restored(scene)
+    plan = plan_scene(ScenePaths(input=scene), "pleiades-raw", RestoreOptions())
+    assert (plan["method"], plan["prior"], plan["iterations"], plan["notes"]) == (DEFAULT, "pan", 24, [])
+    plan = plan_scene(ScenePaths(input=scene), "pleiades-raw", RestoreOptions(start="pass"))
+    assert (plan["method"], plan["iterations"], plan["notes"]) == (DEFAULT, 4, [])
+
+
+def test_the_pass_says_what_it_is(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", measured(96))
+    result = restored(scene, method="amortised")
     assert (result.method, result.prior, result.iterations, result.notes) == ("amortised", "pan-amortised", 1, [])
     with rasterio.open(result.restored) as file:
         tags = file.tags()
     assert tags["IMAGING_METHOD"] == "amortised"
     assert tags["IMAGING_PRIOR"] == "pan-amortised"
-    plan = plan_scene(ScenePaths(input=scene, overwrite=True), "pleiades-raw", RestoreOptions())
+    plan = plan_scene(ScenePaths(input=scene, overwrite=True), "pleiades-raw", PASS)
     assert (plan["method"], plan["tiles"], plan["halo"]) == ("amortised", 1, 0)
     assert plan["tile"] % 32 == 0
 
 
-def test_default_is_better_than_the_measurement_and_covers() -> None:
+@pytest.mark.parametrize("options", [RestoreOptions(), RestoreOptions(start="pass"), PASS], ids=["default", "from the pass", "pass"])
+def test_result_is_better_than_the_measurement_and_covers(options: RestoreOptions) -> None:
     truth = simulated_scene(272)[8:-8, 8:-8] * PROFILE.full_scale
-    found, std, _ = imaging.restore(measured(256), "pleiades-raw")
+    found, std, _ = imaging.restore(measured(256), "pleiades-raw", options=options)
     error = abs(found[0] - truth)
     assert (error**2).mean() < 0.2 * ((measured(256)[0] - truth) ** 2).mean()
     assert 0.85 < (error < 1.645 * std[0]).mean() < 0.97
@@ -81,13 +93,17 @@ def test_a_pass_refuses_settings_of_a_fit() -> None:
 def test_unknown_scenes_are_fitted_unless_one_insists(tmp_path: Path) -> None:
     """Noise of a hundredth of what the profile says cannot be explained by it; the fit is said, and so is the warning."""
     scene, sensor = write_scene(tmp_path / "scene.tif", measured(96)), noisier(0.01)
-    result = restored(scene, sensor)
-    assert result.method == "vble-xz"
-    assert len(result.notes) == 1
-    assert result.notes[0].startswith("restored by vble-xz, as the scene is unlike what pan-amortised was trained for: its ")
-    insisted = restored(scene, sensor, fallback=False)
+    for options in (PASS, RestoreOptions(start="pass")):
+        plan = plan_scene(ScenePaths(input=scene), sensor, options)
+        assert (plan["method"], plan["iterations"]) == ("vble-xz", 24)
+        assert len(plan["notes"]) == 1
+        said = "fitted from Wiener filters by vble-xz, as the scene is unlike what pan-amortised was trained for: its "
+        assert plan["notes"][0].startswith(said)
+    insisted = restored(scene, sensor, fallback=False, method="amortised")
     assert insisted.method == "amortised"
-    assert insisted.notes[0].startswith("unlike what pan-amortised was trained for (its ")
+    assert insisted.notes[0].startswith("the scene is unlike what pan-amortised was trained for: its ")
+    plan = plan_scene(ScenePaths(input=scene, overwrite=True), sensor, RestoreOptions(fallback=False, start="pass"))
+    assert (plan["method"], plan["iterations"], plan["notes"]) == ("vble-xz", 4, [])
 
 
 @pytest.mark.parametrize("scale", [1, 2])
@@ -111,8 +127,8 @@ def test_tiles_of_a_pass_do_not_show(tmp_path: Path, scale: int) -> None:
 
 def test_arrays_and_files_are_restored_alike(tmp_path: Path) -> None:
     pixels = measured(128)
-    result = restored(write_scene(tmp_path / "scene.tif", pixels), samples=1, folder=tmp_path)
-    found, std, samples = imaging.restore(pixels, "pleiades-raw", options=RestoreOptions(samples=1))
+    result = restored(write_scene(tmp_path / "scene.tif", pixels), samples=1, folder=tmp_path, method="amortised")
+    found, std, samples = imaging.restore(pixels, "pleiades-raw", options=RestoreOptions(samples=1, method="amortised"))
     np.testing.assert_array_equal(read(Path(result.restored)), np.rint(found))
     np.testing.assert_allclose(read(Path(result.std)), std, rtol=1e-4)
     np.testing.assert_array_equal(read(tmp_path / "scene_sample_000.tif"), np.rint(samples[0]))
@@ -121,14 +137,14 @@ def test_arrays_and_files_are_restored_alike(tmp_path: Path) -> None:
 def test_invalid_pixels_keep_their_value(tmp_path: Path) -> None:
     pixels = measured(96)
     pixels[0, 30:40, 50:80] = 0
-    result = restored(write_scene(tmp_path / "scene.tif", pixels, nodata=0))
+    result = restored(write_scene(tmp_path / "scene.tif", pixels, nodata=0), method="amortised")
     assert (read(Path(result.restored))[pixels == 0] == 0).all()
     assert (np.isnan(read(Path(result.std))) == (pixels == 0)).all()
 
 
 def test_a_pass_of_a_scene_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", measured(96))
-    restored(scene)
+    restored(scene, method="amortised")
     first = listing(tmp_path)
-    restored(scene)
+    restored(scene, method="amortised")
     assert listing(tmp_path) == first
