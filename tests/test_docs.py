@@ -24,7 +24,7 @@ from imaging.archive import find_entries
 from imaging.cli.restore import main as restore
 from imaging.cli.restore import rio_restore
 from imaging.cli.superres import main as superres
-from imaging.restoration.methods import REGULARIZERS
+from imaging.restoration.methods import AMORTISED, REGULARIZERS
 from imaging.sensors import load_profile
 from tests.cli.commands import invoke
 from tests.pages import COMMANDS, PAGES, ROOT, Line, fenced, indented, languages, lines, name, options, parsed
@@ -162,7 +162,8 @@ def test_commands_run(line: Line, scenes: Path, tiny_prior: Path) -> None:
     more: list[str] = []
     if line.program == "rio restore" or (line.program == "imaging-restore" and "--input" in line.arguments):
         more = [*QUICK, "--tile", "512"]
-        more += [] if set(REGULARIZERS) & set(line.arguments) else ["--prior", str(tiny_prior)]
+        more += [] if {AMORTISED, *REGULARIZERS} & set(line.arguments) else ["--prior", str(tiny_prior)]
+        more = [m for m in more if AMORTISED not in line.arguments or m not in QUICK[:2]]
     result = invoke(*line.arguments, *more, command=CLICK[line.program])
     assert result.exit_code == 0, result.stderr
     written = {p.relative_to(scenes).as_posix() for p in scenes.rglob("*.tif")}
