@@ -86,7 +86,7 @@ def main(scene: Path, prior: Path, kills: int) -> None:
         os.kill(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)
         met += os.WIFSIGNALED(status)
-        if status != 0:
+        if status != 0 and _outputs(scene) != whole:  # killed after its last output, a run has nothing left to resume
             _resumed(scene, prior, whole, f"kill {k}")
         _clear(scene)
     for changes in itertools.count():
