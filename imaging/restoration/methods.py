@@ -44,7 +44,7 @@ GRADIENTS = RegularizedReconstructor.steps
 
 PASS_HALO, PASS_HALO_DOUBLE = 64, 96
 """How far a pass sees, pixels of the restored scene: beyond, nothing changes it by a thousandth of the deviation."""
-PASS_BYTES = 330
+PASS_BYTES = 590
 """Memory of a pass for each pixel and band."""
 _MINIMISER_REACH = 24
 
