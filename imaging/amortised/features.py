@@ -37,14 +37,11 @@ class Features:
     stack : Tensor
         ``(B, C (IMAGES + MAPS), H, W)``, images of all bands first, without unit: multiplying signal and noise by one factor changes
         nothing.
-    position : Tensor
-        Local contrast, as a place in the bank from 0 to ``len(CONTRASTS) - 1``, ``(B, C, h, w)`` on the measurement's grid.
     """
 
     estimate: Tensor
     unit: Tensor
     stack: Tensor
-    position: Tensor
 
 
 def filled_holes(y: Tensor, mask: Tensor | None, level: Tensor) -> Tensor:
@@ -120,4 +117,4 @@ def make_features(y: Tensor, physics: SensorPhysics, level: Tensor, mask: Tensor
     contrasts = 2 * modulation(physics.psf, (0.25, 0.5)).to(y)
     maps += [contrasts[..., k, None, None].expand(estimate.shape) for k in range(4)] + [torch.full_like(estimate, factor - 1.0)]
     stack = torch.cat([torch.stack(v, 2).flatten(1, 2) for v in (images, maps)], 1)
-    return Features(estimate, unit, stack, position)
+    return Features(estimate, unit, stack)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imaging.amortised.features import IMAGES, MAPS
-from imaging.amortised.sensors import SensorRanges
 
 STEP = 8
 """Pixels of the scene to one of the coarsest grid; windows begin on multiples of it."""
@@ -73,8 +72,6 @@ class InferenceNetwork(nn.Module):
     ----------
     bands : tuple of str
         Common names of the channels, in their order; empty for a network of one band, whatever it is.
-    ranges : SensorRanges
-        Of the sensors that it was trained for.
 
     Notes
     -----
@@ -85,7 +82,6 @@ class InferenceNetwork(nn.Module):
         super().__init__()
         self.settings = settings
         self.bands: tuple[str, ...] = ()
-        self.ranges = SensorRanges()
         (fine, middle, coarse), (first, second, third) = settings.widths, settings.blocks
         self.head = nn.Conv2d((4 * IMAGES + MAPS) * settings.channels, fine, 3, padding=1)
         self.fine_down, self.to_middle = _blocks(fine, first), nn.Conv2d(fine, middle, 2, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,6 @@ def crops_of(settings: TrainingSettings, factor: int) -> TrainingSettings:
     """Crops of batches at a sampling: at twice the grid half as many, of one and a half times the side."""
     if factor == 1:
         return settings
-    from dataclasses import replace
-
     return replace(settings, batch=max(1, settings.batch // 2), crop=settings.crop * 3 // 2 // 32 * 32)
 
 
@@ -89,7 +87,7 @@ def _modest(_: int) -> None:
 def features_of(batch: dict[str, Tensor]) -> Features:
     """Features of a batch, made now where they were not before."""
     if "stack" in batch:
-        return Features(batch["estimate"], batch["unit"], batch["stack"], batch["y"])
+        return Features(batch["estimate"], batch["unit"], batch["stack"])
     with torch.no_grad():
         return make_features(batch["y"], physics_of(batch), batch["level"], batch["mask"])
 
@@ -209,8 +207,6 @@ def validation_batches(
     side : int
         Pixels of the middle.
     """
-    from dataclasses import replace
-
     plain = replace(ranges, holes=0.0, saturated=0.0, level_spread=0.0)
     found = []
     for k, image in enumerate(images):

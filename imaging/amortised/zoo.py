@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from imaging.amortised.network import InferenceNetwork, NetworkSettings
-from imaging.amortised.sensors import SensorRanges
 from imaging.errors import InputError, did_you_mean
 from imaging.releases import Measurements, ModelInfo, band_names, read_recipe, read_weights, released, write_release, zoo_folder
 
@@ -106,7 +105,7 @@ def load_network(name: str = DEFAULT_NETWORK, device: torch.device | str = "cpu"
             f"{info.folder}/weights.safetensors does not fit its recipe: weight {wrong[0]} is missing, unknown or of another shape"
         )
     network.load_state_dict(state)
-    network.bands, network.ranges = info.bands, SensorRanges.from_table(recipe.get("sensors", {}))
+    network.bands = info.bands
     if torch.device(device).type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
     return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from imaging.amortised import Excess, Limits, scene_quantities, sensor_quantities
+from imaging.restoration.amortised import AMORTISED, AmortisedMethod
 from imaging.restoration.fitting import Fitter, Sample, make_fitters
 from imaging.restoration.method import Method
-from imaging.restoration.methods import AMORTISED, REGULARIZERS, AmortisedMethod
+from imaging.restoration.methods import REGULARIZERS
 from imaging.restoration.options import FALLBACK, RestoreOptions
 from imaging.sensors import Band
 

@@ -20,7 +20,8 @@ from imaging.raster.tiles import STEP
 from imaging.restoration.deciding import decide
 from imaging.restoration.fitting import Fitter, Sample, scene_bands, window_margin
 from imaging.restoration.method import Method
-from imaging.restoration.options import RestoreOptions, ScenePaths
+from imaging.restoration.options import RestoreOptions
+from imaging.restoration.paths import ScenePaths
 from imaging.restoration.radiometry import stored_range
 from imaging.sensors import Band, ProductScene, SensorProfile, estimate_sensor, find_scene, load_profile
 

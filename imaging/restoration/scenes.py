@@ -13,7 +13,8 @@ import imaging
 from imaging.errors import WorkError
 from imaging.raster import Tile, TileStore, publish, write_product, write_style
 from imaging.restoration.comparison import check_reference, compare
-from imaging.restoration.options import RestoreOptions, ScenePaths
+from imaging.restoration.options import RestoreOptions
+from imaging.restoration.paths import ScenePaths
 from imaging.restoration.pipeline import Progress, Run, Seconds
 from imaging.restoration.planning import Job, Sensor, check_disk, fingerprint, prepare
 from imaging.restoration.products import products

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import imaging
 from imaging.errors import InputError, WorkError
 from imaging.raster import Area, Magnified, Product, Scene, Tile, TileStore, as_stored, filled, publish, write_product
-from imaging.restoration.options import ScenePaths
+from imaging.restoration.paths import ScenePaths
 from imaging.restoration.pipeline import Seconds, side_by_side
 from imaging.restoration.planning import check_disk, disk_need, state_of
 from imaging.restoration.scenes import SceneResult, peak_memory_mb

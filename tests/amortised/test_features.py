@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from imaging.amortised.features import CONTRASTS as FEATURES
 from imaging.amortised.features import IMAGES, MAPS, filled_holes, make_features
-from imaging.sensors.wiener import CONTRASTS, wiener_estimate
+from imaging.sensors.wiener import CONTRASTS, sensor_bank, wiener_estimate
 from tests.amortised.networks import measurement, physics
 
 
@@ -25,7 +26,7 @@ def test_features_have_no_unit(factor: int) -> None:
 def test_estimate_is_the_mixed_wiener_estimate_where_its_contrasts_suffice() -> None:
     y, sensor = measurement(), physics()
     ours = make_features(y, sensor, torch.tensor([0.3]))
-    inner = 4.0**ours.position * (1 / 64) < CONTRASTS[-1] / 4.1
+    inner = 4.0 ** sensor_bank(sensor, y, 0.3, FEATURES).position(y) * (1 / 64) < CONTRASTS[-1] / 4.1
     assert inner.any()
     whole = wiener_estimate(y, sensor, 0.3)[..., sensor.margin : -sensor.margin, sensor.margin : -sensor.margin]
     torch.testing.assert_close(ours.estimate[inner], whole[inner], atol=1e-6, rtol=0)

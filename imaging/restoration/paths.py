@@ -1,0 +1,122 @@
+"""Files of one restoration: which are read and written, checked before anything is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from imaging.errors import InputError
+from imaging.raster import partial_folder
+from imaging.sensors import is_product
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenePaths:
+    """Files of one restoration; unnamed outputs go beside the input as ``*_restored.tif`` and ``*_std.tif``.
+
+    Attributes
+    ----------
+    input : Path
+        The scene: a raster, or a product's folder or metadata file, or ``PRODUCT/NAME`` for one of several scenes of a product.
+    output, std : Path, optional
+        Restored scene and standard deviations.
+    uncertainty : bool
+        Whether the standard deviations are written.
+    samples : Path, optional
+        Folder of posterior samples.
+    overwrite : bool
+        Whether existing outputs are replaced.
+    resume : bool
+        Whether finished tiles of an interrupted run are taken over.
+    """
+
+    input: Path
+    output: Path | None = None
+    std: Path | None = None
+    uncertainty: bool = True
+    samples: Path | None = None
+    overwrite: bool = False
+    resume: bool = False
+
+    @property
+    def restored_path(self) -> Path:
+        """Where the restored scene goes."""
+        return self.output or self._beside("restored")
+
+    def _beside(self, what: str) -> Path:
+        """An output beside the input; scenes of a product go beside its folder."""
+        product = self.input.parent
+        if not self.input.exists() and is_product(product):
+            product = Path(os.path.abspath(product)) if product.name in {"", ".."} else product
+            return product.with_name(f"{product.stem}_{self.input.name}_{what}.tif")
+        named = Path(os.path.abspath(self.input)) if self.input.name in {"", ".."} else self.input
+        return named.with_name(f"{named.stem}_{what}.tif")
+
+    @property
+    def std_path(self) -> Path | None:
+        """Where the standard deviations go; None without them."""
+        if not self.uncertainty:
+            return None
+        if self.std is not None:
+            return self.std
+        if self.output is not None:
+            stem = self.output.stem.removesuffix("_restored")
+            return self.output.with_name(f"{stem}_std.tif")
+        return self._beside("std")
+
+    @property
+    def style_path(self) -> Path | None:
+        """Where the style goes in which QGIS shows the standard deviations, a name it looks for; None without them."""
+        return None if self.std_path is None else self.std_path.with_suffix(".qml")
+
+    @property
+    def sensor_path(self) -> Path:
+        """Where the profile of an estimated sensor goes."""
+        return self.restored_path.with_name(f"{self.restored_path.stem.removesuffix('_restored')}_sensor.toml")
+
+    def sample_path(self, index: int) -> Path:
+        """Where posterior sample ``index`` goes."""
+        folder = self.samples or self.restored_path.parent
+        return folder / f"{self.restored_path.stem.removesuffix('_restored')}_sample_{index:03d}.tif"
+
+    def outputs(self, samples: int, *, estimated: bool = False) -> list[Path]:
+        """All files that will be written, with the profile of an estimated sensor and the style of the standard deviations."""
+        fixed = [self.restored_path] + ([self.std_path] if self.std_path else []) + ([self.sensor_path] if estimated else [])
+        style = [self.style_path] if self.style_path else []
+        return fixed + [self.sample_path(k) for k in range(samples)] + style
+
+    def check(self, samples: int, *, estimated: bool = False) -> None:
+        """Refuse outputs that would destroy something or cannot be written.
+
+        Raises
+        ------
+        InputError
+            An output that is the input, exists, lies in no folder, or is named twice.
+        """
+        outputs = self.outputs(samples, estimated=estimated)
+        begun = partial_folder(self.restored_path).is_dir()  # outputs beside it are those of the run that is resumed
+        if samples and self.samples is None:
+            raise InputError(f"{samples} samples are asked for but no folder for them; add --save-samples DIR")
+        if self.samples is not None and not samples:
+            raise InputError(f"a folder for samples is given, {self.samples}, but no number of them; add --samples N")
+        if len({p.absolute() for p in outputs}) != len(outputs):
+            raise InputError(f"two outputs have the same name, {outputs[0]}; choose another --std")
+        for path in outputs:
+            if path.absolute() == self.input.absolute() or (path.exists() and self.input.exists() and path.samefile(self.input)):
+                raise InputError(f"the output {path} is the input itself; choose another --output")
+            if path.is_dir():
+                raise InputError(f"the output {path} is a folder; give the name of a file")
+            if path in {self.restored_path, self.std_path} and path.suffix.lower() not in {".tif", ".tiff"}:
+                raise InputError(f"the output {path} would be a GeoTIFF; give it a name that ends in .tif")
+            if not path.parent.is_dir():
+                raise InputError(f"the output folder {path.parent} does not exist; create it or choose another --output")
+            if path.exists() and not self.overwrite and not (self.resume and begun):
+                raise InputError(f"{path} exists; add --overwrite to replace it")
+
+    def check_sources(self, files: tuple[Path, ...], samples: int) -> None:
+        """Refuse outputs that are among the files the opened input consists of, such as the sources of a VRT or a mask beside it."""
+        for path in self.outputs(samples):
+            for file in files:
+                if path.exists() and file.exists() and path.samefile(file):
+                    raise InputError(f"the output {path} is a part of the input {self.input}; choose another --output")
