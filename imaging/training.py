@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from imaging.parallel import of_the_first, place
+
 _LONGEST_STEP = 20.0
 """Seconds a step may count for; what is beyond was a pause."""
 
@@ -92,8 +94,12 @@ class InterruptibleTraining(ABC):
         temporary.replace(self.folder / "checkpoint.pt")
 
     def run(self, report: Callable[[dict[str, float]], None], every: float = 60.0) -> Iterator[int]:
-        """Train until all is done, yielding the step number; evaluate, log, save and call ``report`` about each ``every`` seconds."""
+        """Train until all is done, yielding the step number; evaluate, log, save and call ``report`` about each ``every`` seconds.
+
+        Of processes that train together the first does all but the steps, and its clock is everyone's.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        first = place()[0] == 0
         began, last, batches = time.monotonic(), self.elapsed, self.batches()
         sums: dict[str, Tensor] = {}
         count = 0
@@ -102,16 +108,17 @@ class InterruptibleTraining(ABC):
             sums, count = {k: v + sums.get(k, 0.0) for k, v in figures.items()}, count + 1
             self._track()
             now = time.monotonic()
-            self.elapsed += min(now - began, _LONGEST_STEP)
+            self.elapsed = of_the_first(self.elapsed + min(now - began, _LONGEST_STEP))
             began = now
             if self.elapsed - last > every or self.progress >= 1:
                 last = self.elapsed
-                row = {"step": self.step, "seconds": round(self.elapsed)} | {k: float(v) / count for k, v in sums.items()}
-                row |= self._averaged()
+                if first:
+                    row = {"step": self.step, "seconds": round(self.elapsed)} | {k: float(v) / count for k, v in sums.items()}
+                    row |= self._averaged()
+                    self._log(row)
+                    self.save()
+                    report(row)
                 sums, count = {}, 0
-                self._log(row)
-                self.save()
-                report(row)
                 began = time.monotonic()
             yield self.step
 

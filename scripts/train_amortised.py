@@ -21,6 +21,7 @@ from imaging.amortised.characterise import find_limits
 from imaging.amortised.sensors import SensorRanges
 from imaging.amortised.training import Batches, Trainer, validation_batches
 from imaging.amortised.zoo import find_network, load_network, make_network, save_network
+from imaging.parallel import place, run_together
 from imaging.priors.data import find_images
 from imaging.priors.recipe import TrainingSettings
 
@@ -38,8 +39,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="checkpoint and log; an existing checkpoint is resumed")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--continue", type=Path, dest="further", metavar="MODEL", help="train a released model further")
+    parser.add_argument("--start", metavar="MODEL", help="begin with the weights of a network for one band")
     parser.add_argument("--minutes", type=float, help="instead of the recipe's minutes or steps")
     parser.add_argument("--threads", type=int, default=1, help="of the training on a CPU")
+    parser.add_argument("--processes", type=int, default=1, help="that train together on a CPU, each with the recipe's batch")
     parser.add_argument("--makers", type=int, default=1, help="processes that make batches beside it; 0 makes them in between")
     parser.add_argument("--every", type=float, default=120, help="seconds between validations")
     parser.add_argument("--release", type=Path, help="write the released model into this folder when done")
@@ -52,9 +55,8 @@ def parsed() -> argparse.Namespace:
     return arguments
 
 
-def main() -> None:
-    """Train, release."""
-    arguments = parsed()
+def train(arguments: argparse.Namespace) -> None:
+    """Train; the first process releases."""
     torch.set_num_threads(arguments.threads)
     recipe_text = arguments.recipe.read_text(encoding="utf-8")
     recipe = tomllib.loads(recipe_text)
@@ -73,6 +75,9 @@ def main() -> None:
         notes["start_sha256"] = began.read_text()
         network.load_state_dict(load_network(str(arguments.further)).state_dict())
         settings = dataclasses.replace(settings, seed=settings.seed + int(recipe["release"]["steps"]))  # other crops than before
+    elif arguments.start:
+        notes["start_sha256"] = find_network(arguments.start).digest
+        network.begin_from(load_network(arguments.start))
     images = find_images(arguments.data, data["train"], data.get("spare"))
     validation = validation_batches(find_images(arguments.data, data["validation"]), network.settings.channels, ranges)
     device = torch.device(arguments.device)
@@ -82,7 +87,7 @@ def main() -> None:
     if not arguments.now:
         for _ in trainer.run(lambda row: print("  ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True), arguments.every):
             pass
-    if arguments.release:
+    if arguments.release and place()[0] == 0:
         network.load_state_dict(trainer.average)
         network.eval()
         whole = dataclasses.replace(ranges, holes=0.0, saturated=0.0)
@@ -90,6 +95,12 @@ def main() -> None:
         measured = {"limits": find_limits(network, (crops[k] for k in range(150)))}
         notes |= {"steps": trainer.step, "training_minutes": round(trainer.elapsed / 60)}
         print(f"released {arguments.release}, SHA-256 {save_network(network, arguments.release, recipe_text, notes, measured)}")
+
+
+def main() -> None:
+    """Train, release."""
+    arguments = parsed()
+    run_together(1 if arguments.now else arguments.processes, train, arguments)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from imaging.amortised.features import CONTRASTS
-from imaging.sensors.wiener import WienerBank, box_mean, good_size
+from imaging.sensors.physics import good_size
+from imaging.sensors.wiener import WienerBank, box_mean
 
 _RADIUS = 16
 """Taps of the fields' kernels on each side of the middle, pixels of the measurement."""

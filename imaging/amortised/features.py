@@ -26,17 +26,16 @@ IMAGES, MAPS = 8, 10
 
 @dataclass(frozen=True)
 class Features:
-    """A measurement as a network sees it; all of ``(B, C, H, W)`` on the scene's grid, without margins.
+    """A measurement as a network sees it, on the scene's grid, without margins.
 
     Attributes
     ----------
     estimate : Tensor
-        Mixed Wiener estimate, image units.
+        ``(B, C, H, W)`` mixed Wiener estimate, image units.
     unit : Tensor
-        Error that it is expected to leave, image units: the unit of the network's input and output.
+        ``(B, C, H, W)`` error that it is expected to leave, image units: the unit of the network's input and output.
     stack : Tensor
-        ``(B, C (IMAGES + MAPS), H, W)``, images of all bands first, without unit: multiplying signal and noise by one factor changes
-        nothing.
+        ``(B, C, IMAGES + MAPS, H, W)`` without unit: multiplying signal and noise by one factor changes nothing.
     """
 
     estimate: Tensor
@@ -92,29 +91,32 @@ def make_features(y: Tensor, physics: SensorPhysics, level: Tensor, mask: Tensor
     smooth = box_mean(known, _MEAN)
     deviation = noise_variance(physics, smooth).sqrt()
     errors = bank.errors().log()
-    estimate, amplified, unit = torch.zeros(()), torch.zeros(()), torch.zeros(())
-    shown = []
+    height, width = (factor * n for n in y.shape[2:])
+    stack = y.new_empty(*y.shape[:2], IMAGES + MAPS, height, width)
+    images, maps = stack.split([IMAGES, MAPS], 2)
+    estimate, amplified, unit = y.new_zeros(*y.shape[:2], height, width), torch.zeros_like(y), torch.zeros_like(y)
     for k, (kernel, filtered) in enumerate(bank.filtered(F.pad(known, (RADIUS,) * 4, mode="replicate"))):
         weight = weight_at(position, k)
-        estimate = estimate + repeated(weight, factor) * filtered
-        amplified = amplified + weight * kernel.square().mean((-2, -1), keepdim=True).sqrt() * kernel.shape[-1]
-        unit = unit + weight * errors[k]
+        estimate += repeated(weight, factor) * filtered
+        amplified += weight * kernel.square().mean((-2, -1), keepdim=True).sqrt() * kernel.shape[-1]
+        unit += weight * errors[k]
         if k in SHOWN:
-            shown.append(filtered)
+            images[:, :, 1 + SHOWN.index(k)] = filtered
     unit = repeated(unit.exp(), factor)
     smooth, deviation, amplified = (repeated(v, factor) for v in (smooth, deviation, deviation * amplified))
-    images = [(estimate - smooth) / unit, *((f - estimate) / unit for f in shown), (repeated(known, factor) - smooth) / unit]
-    images.append((smooth - levels) / unit / 16)
-    images.append(torch.zeros_like(estimate) if mask is None else 1 - repeated((mask > 0).to(y).expand_as(y), factor))
+    shown = 1 + len(SHOWN)
+    images[:, :, 0] = estimate - smooth
+    images[:, :, 1:shown] -= estimate[:, :, None]
+    images[:, :, shown] = repeated(known, factor) - smooth
+    images[:, :, shown + 1] = (smooth - levels) / 16
+    images[:, :, : shown + 2] /= unit[:, :, None]
+    images[:, :, shown + 2] = 0 if mask is None else 1 - repeated((mask > 0).to(y).expand_as(y), factor)
     typical = errors[CONTRASTS.index(1.0)].exp()
-    maps = [
-        (deviation / unit).log(),
-        (amplified / unit).log(),
-        (unit / typical).log(),
-        (unit / levels).log() / 2 + 2,
-        smooth / (smooth.abs() + levels),
-    ]
-    contrasts = 2 * modulation(physics.psf, (0.25, 0.5)).to(y)
-    maps += [contrasts[..., k, None, None].expand(estimate.shape) for k in range(4)] + [torch.full_like(estimate, factor - 1.0)]
-    stack = torch.cat([torch.stack(v, 2).flatten(1, 2) for v in (images, maps)], 1)
+    maps[:, :, 0] = (deviation / unit).log()
+    maps[:, :, 1] = (amplified / unit).log()
+    maps[:, :, 2] = (unit / typical).log()
+    maps[:, :, 3] = (unit / levels).log() / 2 + 2
+    maps[:, :, 4] = smooth / (smooth.abs() + levels)
+    maps[:, :, 5:9] = 2 * modulation(physics.psf, (0.25, 0.5)).to(y)[..., None, None]
+    maps[:, :, 9] = factor - 1.0
     return Features(estimate, unit, stack)

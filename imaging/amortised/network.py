@@ -52,7 +52,8 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """A residual step."""
-        moved: Tensor = x + self.second(F.relu(self.first(x)))
+        moved: Tensor = self.second(F.relu_(self.first(x)))
+        moved += x
         return moved
 
 
@@ -60,8 +61,28 @@ def _blocks(width: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(_Block(width) for _ in range(count)))
 
 
+class _Exchange(nn.Module):
+    """A residual step over the channels of all bands, ``(B bands, width, H, W)``, that begins as none."""
+
+    def __init__(self, width: int, bands: int) -> None:
+        super().__init__()
+        self.bands = bands
+        self.first, self.second = (nn.Conv2d(width * bands, width * bands, 1) for _ in range(2))
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What each band makes of all."""
+        joint = x.unflatten(0, (-1, self.bands)).flatten(1, 2)
+        moved: Tensor = x + self.second(F.relu_(self.first(joint))).unflatten(1, (self.bands, -1)).flatten(0, 1)
+        return moved
+
+
 class InferenceNetwork(nn.Module):
     """Convolutions at three resolutions, joined on the way up (Ronneberger et al. 2015), with residual blocks.
+
+    Each band takes the same way; of several, all see each other before and after each resolution. So a network of several bands begins
+    with the weights of one for a single band, and gives what that gives.
 
     Parameters
     ----------
@@ -75,7 +96,8 @@ class InferenceNetwork(nn.Module):
 
     Notes
     -----
-    Maps the features' stack to the change of the estimate and the deviation, both ``(B, C, H, W)`` in the features' unit.
+    Maps the features' stack ``(B, C, IMAGES + MAPS, H, W)`` to the change of the estimate and the deviation, both ``(B, C, H, W)`` in the
+    features' unit.
     """
 
     def __init__(self, settings: NetworkSettings) -> None:
@@ -83,25 +105,54 @@ class InferenceNetwork(nn.Module):
         self.settings = settings
         self.bands: tuple[str, ...] = ()
         (fine, middle, coarse), (first, second, third) = settings.widths, settings.blocks
-        self.head = nn.Conv2d((4 * IMAGES + MAPS) * settings.channels, fine, 3, padding=1)
+        self.head = nn.Conv2d(4 * IMAGES + MAPS, fine, 3, padding=1)
         self.fine_down, self.to_middle = _blocks(fine, first), nn.Conv2d(fine, middle, 2, 2)
         self.middle_down, self.to_coarse = _blocks(middle, second), nn.Conv2d(middle, coarse, 2, 2)
         self.coarse = _blocks(coarse, third)
         self.from_coarse, self.middle_up = nn.ConvTranspose2d(coarse, middle, 2, 2), _blocks(middle, second)
         self.from_middle, self.fine_up = nn.ConvTranspose2d(middle, fine, 2, 2), _blocks(fine, first + 1)
-        self.change = nn.Conv2d(fine, 4 * settings.channels, 3, padding=1)
-        self.spread = nn.Sequential(_Block(fine), nn.Conv2d(fine, 4 * settings.channels, 3, padding=1))
+        self.change = nn.Conv2d(fine, 4, 3, padding=1)
+        self.spread = nn.Sequential(_Block(fine), nn.Conv2d(fine, 4, 3, padding=1))
         nn.init.zeros_(self.change.weight)
         nn.init.zeros_(self.change.bias)  # type: ignore[arg-type]
+        bands = settings.channels
+        joint = (fine, middle, coarse, middle, fine) if bands > 1 else ()
+        self.exchanges = nn.ModuleList(_Exchange(width, bands) for width in joint)
+
+    def begin_from(self, single: InferenceNetwork) -> None:
+        """Take the weights of a network for one band, of the same widths and blocks.
+
+        Raises
+        ------
+        ValueError
+            When they do not fit.
+        """
+        own, given = self.state_dict(), single.state_dict()
+        if any(k not in own or own[k].shape != v.shape for k, v in given.items()):
+            raise ValueError(f"a network of {single.settings} does not fit one of {self.settings}")
+        self.load_state_dict(own | given)
+
+    def _seen(self, stack: Tensor) -> Tensor:
+        """The features of each band at half the resolution, ``(B C, 4 IMAGES + MAPS, H / 2, W / 2)``."""
+        height, width = stack.shape[-2:]
+        flat = stack.flatten(0, 1)
+        if height % STEP or width % STEP:
+            flat = F.pad(flat, (0, -width % STEP, 0, -height % STEP), mode="replicate")
+        images, maps = flat.split([IMAGES, MAPS], 1)
+        seen = torch.cat([F.pixel_unshuffle(images, 2), F.avg_pool2d(maps, 2)], 1)
+        return seen.contiguous(memory_format=torch.channels_last)
 
     def forward(self, stack: Tensor) -> tuple[Tensor, Tensor]:
         """Change of the estimate and deviation, float32."""
-        height, width = stack.shape[-2:]
-        padded = F.pad(stack, (0, -width % STEP, 0, -height % STEP), mode="replicate")
-        images, maps = padded.split([n * self.settings.channels for n in (IMAGES, MAPS)], 1)
-        fine = self.fine_down(self.head(torch.cat([F.pixel_unshuffle(images, 2), F.avg_pool2d(maps, 2)], 1)))
-        middle = self.middle_down(self.to_middle(fine))
-        middle = self.middle_up(middle + self.from_coarse(self.coarse(self.to_coarse(middle))))
-        fine = self.fine_up(fine + self.from_middle(middle))
-        change, spread = (F.pixel_shuffle(v, 2)[..., :height, :width].float() for v in (self.change(fine), self.spread(fine)))
+        bands, (height, width) = self.settings.channels, stack.shape[-2:]
+        exchanges = iter(self.exchanges or [nn.Identity()] * 5)
+        fine = next(exchanges)(self.fine_down(self.head(self._seen(stack))))
+        middle = next(exchanges)(self.middle_down(self.to_middle(fine)))
+        coarse = next(exchanges)(self.coarse(self.to_coarse(middle)))
+        middle = next(exchanges)(self.middle_up(middle + self.from_coarse(coarse)))
+        fine = next(exchanges)(self.fine_up(fine + self.from_middle(middle)))
+        change, spread = (
+            F.pixel_shuffle(v, 2)[..., :height, :width].unflatten(0, (-1, bands)).squeeze(2).float()
+            for v in (self.change(fine), self.spread(fine))
+        )
         return change, F.softplus(spread) + _LEAST

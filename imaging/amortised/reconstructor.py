@@ -23,6 +23,10 @@ _SIDE = 9
 _LEAST_SHARE = 0.25
 
 
+def _twice_averaged(x: Tensor) -> Tensor:
+    return box_mean(box_mean(x, _SIDE), _SIDE)
+
+
 def consistent(image: Tensor, y: Tensor, physics: SensorPhysics, valid: Tensor) -> Tensor:
     """An image whose local means are those that were measured.
 
@@ -39,8 +43,10 @@ def consistent(image: Tensor, y: Tensor, physics: SensorPhysics, valid: Tensor) 
         Operator.
     """
     seen = physics.A(F.pad(image, (physics.margin,) * 4, mode="replicate"))
-    lacking, share = (box_mean(box_mean(v, _SIDE), _SIDE) for v in ((y - seen) * valid, valid))
-    return image + repeated(lacking / share.clamp(min=_LEAST_SHARE), physics.factor)
+    lacking = _twice_averaged((y - seen) * valid)
+    if not bool((valid > 0).all()):
+        lacking = lacking / _twice_averaged(valid).clamp(min=_LEAST_SHARE)
+    return image + repeated(lacking, physics.factor)
 
 
 class AmortisedReconstructor(Reconstructor):  # type: ignore[misc]
@@ -111,9 +117,11 @@ class AmortisedReconstructor(Reconstructor):  # type: ignore[misc]
             corner = [(row - physics.margin, column - physics.margin) for row, column in corner]
         features = make_features(y, physics, levels, None if bool((valid > 0).all()) else valid)
         with torch.autocast(y.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
-            change, spread = self.network(features.stack.contiguous(memory_format=torch.channels_last))
-        image = consistent(features.estimate + change * features.unit, y, physics, valid)
-        deviation = spread * features.unit
+            change, spread = self.network(features.stack)
+        estimate, unit = features.estimate, features.unit
+        del features  # the stack is most of what a pass holds
+        image = consistent(estimate + change * unit, y, physics, valid)
+        deviation = spread * unit
         bank = sensor_bank(physics, y, levels, CONTRASTS)
         field = error_field(bank, place_of(bank, deviation))
         return ImagePosterior(image, deviation, field, corner, seed)

@@ -17,6 +17,8 @@ from imaging.sensors.physics import SensorPhysics
 _RADIUS = 6
 """Of kernels, pixels of the measurement."""
 _GRID = 64
+_BAND_GAIN = 0.25
+"""Deviation of the logarithm of the gain of each of several bands: sensors weigh them differently."""
 _BITS = (8, 10, 11, 12, 14, 16)
 SHAPES = ("gaussian", "rotated", "exponential", "defocus", "motion")
 
@@ -186,6 +188,8 @@ def _holes(rng: np.random.Generator, height: int, width: int) -> NDArray[np.bool
 def measure(x: Tensor, ranges: SensorRanges, rng: np.random.Generator, factor: int) -> Measured:
     """Measure crops ``(B, C, H, W)`` with sensors drawn for each; `margin_of` pixels on each side stay unmeasured."""
     count, bands = x.shape[:2]
+    if bands > 1:
+        x = x * torch.from_numpy(np.exp(rng.normal(0, _BAND_GAIN, (count, bands, 1, 1)))).float()
     physics, margin = draw_physics(ranges, rng, count, bands, factor), margin_of(factor)
     signal = physics.A(x)
     noise = torch.from_numpy(rng.standard_normal(tuple(signal.shape))).float()

@@ -20,6 +20,7 @@ from imaging.amortised.losses import LIKELIHOOD, posterior_loss, relative_error
 from imaging.amortised.network import InferenceNetwork
 from imaging.amortised.optimizer import Muon
 from imaging.amortised.sensors import Measured, SensorRanges, measure
+from imaging.parallel import average_gradients, place
 from imaging.priors.data import CropSampler
 from imaging.priors.recipe import TrainingSettings
 from imaging.training import InterruptibleTraining
@@ -134,7 +135,8 @@ class Trainer(InterruptibleTraining):
 
     def batches(self) -> Iterator[dict[str, Tensor]]:
         """From the present step on."""
-        steps = itertools.count(self.step)
+        number, together = place()
+        steps = itertools.count(self.step * together + number, together)
         if not self.makers:
             return map(self.source.__getitem__, steps)
         made = DataLoader(
@@ -152,7 +154,7 @@ class Trainer(InterruptibleTraining):
         features = features_of(batch)
         factor = batch["truth"].shape[-1] // batch["y"].shape[-1]
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            change, spread = self.model(features.stack.contiguous(memory_format=torch.channels_last))
+            change, spread = self.model(features.stack)
         mask = batch["mask"] if factor == 1 else batch["mask"].repeat_interleave(factor, 2).repeat_interleave(factor, 3)
         fidelity, nats = posterior_loss(change, spread, features.estimate, features.unit, batch["truth"], mask, factor * _BORDER)
         return fidelity, nats, change, spread, features
@@ -165,6 +167,7 @@ class Trainer(InterruptibleTraining):
             optimizer.param_groups[0]["lr"] = rate * share
             optimizer.zero_grad(set_to_none=True)
         (fidelity + LIKELIHOOD * nats).backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.model.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if torch.isfinite(norm):
             for optimizer in self._optimizers:

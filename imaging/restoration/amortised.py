@@ -16,7 +16,7 @@ AMORTISED = "amortised"
 """The method of one pass."""
 PASS_HALO, PASS_HALO_DOUBLE = 64, 96
 """How far a pass sees, pixels of the restored scene: beyond, nothing changes it by a thousandth of the deviation."""
-PASS_BYTES = 590
+PASS_BYTES = 330
 """Memory of a pass for each pixel and band."""
 
 

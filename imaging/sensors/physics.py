@@ -15,6 +15,19 @@ from imaging.sensors.noise import SignalDependentNoise
 from imaging.sensors.profile import Band
 
 
+def good_size(length: int) -> int:
+    """The smallest even length, not below ``length``, whose Fourier transform is fast."""
+    length += length % 2
+    while True:
+        rest = length
+        for prime in (2, 3, 5, 7):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return length
+        length += 2
+
+
 class SensorPhysics(LinearPhysics):  # type: ignore[misc]
     r"""Blur by the sensor's PSF of a scene that is larger than what is observed, sampling, and signal-dependent noise.
 
@@ -88,7 +101,8 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
         self._check(x, max(2 * m + 1, 2 * self.radius + 1))
         if size[0] % s or size[1] % s:
             raise ValueError(f"an image of {size[0]} x {size[1]} pixels does not fit: sides must be multiples of the factor, {s}")
-        blurred: Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * self._transfer(self.psf.to(x.dtype), size), s=size)
+        grid = (good_size(size[0]), good_size(size[1]))
+        blurred: Tensor = torch.fft.irfft2(torch.fft.rfft2(x, s=grid) * self._transfer(self.psf.to(x.dtype), grid), s=grid)
         return blurred[..., m : size[0] - m : s, m : size[1] - m : s]
 
     def A_adjoint(self, y: Tensor, **kwargs: Any) -> Tensor:  # noqa: N802

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.sensors.physics import SensorPhysics
+from imaging.sensors.physics import SensorPhysics, good_size
 from imaging.sensors.variance import noise_variance
 
 _GRID = 128
@@ -171,19 +171,6 @@ def modulation(psf: Tensor, frequencies: tuple[float, ...]) -> Tensor:
 def weight_at(position: Tensor, index: int) -> Tensor:
     """Weight of a filter of the bank at positions between them: linear interpolation."""
     return (1 - (position - index).abs()).clamp(min=0)
-
-
-def good_size(length: int) -> int:
-    """The smallest even length, not below ``length``, whose Fourier transform is fast."""
-    length += length % 2
-    while True:
-        rest = length
-        for prime in (2, 3, 5, 7):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return length
-        length += 2
 
 
 def _spread(y: Tensor, factor: int) -> Tensor:

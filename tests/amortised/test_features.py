@@ -17,7 +17,7 @@ def test_features_have_no_unit(factor: int) -> None:
     y, level = measurement(), torch.tensor([0.3])
     one = make_features(y, physics(factor=factor), level)
     three = make_features(3 * y, physics(factor=factor, power=3.0), 3 * level)
-    assert one.stack.shape == (1, IMAGES + MAPS, 96 * factor, 96 * factor)
+    assert one.stack.shape == (1, 1, IMAGES + MAPS, 96 * factor, 96 * factor)
     torch.testing.assert_close(three.stack, one.stack, atol=2e-4, rtol=1e-4)
     torch.testing.assert_close(three.estimate, 3 * one.estimate, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(three.unit, 3 * one.unit, atol=1e-7, rtol=1e-5)
@@ -51,7 +51,7 @@ def test_invalid_pixels_do_not_matter() -> None:
     spoilt = torch.where(mask > 0, y, torch.tensor(7.0))
     one, other = (make_features(v, sensor, level, mask) for v in (y, spoilt))
     assert torch.equal(one.stack, other.stack)
-    assert float(one.stack[0, IMAGES - 1].sum()) == 80
+    assert float(one.stack[0, 0, IMAGES - 1].sum()) == 80
 
 
 def test_holes_are_filled_from_the_nearest_surroundings() -> None:
