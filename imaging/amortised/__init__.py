@@ -5,11 +5,13 @@ from __future__ import annotations
 from imaging.amortised.limits import QUANTITIES, Excess, Limits, load_limits, scene_quantities, sensor_quantities
 from imaging.amortised.network import InferenceNetwork, NetworkSettings
 from imaging.amortised.posterior import ImagePosterior, load_image_posterior, save_image_posterior
-from imaging.amortised.reconstructor import AmortisedReconstructor
+from imaging.amortised.reconstructor import DEFAULT_ORIENTATIONS, ORIENTATIONS, AmortisedReconstructor
 from imaging.amortised.zoo import DEFAULT_NETWORK, NetworkInfo, choose_network, find_network, list_networks, load_network, save_network
 
 __all__ = [
     "DEFAULT_NETWORK",
+    "DEFAULT_ORIENTATIONS",
+    "ORIENTATIONS",
     "QUANTITIES",
     "AmortisedReconstructor",
     "Excess",

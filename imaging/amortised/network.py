@@ -12,6 +12,8 @@ from imaging.amortised.features import IMAGES, MAPS
 
 STEP = 8
 """Pixels of the scene to one of the coarsest grid; windows begin on multiples of it."""
+FLIPS: tuple[tuple[int, ...], ...] = ((), (-2, -1), (-2,), (-1,))
+"""Orientations over which results can be averaged, as axes that are turned over."""
 _LEAST = 0.02
 """Smallest deviation, in the features' unit."""
 
@@ -93,6 +95,8 @@ class InferenceNetwork(nn.Module):
     ----------
     bands : tuple of str
         Common names of the channels, in their order; empty for a network of one band, whatever it is.
+    factor : float
+        On deviations, the same for all scenes and sensors; from calibration scenes.
 
     Notes
     -----
@@ -104,6 +108,7 @@ class InferenceNetwork(nn.Module):
         super().__init__()
         self.settings = settings
         self.bands: tuple[str, ...] = ()
+        self.factor = 1.0
         (fine, middle, coarse), (first, second, third) = settings.widths, settings.blocks
         self.head = nn.Conv2d(4 * IMAGES + MAPS, fine, 3, padding=1)
         self.fine_down, self.to_middle = _blocks(fine, first), nn.Conv2d(fine, middle, 2, 2)
@@ -134,25 +139,33 @@ class InferenceNetwork(nn.Module):
 
     def _seen(self, stack: Tensor) -> Tensor:
         """The features of each band at half the resolution, ``(B C, 4 IMAGES + MAPS, H / 2, W / 2)``."""
-        height, width = stack.shape[-2:]
-        flat = stack.flatten(0, 1)
-        if height % STEP or width % STEP:
-            flat = F.pad(flat, (0, -width % STEP, 0, -height % STEP), mode="replicate")
-        images, maps = flat.split([IMAGES, MAPS], 1)
+        images, maps = stack.flatten(0, 1).split([IMAGES, MAPS], 1)
         seen = torch.cat([F.pixel_unshuffle(images, 2), F.avg_pool2d(maps, 2)], 1)
         return seen.contiguous(memory_format=torch.channels_last)
 
-    def forward(self, stack: Tensor) -> tuple[Tensor, Tensor]:
-        """Change of the estimate and deviation, float32."""
-        bands, (height, width) = self.settings.channels, stack.shape[-2:]
+    def _once(self, stack: Tensor) -> tuple[Tensor, Tensor]:
+        """Change and deviation, of a stack whose sides are multiples of `STEP`."""
         exchanges = iter(self.exchanges or [nn.Identity()] * 5)
         fine = next(exchanges)(self.fine_down(self.head(self._seen(stack))))
         middle = next(exchanges)(self.middle_down(self.to_middle(fine)))
         coarse = next(exchanges)(self.coarse(self.to_coarse(middle)))
         middle = next(exchanges)(self.middle_up(middle + self.from_coarse(coarse)))
         fine = next(exchanges)(self.fine_up(fine + self.from_middle(middle)))
+        bands = self.settings.channels
         change, spread = (
-            F.pixel_shuffle(v, 2)[..., :height, :width].unflatten(0, (-1, bands)).squeeze(2).float()
-            for v in (self.change(fine), self.spread(fine))
+            F.pixel_shuffle(v, 2).unflatten(0, (-1, bands)).squeeze(2).float() for v in (self.change(fine), self.spread(fine))
         )
-        return change, F.softplus(spread) + _LEAST
+        return change, self.factor * (F.softplus(spread) + _LEAST)
+
+    def forward(self, stack: Tensor, orientations: int = 1) -> tuple[Tensor, Tensor]:
+        """Change of the estimate and deviation, float32; means over the scene turned over in so many ways, of `FLIPS`."""
+        height, width = stack.shape[-2:]
+        if height % STEP or width % STEP:  # before it is turned: what a pixel gets depends on its place in a square of STEP
+            flat = F.pad(stack.flatten(0, 1), (0, -width % STEP, 0, -height % STEP), mode="replicate")
+            stack = flat.unflatten(0, stack.shape[:2])
+        change, spread = self._once(stack)
+        for axes in FLIPS[1:orientations]:
+            turned = self._once(stack.flip(axes))
+            change, spread = change + turned[0].flip(axes), spread + turned[1].flip(axes)
+        change, spread = (v[..., :height, :width] for v in (change, spread))
+        return (change, spread) if orientations == 1 else (change / orientations, spread / orientations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -105,10 +106,18 @@ def load_network(name: str = DEFAULT_NETWORK, device: torch.device | str = "cpu"
             f"{info.folder}/weights.safetensors does not fit its recipe: weight {wrong[0]} is missing, unknown or of another shape"
         )
     network.load_state_dict(state)
-    network.bands = info.bands
+    network.bands, network.factor = info.bands, _factor(recipe, info.folder)
     if torch.device(device).type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
     return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _factor(recipe: dict[str, Any], folder: Path) -> float:
+    """On deviations, from a recipe's ``[calibration]``."""
+    factor = recipe.get("calibration", {}).get("deviation", 1.0)
+    if not isinstance(factor, (int, float)) or not 0 < factor < math.inf:
+        raise InputError(f"{folder}/recipe.toml: deviation in [calibration] is {factor!r}; it must be a number above 0")
+    return float(factor)
 
 
 def save_network(

@@ -64,7 +64,7 @@ _OPTIONS = [
         "--iterations",
         type=int,
         metavar="N",
-        help="Steps of a fit; fewer are faster.  [default: 24, of regularisers 60]",
+        help="Steps of a fit, or orientations of the pass (1, 2, 4); fewer are faster.  [default: 24, of regularisers 60, of the pass 2]",
     ),
     click.option(
         "--rate-scale", type=float, metavar="S", help="Scale of the prior's bit rate; smaller regularises more.  [default: by the noise]"

@@ -38,7 +38,7 @@ class AmortisedMethod(Method):
     def __init__(self, model: AmortisedReconstructor, name: str = "", digest: str = "", limits: Limits | None = None) -> None:
         self.model, self.name, self.digest, self.limits = model, name, digest, limits or Limits()
         self.channels, self.bands = model.network.settings.channels, model.network.bands
-        self.pixel_bytes = PASS_BYTES * self.channels
+        self.pixel_bytes, self.steps = PASS_BYTES * self.channels, model.orientations
 
     @property
     def device(self) -> torch.device:
@@ -72,5 +72,8 @@ class AmortisedMethod(Method):
         return {name: F.pad(x, (m, m + right, m, m + below), mode="replicate") for name, x in found.items()}
 
     def record(self) -> dict[str, Any]:
-        """Deviations are those of the likelihood's training, without factors."""
-        return {"calibration": "none"} | ({"half_widths": self.limits.half_widths} if self.limits.half_widths else {})
+        """Deviations are those of the likelihood's training, with one factor for all scenes and sensors."""
+        factor = self.model.network.factor
+        return {"calibration": "none" if factor == 1 else {"deviation": factor}} | (
+            {"half_widths": self.limits.half_widths} if self.limits.half_widths else {}
+        )

@@ -9,7 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imaging.amortised import AmortisedReconstructor, NetworkInfo, find_network, list_networks, load_limits, load_network
+from imaging.amortised import (
+    DEFAULT_ORIENTATIONS,
+    AmortisedReconstructor,
+    NetworkInfo,
+    find_network,
+    list_networks,
+    load_limits,
+    load_network,
+)
 from imaging.bilevel import (
     FieldOfExperts,
     LearnedRegularizer,
@@ -202,7 +210,7 @@ def find_prior(name: str, *, download: bool = False) -> PriorInfo:
     return zoo.find_prior(name, download=download)
 
 
-def make_pass(name: str, device: torch.device) -> AmortisedMethod:
+def make_pass(name: str, device: torch.device, orientations: int | None = None) -> AmortisedMethod:
     """Load a pass.
 
     Raises
@@ -211,7 +219,8 @@ def make_pass(name: str, device: torch.device) -> AmortisedMethod:
         For an unknown network.
     """
     info = find_pass(name)
-    return AmortisedMethod(AmortisedReconstructor(load_network(name, device)), info.name, info.digest, load_limits(info.folder))
+    model = AmortisedReconstructor(load_network(name, device), orientations=orientations or DEFAULT_ORIENTATIONS)
+    return AmortisedMethod(model, info.name, info.digest, load_limits(info.folder))
 
 
 def make_method(
@@ -231,7 +240,7 @@ def make_method(
     settings : FitSettings, optional
         Of a posterior.
     weight, iterations
-        Of a regulariser, see `RegularizedMethod`.
+        Of a regulariser, see `RegularizedMethod`; iterations of a pass are its orientations.
     download : bool
         Whether a model of compressai's zoo may be fetched.
     start : AmortisedReconstructor, optional
@@ -246,6 +255,6 @@ def make_method(
     if method in REGULARIZERS:
         return RegularizedMethod(find_regularizer(method, prior), device, weight, iterations or GRADIENTS)
     if method == AMORTISED:
-        return make_pass(prior, device)
+        return make_pass(prior, device, iterations)
     info = find_prior(prior, download=download)
     return PosteriorMethod(load_prior(prior, device, download=download), settings or FitSettings(), info.name, info.digest, start)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from imaging.amortised import DEFAULT_NETWORK, AmortisedReconstructor, choose_network
+from imaging.amortised import DEFAULT_NETWORK, ORIENTATIONS, AmortisedReconstructor, choose_network
 from imaging.errors import InputError
 from imaging.posterior import METHODS as POSTERIORS
 from imaging.posterior import FitSettings
@@ -71,7 +71,8 @@ class RestoreOptions:
         Posterior samples to save.
     iterations : int, optional
         Steps of the fit; fewer are faster and less sharp. By default 24 from Wiener filters and 4 from the pass; of a minimisation with a
-        regulariser 60.
+        regulariser 60; of the pass, over how many orientations of the scene the network's results are averaged: 2, or 1 or 4. Given with
+        the method "auto", it asks for a fit.
     rate_scale : float, optional
         Fixes the rate scale; smaller regularises more. By default it follows from the sensor and the scene's mean signal.
     weight : float, optional
@@ -130,10 +131,8 @@ class RestoreOptions:
                 raise InputError(f"{name} is {getattr(self, name)}; accepted are integers from {least}")
         if self.is_point:
             self._check_point()
-        if self.method == AMORTISED and self._fitted:
-            raise InputError(
-                f"{self._fitted} is a setting of a fit and does not apply to {AMORTISED}; leave it away or choose --method {FALLBACK}"
-            )
+        if self.method == AMORTISED:
+            self._check_pass()
         for name in ("rate_scale", "weight"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -152,6 +151,17 @@ class RestoreOptions:
         given = {"samples": self.samples > 0, "rate scale": self.rate_scale is not None, "uncalibrated": not self.calibrated}
         for name in (n for n, asked in given.items() if asked):
             raise InputError(f"{self.method} is a point estimate, {name} does not apply; leave it away or choose --method vble-xz")
+
+    def _check_pass(self) -> None:
+        """Refuse what only a fit has."""
+        if self.iterations not in {None, *ORIENTATIONS}:
+            known = ", ".join(map(str, ORIENTATIONS))
+            raise InputError(f"iterations is {self.iterations}; of {AMORTISED} accepted are {known}, other methods take any number")
+        fitted = replace(self, method=AUTO, iterations=None)._fitted
+        if fitted:
+            raise InputError(
+                f"{fitted} is a setting of a fit and does not apply to {AMORTISED}; leave it away or choose --method {FALLBACK}"
+            )
 
     @property
     def is_point(self) -> bool:
@@ -201,7 +211,7 @@ class RestoreOptions:
 
     def fit_settings(self, method: str, start: str) -> FitSettings:
         """The part that concerns a fit by a method, from where it starts."""
-        steps = self.iterations or _ITERATIONS[start]
+        steps = (None if self.method == AMORTISED else self.iterations) or _ITERATIONS[start]  # of a pass they are something else
         rate = _GENTLE if start == "pass" and steps <= _FEW else FitSettings.learning_rate
         return FitSettings(
             method=method, iterations=steps, learning_rate=rate, rate_scale=self.rate_scale, weight=self.weight, calibrated=self.calibrated
@@ -210,7 +220,7 @@ class RestoreOptions:
     def pass_for(self, bands: Sequence[Band], method: str) -> AmortisedMethod:
         """The pass itself, or the one that a fit by another method starts from, which takes bands one by one."""
         name = self.prior_for(bands, AMORTISED) if method == AMORTISED else DEFAULT_NETWORK
-        return make_pass(name, self.torch_device())
+        return make_pass(name, self.torch_device(), self.iterations if method == AMORTISED else None)
 
     def make_method(self, bands: Sequence[Band], method: str, start: AmortisedReconstructor | None) -> Method:
         """Load what a method needs for the bands of a scene, a fit with its start."""

@@ -39,6 +39,19 @@ def test_bands_of_an_item_see_each_other_and_no_other_item() -> None:
     assert torch.equal(before[1], after[1])
 
 
+def test_orientations_are_averaged() -> None:
+    """Of a scene that is turned over in one of the ways, the result is turned over."""
+    network = tiny()
+    stack = torch.randn(1, 1, IMAGES + MAPS, 32, 40, generator=torch.Generator().manual_seed(0))
+    for orientations, axes in ((2, (-2, -1)), (4, (-1,)), (4, (-2,))):
+        one, turned = network(stack, orientations), network(stack.flip(axes), orientations)
+        for a, b in zip(one, turned, strict=True):
+            torch.testing.assert_close(a, b.flip(axes), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(network(stack)[0], network(stack, 2)[0], atol=1e-5)
+    twice = (network(stack)[0] + network(stack.flip((-2, -1)))[0].flip((-2, -1))) / 2
+    torch.testing.assert_close(network(stack, 2)[0], twice, atol=1e-6, rtol=1e-5)
+
+
 def test_a_start_must_fit() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         InferenceNetwork(NetworkSettings(channels=2, widths=(8, 8, 16), blocks=(1, 1, 1))).begin_from(tiny())

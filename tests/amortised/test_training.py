@@ -134,6 +134,15 @@ def test_release_is_read_as_it_was_written(tmp_path: Path) -> None:
     again = load_network(str(tmp_path))
     for name, value in network.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, atol=1e-3, rtol=1e-3)
+    assert again.factor == 1.0
+    recipe = (tmp_path / "recipe.toml").read_text()
+    (tmp_path / "recipe.toml").write_text(recipe + "\n[calibration]\ndeviation = 0.5\n")
+    stack = torch.randn(1, 1, 18, 16, 16, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(load_network(str(tmp_path))(stack)[1], 0.5 * again(stack)[1])
+    (tmp_path / "recipe.toml").write_text(recipe + "\n[calibration]\ndeviation = -1\n")
+    with pytest.raises(InputError, match="must be a number above 0"):
+        load_network(str(tmp_path))
+    (tmp_path / "recipe.toml").write_text(recipe)
     (tmp_path / "weights.safetensors").write_bytes(b"x")
     with pytest.raises(InputError, match="is damaged"):
         load_network(str(tmp_path))

@@ -54,7 +54,7 @@ def test_default_is_the_one_that_is_written_down(tmp_path: Path) -> None:
 def test_the_pass_says_what_it_is(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", measured(96))
     result = restored(scene, method="amortised")
-    assert (result.method, result.prior, result.iterations, result.notes) == ("amortised", "pan-amortised", 1, [])
+    assert (result.method, result.prior, result.iterations, result.notes) == ("amortised", "pan-amortised", 2, [])
     with rasterio.open(result.restored) as file:
         tags = file.tags()
     assert tags["IMAGING_METHOD"] == "amortised"
@@ -80,7 +80,9 @@ def test_settings_of_a_fit_choose_the_fit(tmp_path: Path, given: dict[str, Any])
 
 
 def test_a_pass_refuses_settings_of_a_fit() -> None:
-    with pytest.raises(InputError, match=r"iterations is a setting of a fit.* choose --method vble-xz"):
+    with pytest.raises(InputError, match=r"weight is a setting of a fit.* choose --method vble-xz"):
+        RestoreOptions(method="amortised", weight=3.0)
+    with pytest.raises(InputError, match="iterations is 3; of amortised accepted are 1, 2, 4, other methods take any number"):
         RestoreOptions(method="amortised", iterations=3)
     with pytest.raises(InputError, match="pan is a prior and no inference network; choose --method vble-xz with it"):
         RestoreOptions(method="amortised", prior="pan").check()
@@ -99,6 +101,8 @@ def test_unknown_scenes_are_fitted_unless_one_insists(tmp_path: Path) -> None:
         assert len(plan["notes"]) == 1
         said = "fitted from Wiener filters by vble-xz, as the scene is unlike what pan-amortised was trained for: its "
         assert plan["notes"][0].startswith(said)
+    plan = plan_scene(ScenePaths(input=scene), sensor, RestoreOptions(method="amortised", iterations=1))
+    assert (plan["method"], plan["iterations"]) == ("vble-xz", 24)  # orientations of the pass are no steps of the fit
     insisted = restored(scene, sensor, fallback=False, method="amortised")
     assert insisted.method == "amortised"
     assert insisted.notes[0].startswith("the scene is unlike what pan-amortised was trained for: its ")
