@@ -22,6 +22,8 @@ WHITE = 0.2
 EXPLAINED = (0.67, 1.6)
 """Variance of a draw's residual over the profile's that the posterior's own width may explain."""
 _CLASSES, _SIDE, _DRAWS, _LOOKED_AT = 10, 192, 2, 16
+_LEAST = 1e-12
+"""Of variances, stored units."""
 
 Places = list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]]
 
@@ -75,19 +77,22 @@ class BandCheck:
         Of the scene by itself; None where it cannot be told, for the ``reason``.
     residual : Residual or None
         None for methods without a posterior, and where too little was measured.
+    own : bool
+        Whether the profile's noise was estimated from this very scene, so that both agree by construction.
     """
 
     noise: Noise
     scene: NoiseEstimate | None
     residual: Residual | None
     reason: str = ""
+    own: bool = False
 
     @property
     def factor(self) -> float | None:
         """Noise standard deviation of the scene over the profile's, at the scene's median level."""
         if self.scene is None:
             return None
-        return self.scene.std / float(np.sqrt(noise_variance(self.noise, np.array(self.scene.level))))
+        return self.scene.std / float(np.sqrt(self.noise.variance(self.scene.level)))
 
     @property
     def agrees(self) -> bool | None:
@@ -108,21 +113,11 @@ class BandCheck:
         """Relative standard error of the scene's noise."""
         return 0.0 if self.scene is None else self.scene.std_error / max(self.scene.std, 1e-12)
 
-    @property
-    def own(self) -> bool:
-        """Whether the profile's noise was estimated from the scene, so that both agree by construction."""
-        return self.noise.source.startswith("estimated")
-
-
-def noise_variance(noise: Noise, signal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Variance of a noise model at a signal, stored units."""
-    return np.asarray(np.maximum(noise.sigma0**2 + noise.gain * np.maximum(signal - noise.offset, 0), 1e-12))
-
 
 def check_bands(job: Job) -> list[BandCheck]:
     """Check each band of a scene that is still open; restores two squares anew, for a draw each, where the method has a posterior."""
     sample = job.scene.sample(512, 8)
-    residuals = _residuals(job)
+    residuals, given = _residuals(job), job.profile.match(job.scene.descriptions)
     found = []
     for index, band in enumerate(job.bands):
         if band.noise is None:
@@ -132,7 +127,8 @@ def check_bands(job: Job) -> list[BandCheck]:
             scene = estimate_noise(sample, index, band.noise.offset)
         except InputError as error:
             reason = str(error).partition(";")[0]
-        found.append(BandCheck(band.noise, scene, residuals[index], reason))
+        own = job.estimated or band.noise != given[index].noise
+        found.append(BandCheck(band.noise, scene, residuals[index], reason, own))
     return found
 
 
@@ -182,9 +178,9 @@ def summarise(places: Places, noise: Noise) -> Residual | None:
     residual, signal = (np.concatenate([p[k][p[2]] for p in places]) for k in (0, 1))
     if residual.size < 100 * _CLASSES:
         return None
-    variance = noise_variance(noise, signal)
+    variance = np.maximum(noise.variance(signal), _LEAST)
     classes = np.array_split(np.argsort(signal), _CLASSES)
-    normal = [np.where(known, r / np.sqrt(noise_variance(noise, s)), np.nan) for r, s, known in places]
+    normal = [np.where(known, r / np.sqrt(np.maximum(noise.variance(s), _LEAST)), np.nan) for r, s, known in places]
     return Residual(
         levels=np.array([signal[c].mean() for c in classes]), measured=np.array([np.square(residual[c]).mean() for c in classes]),
         profile=np.array([variance[c].mean() for c in classes]), ratio=float((np.square(residual) / variance).mean()),

@@ -14,7 +14,7 @@ import rasterio
 
 import imaging
 from imaging.report.charts import Line, chart
-from imaging.report.checks import EXPLAINED, LAGS, WHITE, BandCheck, Residual, check_bands, noise_variance
+from imaging.report.checks import EXPLAINED, LAGS, WHITE, BandCheck, Residual, check_bands
 from imaging.report.layers import Survey, Trio, band_names, unit_of
 from imaging.report.spectrum import Spectrum, ideal_gain, spectra
 from imaging.restoration import Job, SceneResult
@@ -138,7 +138,7 @@ def _noise_chart(check: BandCheck, name: str, unit: str) -> str:
         middle = scene.level if scene is not None else check.noise.offset + 100.0
         low, high = check.noise.offset, 2 * middle - check.noise.offset
     x = np.linspace(low, high, 40)
-    lines = [Line("profile", x, np.sqrt(noise_variance(check.noise, x)), "model")]
+    lines = [Line("profile", x, np.sqrt(check.noise.variance(x)), "model")]
     if scene is not None:
         lines.append(Line("the scene's own, from its flattest blocks", x, np.array([scene.std_at(v) for v in x]), "before"))
     if residual is not None:

@@ -14,7 +14,7 @@ from imaging.errors import InputError
 from imaging.raster import Statistics, filled, statistics
 from imaging.restoration.method import Method, Progress, Window
 from imaging.restoration.radiometry import Radiometry
-from imaging.sensors import Band, Noise, SensorPhysics, SensorProfile, estimate_affine_noise, sensor_physics
+from imaging.sensors import Band, SensorPhysics, SensorProfile, estimate_noise, sensor_physics
 
 Sample = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
@@ -96,22 +96,15 @@ def window_margin(bands: tuple[Band, ...], border: int, scale: int = 1) -> int:
     return -(-pixels // scale) * scale
 
 
-def _estimated(band: Band, sample: Sample, index: int) -> Band:
-    """The band with its noise estimated from sampled areas, laid side by side with invalid seams."""
-    rows = max(v.shape[1] for v, _ in sample)
-    seam = ((0, rows), (0, 4))
-    values = np.concatenate([np.pad(v[index], ((0, rows - v.shape[1]), seam[1])) for v, _ in sample], 1)
-    valid = np.concatenate([np.pad(m[index], ((0, rows - m.shape[1]), seam[1])) for _, m in sample], 1)
-    sigma0, gain = estimate_affine_noise(values, valid)
-    if sigma0 == 0 and gain == 0:
-        raise InputError("no noise is found in the scene; give --noise SIGMA0,GAIN")
-    return replace(band, noise=Noise(sigma0, gain, band.noise.offset if band.noise else 0.0, "estimated from the scene"))
-
-
 def scene_bands(profile: SensorProfile, descriptions: tuple[str | None, ...], sample: Sample, noise: object) -> tuple[Band, ...]:
     """The profile's bands for a scene, each with a noise model (estimated where asked for or not in the profile)."""
-    matched = profile.match(descriptions)
-    return tuple(_estimated(b, sample, i) if noise == "estimate" or b.noise is None else b for i, b in enumerate(matched))
+    found = []
+    for k, band in enumerate(profile.match(descriptions)):
+        if noise == "estimate" or band.noise is None:
+            offset = band.noise.offset if band.noise else 0.0
+            band = replace(band, noise=estimate_noise(sample, k, offset).model())
+        found.append(band)
+    return tuple(found)
 
 
 def channel_order(bands: tuple[Band, ...], wanted: tuple[str, ...]) -> list[int]:

@@ -66,7 +66,7 @@ def stored_range(profile: SensorProfile, dtype: np.dtype[Any], brightest: float,
             )
         profile = replace(profile, bits=8)
     small = dtype.kind == "f" and brightest <= 2
-    largest_noise = [math.hypot(b.noise.sigma0, math.sqrt(b.noise.gain * max(brightest, 0))) for b in profile.bands if b.noise]
+    largest_noise = [math.sqrt(b.noise.variance(max(brightest, 0))) for b in profile.bands if b.noise]
     if small and own_noise and max(largest_noise) > 0.5 * brightest:
         raise InputError(
             f"the scene's values end near {brightest:g}, the noise of sensor {profile.name} is in stored integers; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imaging.sensors.estimate import estimate_sensor
-from imaging.sensors.noise import SignalDependentNoise, estimate_affine_noise
+from imaging.sensors.noise import SignalDependentNoise
 from imaging.sensors.physics import SensorPhysics, sensor_physics
 from imaging.sensors.products import ProductScene, find_scene, is_product, product_scenes
 from imaging.sensors.profile import ANY_BAND, Band, Mtf, Noise, SensorProfile
@@ -24,7 +24,6 @@ __all__ = [
     "SensorProfile",
     "SignalDependentNoise",
     "builtin_sensors",
-    "estimate_affine_noise",
     "estimate_mtf",
     "estimate_noise",
     "estimate_sensor",

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from imaging.errors import InputError
 from imaging.sensors.blocks import Sample
-from imaging.sensors.profile import Band, Mtf, Noise, SensorProfile
+from imaging.sensors.profile import Band, Mtf, SensorProfile
 from imaging.sensors.scene_mtf import SHARPENED, MtfEstimate, estimate_mtf
 from imaging.sensors.scene_noise import NoiseEstimate, estimate_noise
 
@@ -74,7 +74,7 @@ def estimate_sensor(
     for k, (label, noise) in enumerate(zip(labels, noises, strict=True)):
         mtf, note = _mtf_entry(mtfs, labels, k, mtf_nyquist)
         common = label.lower() if label.lower() in _COMMON_NAMES else None
-        bands.append(Band(label, gsd, mtf, _noise_entry(noise), "estimated from the scene", common))
+        bands.append(Band(label, gsd, mtf, noise.model(), "estimated from the scene", common))
         report += [f"{label}: {line}" for line in [_noise_line(noise), *_warnings(noise.notes), *note]]
     product = any(n.coloured for n in noises) or any(m is not None and m.overshoot > SHARPENED for m in mtfs)
     state = "product" if product else "raw"
@@ -122,17 +122,6 @@ def _mtfs(sample: Sample, noises: list[NoiseEstimate]) -> list[MtfEstimate | Non
 
 def _rounded(value: float) -> float:
     return float(f"{value:.4g}")
-
-
-def _noise_entry(noise: NoiseEstimate) -> Noise:
-    source = (
-        f"estimated from the scene: sigma0 {noise.sigma0:.3g} +- {noise.sigma0_error:.2g} DN, gain {noise.gain:.3g} +- "
-        f"{noise.gain_error:.2g}; {noise.std:.3g} +- {noise.std_error:.2g} DN at DN {noise.level:.0f}"
-    )
-    if noise.coloured:
-        source += f"; the variance here is {noise.correlation:.2g} times that, because neighbouring pixels share noise"
-    sigma0, gain = _rounded(noise.sigma0 * math.sqrt(noise.correlation)), _rounded(noise.gain * noise.correlation)
-    return Noise(sigma0, gain, noise.offset, source)
 
 
 def _noise_line(noise: NoiseEstimate) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from imaging.errors import InputError
 from imaging.sensors.mtf import Kernel, separable_psf
 
@@ -77,6 +80,10 @@ class Noise:
     gain: float
     offset: float = 0.0
     source: str = "assumed"
+
+    def variance(self, dn: ArrayLike) -> NDArray[np.float64]:
+        """Variance, DN squared, at stored values; below the offset that at zero signal."""
+        return np.asarray(self.sigma0**2 + self.gain * np.maximum(np.asarray(dn, dtype=float) - self.offset, 0.0))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.optimize import nnls
 
 from imaging.errors import InputError
 from imaging.sensors.blocks import FINE, Array, Blocks, Sample, make_blocks, patch_covariance, quiet_blocks, spectrum, unclipped
+from imaging.sensors.profile import Noise
 
 _FLAT = 0.05
 """Share of the blocks of one brightness that counts as flat where noise is white; a fifth of it where it is coloured."""
@@ -82,7 +84,18 @@ class NoiseEstimate:
 
     def std_at(self, level: float) -> float:
         """Noise standard deviation at a level in DN; signal below the offset counts as none."""
-        return float(np.sqrt(self.sigma0**2 + self.gain * max(level - self.offset, 0.0)))
+        return float(np.sqrt(Noise(self.sigma0, self.gain, self.offset).variance(level)))
+
+    def model(self) -> Noise:
+        """The noise of a band, for a likelihood of white noise, rounded to four digits; its source tells the standard errors."""
+        source = (
+            f"estimated from the scene: sigma0 {self.sigma0:.3g} +- {self.sigma0_error:.2g} DN, gain {self.gain:.3g} +- "
+            f"{self.gain_error:.2g}; {self.std:.3g} +- {self.std_error:.2g} DN at DN {self.level:.0f}"
+        )
+        if self.coloured:
+            source += f"; the variance here is {self.correlation:.2g} times that, because neighbouring pixels share noise"
+        sigma0, gain = (float(f"{v:.4g}") for v in (self.sigma0 * math.sqrt(self.correlation), self.gain * self.correlation))
+        return Noise(sigma0, gain, self.offset, source)
 
 
 def _level_sets(level: Array, coarse: Array, fine: Array, share: float) -> Array:

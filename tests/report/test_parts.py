@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,14 +12,14 @@ from scipy.ndimage import convolve
 
 from imaging.raster import Magnified, Scene
 from imaging.report.charts import Line, chart, ticks
-from imaging.report.checks import LAGS, BandCheck, autocorrelation, check_bands, noise_variance, summarise
+from imaging.report.checks import LAGS, BandCheck, autocorrelation, check_bands, summarise
 from imaging.report.layers import Trio
 from imaging.report.packing import pack, unpack
 from imaging.report.sections import _verdict
 from imaging.report.spectrum import ideal_gain, radial, spectra
 from imaging.restoration import RestoreOptions, ScenePaths
 from imaging.restoration.planning import prepare
-from imaging.sensors import Mtf, Noise, NoiseEstimate
+from imaging.sensors import Mtf, Noise, NoiseEstimate, load_profile
 from tests.scenes import write_scene
 
 
@@ -99,7 +100,7 @@ def test_autocorrelation_is_that_of_a_moving_average() -> None:
 def test_residuals_of_the_noise_model_have_its_variance_and_are_white() -> None:
     rng, noise = np.random.default_rng(6), Noise(4.0, 0.1, 50.0)
     signal = rng.uniform(50, 2000, (300, 300))
-    residual = rng.normal(size=signal.shape) * np.sqrt(noise_variance(noise, signal))
+    residual = rng.normal(size=signal.shape) * np.sqrt(noise.variance(signal))
     known = rng.random(signal.shape) > 0.2
     found = summarise([(residual, signal, known)], noise)
     assert found is not None
@@ -127,20 +128,35 @@ def test_noise_that_is_not_the_profiles_is_seen(factor: float, agrees: bool, tmp
     assert check.agrees is agrees
 
 
+def test_only_noise_estimated_from_this_scene_agrees_by_construction(tmp_path: Path) -> None:
+    """A profile whose noise was estimated from another scene is checked like any other."""
+    rng = np.random.default_rng(7)
+    path = write_scene(tmp_path / "scene.tif", (900 + rng.normal(0, 12, (1, 256, 256))).round().astype(np.uint16))
+    profile = load_profile("pleiades-raw").with_overrides(noise=(24.0, 0.0))
+    band = profile.bands[0]
+    elsewhere = replace(profile, bands=(replace(band, noise=Noise(24.0, 0.0, source="estimated from the scene: before")),))
+    for sensor, noise, own in ((elsewhere, "profile", False), (elsewhere, "estimate", True)):
+        job = prepare(ScenePaths(input=path), sensor, RestoreOptions(method="tv", noise=noise))
+        with job.scene:
+            (check,) = check_bands(job)
+        assert check.own is own
+        assert check.agrees is (None if own else False)
+
+
 @pytest.mark.parametrize(
-    ("source", "error", "agrees", "said"),
+    ("own", "error", "agrees", "said"),
     [
-        ("assumed", 0.05, False, "more noise than the profile says"),
-        ("assumed", 0.45, None, "too uncertain for a verdict"),
-        ("estimated from the scene", 0.05, None, "proves nothing"),
+        (False, 0.05, False, "more noise than the profile says"),
+        (False, 0.45, None, "too uncertain for a verdict"),
+        (True, 0.05, None, "proves nothing"),
     ],
 )
-def test_there_is_no_verdict_where_nothing_can_be_told(source: str, error: float, agrees: bool | None, said: str) -> None:
+def test_there_is_no_verdict_where_nothing_can_be_told(own: bool, error: float, agrees: bool | None, said: str) -> None:
     noise = NoiseEstimate(
         sigma0=15.0, gain=0.0, sigma0_error=1.0, gain_error=0.0, offset=0.0, level=500.0, std=15.0, std_error=15.0 * error, coloured=False,
         ratio=1.0, correlation=1.0, cross_check=15.0, agrees=True, blocks=100,
     )  # fmt: skip
-    check = BandCheck(Noise(10.0, 0.0, source=source), noise, None)
+    check = BandCheck(Noise(10.0, 0.0), noise, None, own=own)
     assert check.factor == pytest.approx(1.5)
     assert check.agrees is agrees
     assert said in _verdict(check, "DN")[1]

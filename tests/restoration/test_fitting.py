@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,20 @@ def test_noise_comes_from_the_profile_or_from_the_scene() -> None:
     (found,) = scene_bands(profile, (None,), sample, "estimate")
     assert found.noise is not None
     assert found.noise.sigma0**2 + found.noise.gain * 1750 == pytest.approx(25 + 0.1 * 1750, rel=0.3)
+
+
+def test_noise_estimated_from_a_scene_counts_from_the_sensors_offset() -> None:
+    """Sentinel-2 stores zero signal as 1000: the variance goes with what is above it."""
+    rng = np.random.default_rng(3)
+    level = np.linspace(200, 3000, 384)[None, None] * np.ones((1, 384, 1))
+    noisy = (1000 + level + rng.standard_normal(level.shape) * np.sqrt(25 + 0.1 * level)).astype(np.float32)
+    (band,) = bands(1)
+    profile = replace(load_profile("generic"), bands=(replace(band, noise=Noise(6.0, 0.05, 1000.0)),))
+    (found,) = scene_bands(profile, (None,), [(noisy, np.ones(noisy.shape, bool))], "estimate")
+    assert found.noise is not None
+    assert found.noise.offset == 1000.0
+    for signal in (400.0, 1500.0, 2800.0):
+        assert np.sqrt(found.noise.variance(1000 + signal)) == pytest.approx(np.sqrt(25 + 0.1 * signal), rel=0.08)
 
 
 def test_a_scene_without_noise_is_refused() -> None:
