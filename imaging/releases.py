@@ -102,8 +102,8 @@ def released(zoo: Path, families: Collection[str]) -> list[Path]:
     return [f for f in folders if read_recipe(f).get("family") in families]
 
 
-def read_weights(folder: Path, recorded: str) -> dict[str, torch.Tensor]:
-    """Stored tensors of a model folder, their digest checked against the recorded one.
+def read_weights(folder: Path, recorded: str, name: str = "weights.safetensors") -> dict[str, torch.Tensor]:
+    """Stored tensors of a file in a model folder, their digest checked against the recorded one.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def read_weights(folder: Path, recorded: str) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = folder / "weights.safetensors"
+    path = folder / name
     try:
         digest = digest_of(path)
     except OSError as error:

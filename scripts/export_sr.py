@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from imaging.releases import write_release
+from imaging.releases import digest_of, write_release
 from imaging.superres import Genotype, SuperResolver, export, load_network
 from imaging.superres.recipes import Recipe
 from imaging.superres.zoo import FAMILY
@@ -42,11 +42,13 @@ def main() -> None:
         raise SystemExit(f"{arguments.recipe} is of no super-resolution model: its family is not {FAMILY}")
     genotype = Genotype.load(arguments.work / "genotype.json")
     notes: dict[str, float | str] = dict(n.split("=", 1) for n in arguments.note)
-    write_release(folder, load_file(arguments.work / "float.safetensors"), text, notes)
+    folder.mkdir(parents=True, exist_ok=True)
     uniform = arguments.work / "quantised-8.safetensors"
     trained = uniform if uniform.exists() else arguments.work / "quantised.safetensors"
     (folder / "genotype.json").write_text((genotype.at(8) if trained == uniform else genotype).to_json() + "\n", encoding="utf-8")
     save_file(load_file(trained), folder / "quantised.safetensors")
+    notes["quantised_sha256"] = digest_of(folder / "quantised.safetensors")
+    write_release(folder, load_file(arguments.work / "float.safetensors"), text, notes)
     for precision, quantised in (("int8", True), ("float32", False)):
         network = load_network(str(folder), quantised=quantised)
         export(network, recipe.name, folder / f"{precision}.onnx", quantised=quantised)

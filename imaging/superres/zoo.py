@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
 from imaging.errors import InputError, did_you_mean
-from imaging.releases import digest_of, read_recipe, released, zoo_folder
+from imaging.releases import digest_of, read_recipe, read_weights, released, zoo_folder
 from imaging.superres.blueprint import blueprint
 from imaging.superres.export import Manifest
 from imaging.superres.genotype import Genotype
@@ -98,11 +95,11 @@ def load_network(name: str, *, quantised: bool = False) -> Network:
     folder = find_model(name)
     plan = blueprint(Genotype.load(folder / "genotype.json"))
     network = Network(plan).fold()
-    path = folder / ("quantised.safetensors" if quantised else "weights.safetensors")
-    try:
-        stored = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} cannot be read as weights") from error
+    name, key = ("quantised.safetensors", "quantised_sha256") if quantised else ("weights.safetensors", "sha256")
+    path, digest = folder / name, read_recipe(folder).get("release", {}).get(key)
+    if digest is None:
+        raise InputError(f"{folder}/recipe.toml has no {key} in [release], so that {name} cannot be checked")
+    stored = read_weights(folder, str(digest), name)
     if quantised:
         network.attach_quantisers()
     try:

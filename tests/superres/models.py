@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imaging.releases import digest_of
 from imaging.superres import Genotype, Network, SearchSpace, blueprint, export
 from imaging.superres.data import CropSettings, Degradation, Pairs, tiles_of
 
@@ -51,11 +52,13 @@ def release(folder: Path, *, bands: int = 1, scale: int = 2, name: str = "tiny")
     genotype = Genotype.random(space, 1)
     network, _ = quantised(space, 1)
     folder.mkdir()
-    (folder / "recipe.toml").write_text(f'name = "{name}"\nfamily = "superres"\n')
     (folder / "genotype.json").write_text(genotype.to_json())
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / "quantised.safetensors")
     plain = {k: v.contiguous() for k, v in network.state_dict().items() if "quantisers" not in k and ".of_" not in k}
     save_file(plain, folder / "weights.safetensors")
+    digests = (digest_of(folder / f"{kind}.safetensors") for kind in ("weights", "quantised"))
+    recorded = '[release]\nsha256 = "{}"\nquantised_sha256 = "{}"\n'.format(*digests)
+    (folder / "recipe.toml").write_text(f'name = "{name}"\nfamily = "superres"\n\n{recorded}')
     export(network, name, folder / "int8.onnx", quantised=True)
     export(network, name, folder / "float32.onnx", quantised=False)
     return folder
