@@ -113,6 +113,20 @@ class TileStore:
     def _text(self) -> str:
         return json.dumps(self.fingerprint, sort_keys=True)
 
+    def _check_own(self) -> None:
+        """Refuse hidden folders that no run made: nothing of them is touched.
+
+        Raises
+        ------
+        InputError
+            For a link, a file, or a folder that holds something but no record of a run.
+        """
+        for folder in filter(os.path.lexists, self._folders):
+            own = not folder.is_symlink() and folder.is_dir()
+            names = {p.name for p in folder.iterdir()} if own else set()
+            if not own or not (_RUN in names or all(n == _LOCK or n.startswith(f"{_RUN}.") for n in names)):
+                raise InputError(f"{folder} is no folder of a run; move it away, or choose another --output")
+
     def join(self) -> None:
         """Refuse to work on a run that is not under way, or was begun with other settings or another input.
 
@@ -136,8 +150,9 @@ class TileStore:
             When another process works on the same output, or the folder cannot be written to.
         """
         run = self.folder / _RUN
-        new = not self.folder.exists()
         with disk_errors(self.target.parent):
+            self._check_own()
+            new = not self.folder.exists()
             self._acquire()
             try:
                 if resume and run.exists():
@@ -152,6 +167,8 @@ class TileStore:
             for folder in self._folders:
                 with disk_errors(folder.parent):
                     folder.mkdir(exist_ok=True)
+                    if folder != self.folder:
+                        (folder / _RUN).write_text("{}")  # says whose it is
             if not begun:
                 with disk_errors(self.target.parent):
                     self._write(_RUN, lambda p: p.write_text(self._text))
@@ -248,7 +265,11 @@ class TileStore:
 
     def _clear(self) -> None:
         for folder in self._folders:
-            if folder != self.folder:
+            if folder != self.folder and not folder.is_symlink():
+                with suppress(OSError):
+                    for path in folder.iterdir():
+                        if path.name != _RUN:
+                            path.unlink(missing_ok=True)
                 shutil.rmtree(folder, ignore_errors=True)
         kept = [self.folder / name for name in (_RUN, _LOCK)]
         with suppress(FileNotFoundError):

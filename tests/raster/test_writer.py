@@ -84,6 +84,29 @@ def test_outputs_elsewhere_are_assembled_beside_their_place(tmp_path: Path) -> N
     assert listing(tmp_path) == {"a": None, "b": None}
 
 
+@pytest.mark.parametrize("place", ["a", "b"])
+@pytest.mark.parametrize("kind", ["folder", "link", "file"])
+def test_what_no_run_made_is_left_alone(tmp_path: Path, place: str, kind: str) -> None:
+    """A folder, a link or a file that only has the name of a run's hidden folder, beside either output."""
+    for name in ("a", "b", "mine"):
+        (tmp_path / name).mkdir()
+    outputs = (tmp_path / "a" / "x.tif", tmp_path / "b" / "x_std.tif")
+    hidden = tmp_path / place / (".x.tif.partial" if place == "a" else ".x_std.tif.partial")
+    if kind == "folder":
+        hidden.mkdir()
+        (hidden / "kept.txt").write_text("mine")
+    elif kind == "link":
+        (tmp_path / "mine" / "kept.txt").write_text("mine")
+        hidden.symlink_to(tmp_path / "mine")
+    else:
+        hidden.write_text("mine")
+    before = listing(tmp_path)
+    for resume in (False, True):
+        with pytest.raises(InputError, match=r"is no folder of a run; move it away"):
+            TileStore(outputs[0], {}, outputs).open(resume=resume)
+    assert listing(tmp_path) == before
+
+
 def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
     store = TileStore(tmp_path / "out.tif", {}, (tmp_path / "out.tif", tmp_path / "nowhere" / "std.tif"))
     with pytest.raises(InputError, match=r"the output folder .*nowhere cannot be written to"):
