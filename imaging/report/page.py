@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 from dataclasses import dataclass
+from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -96,10 +100,9 @@ def _page(job: Job, trio: Trio, found: Survey, room: Room, text: dict[str, str],
     template, style, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js"))
     parts = text | {"style": style, "script": script, "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")}
     if len(job.bands) > len(bands):
-        parts["notes"] += f"<li>Of {len(job.bands)} bands these are shown: {', '.join(data['bands'])}.</li>"
-    for name, value in parts.items():
-        template = template.replace(f"<!--{name}-->", value)
-    return template
+        parts["notes"] += f"<li>Of {len(job.bands)} bands these are shown: {escape(', '.join(data['bands']))}.</li>"
+    parts["hash"] = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
+    return re.sub(r"<!--(\w+)-->", lambda found: parts[found[1]], template)  # at once: what a scene says is not looked at again
 
 
 def _colour(names: list[str | None]) -> list[int] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -45,9 +47,11 @@ class Outside(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.scripts = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep what is fetched."""
+        """Keep what is fetched, count scripts."""
+        self.scripts += tag == "script"
         self.found += [str(v) for k, v in attrs if k in {"src", "href", "action", "srcset", "poster", "data"}]
 
 
@@ -102,6 +106,22 @@ def test_of_many_bands_four_are_shown(tmp_path: Path, tiny_prior: Path) -> None:
     data = data_of(text)
     assert data["bands"] == ["band 1", "band 2", "band 3", "band 4"]
     assert "Of 6 bands these are shown: band 1, band 2, band 3, band 4." in text
+
+
+def test_what_a_file_calls_its_bands_stays_text(tmp_path: Path, tiny_prior: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", smooth(5, 64, 64).round().astype(np.uint16))
+    with rasterio.open(scene, "r+") as target:
+        target.descriptions = ("<script>alert(1)</script>", "<!--data-->", "&amp;", "c", "d")
+    text = made(scene, tiny_prior, "generic", noise=(10.0, 0.0))
+    parser = Outside()
+    parser.feed(text)
+    assert parser.scripts == 2  # the data and the page's own
+    assert data_of(text)["bands"][:2] == ["<script>alert(1)</script>", "<!--data-->"]
+    assert "these are shown: &lt;script&gt;alert(1)&lt;/script&gt;, &lt;!--data--&gt;, &amp;amp;, c." in text
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text  # no other script may run
 
 
 def test_colours_and_names_are_those_of_the_file(tmp_path: Path) -> None:
