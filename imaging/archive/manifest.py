@@ -6,6 +6,7 @@ import csv
 import glob
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def find_entries(source: Path, output: Path, what: str = "restored") -> list[Ent
     Raises
     ------
     InputError
-        When nothing is found, the table cannot be used or two scenes would have one output.
+        When nothing is found, the table cannot be used, two scenes would have one output, or one's output is another's input.
     """
     if source.suffix.lower() == ".csv" and not source.is_dir():
         entries = _table(source, output, what)
@@ -81,12 +82,33 @@ def find_entries(source: Path, output: Path, what: str = "restored") -> list[Ent
         entries = [e for root, p in _found(source, what) for e in _entries(root, p, output, what)]
     if not entries:
         raise InputError(f"{source} names no raster; accepted are products and files ending in {', '.join(SUFFIXES)}")
-    taken: dict[Path, Path] = {}
-    for entry in entries:
-        other = taken.setdefault(entry.output.absolute(), entry.input)
-        if other is not entry.input:
-            raise InputError(f"{other} and {entry.input} would both be restored to {entry.output}; name their outputs in a table")
+    check_targets((e, e.output) for e in entries)
     return entries
+
+
+def check_targets(targets: Iterable[tuple[Entry, Path]]) -> None:
+    """Refuse that two scenes write one file, or one a file that another is restored from, by whatever name.
+
+    Parameters
+    ----------
+    targets : iterable of (Entry, Path)
+        Scenes and the files that they write.
+
+    Raises
+    ------
+    InputError
+        With the scenes and the file.
+    """
+    pairs = list(targets)
+    sources = {os.path.realpath(e.input): e for e, _ in pairs}
+    taken: dict[str, Entry] = {}
+    for entry, path in pairs:
+        place = os.path.realpath(path)
+        other = taken.setdefault(place, entry)
+        if other is not entry:
+            raise InputError(f"{other.input} and {entry.input} would both write {path}; name their outputs in a table")
+        if place in sources and sources[place] is not entry:
+            raise InputError(f"{entry.input} would replace {path}, from which another scene is restored; name their outputs in a table")
 
 
 def _entries(root: Path, path: Path, output: Path, what: str) -> list[Entry]:
@@ -140,8 +162,9 @@ def _table(source: Path, output: Path, what: str) -> list[Entry]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{source} cannot be read as a table ({error})") from error
     unknown = [c for c in columns if c not in _COLUMNS]
-    if "input" not in columns or unknown:
-        named = f"the column {unknown[0]!r}" if unknown else "no column 'input'"
+    twice = sorted({c for c in columns if columns.count(c) > 1})
+    if "input" not in columns or unknown or twice:
+        named = f"the column {unknown[0]!r}" if unknown else f"two columns {twice[0]!r}" if twice else "no column 'input'"
         raise InputError(f"{source} has {named}; accepted are input, output and sensor")
     entries = []
     for line, row in enumerate(rows, start=2):
@@ -150,7 +173,10 @@ def _table(source: Path, output: Path, what: str) -> list[Entry]:
             raise InputError(f"line {line} of {source} {'has too many fields' if None in row else 'names no input'}")
         place = source.parent / values["input"]
         target = output / (values.get("output") or f"{place.stem}_{what}.tif")
-        entries.append(Entry(place, target, values.get("sensor") or None, Path(os.path.relpath(target, output))))
+        below = Path(os.path.relpath(os.path.abspath(target), os.path.abspath(output)))
+        if ".." in below.parts:
+            raise InputError(f"line {line} of {source} has an output outside of {output}: {values['output']}")
+        entries.append(Entry(place, target, values.get("sensor") or None, below))
     return entries
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from imaging.archive.executors import shut_down
-from imaging.archive.manifest import Entry
+from imaging.archive.manifest import Entry, check_targets
 from imaging.errors import ImagingError, InputError, ResumeError, WorkError, one_line
 from imaging.raster import has_own_style, has_tag
 from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, Sensor, SuperResolveOptions, restore_scene, super_resolve_scene
@@ -192,13 +192,8 @@ def _absolute(entry: Entry) -> Entry:
 
 
 def _check_outputs(entries: list[Entry], paths: ScenePaths, options: Options) -> None:
-    """Refuse scenes that would write one file."""
-    taken: dict[Path, Entry] = {}
-    for entry in entries:
-        for path in entry_paths(entry, paths).outputs(options.samples, estimated=True):
-            other = taken.setdefault(path.absolute(), entry)
-            if other is not entry:
-                raise InputError(f"{other.input} and {entry.input} would both write {path}; name their outputs in a table")
+    """Refuse scenes that would write one file, or over an input."""
+    check_targets((e, path) for e in entries for path in entry_paths(e, paths).outputs(options.samples, estimated=True))
 
 
 class _Run:

@@ -100,7 +100,7 @@ class ScenePaths:
             raise InputError(f"{samples} samples are asked for but no folder for them; add --save-samples DIR")
         if self.samples is not None and not samples:
             raise InputError(f"a folder for samples is given, {self.samples}, but no number of them; add --samples N")
-        if len({p.absolute() for p in outputs}) != len(outputs):
+        if len({os.path.realpath(p) for p in outputs}) != len(outputs):
             raise InputError(f"two outputs have the same name, {outputs[0]}; choose another --std")
         for path in outputs:
             if path.absolute() == self.input.absolute() or (path.exists() and self.input.exists() and path.samefile(self.input)):

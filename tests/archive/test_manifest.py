@@ -62,7 +62,11 @@ def test_a_table_names_inputs_outputs_and_sensors(tmp_path: Path) -> None:
         ("input,output\n,x.tif\n", "line 2 of .* names no input"),
         ("input\na.tif\nb.tif,c\n", "line 3 of .* has too many fields"),
         ("input\n", "names no raster"),
-        ("input\na/x.tif\nb/x.tif\n", "would both be restored to out/x_restored.tif"),
+        ("input\na/x.tif\nb/x.tif\n", "would both write out/x_restored.tif"),
+        ("input,output\na.tif,x.tif\nb.tif,d/../x.tif\n", "would both write out/d/../x.tif"),
+        ("input,output\na.tif,../../esc.tif\n", "line 2 of .* has an output outside of out: ../../esc.tif"),
+        ("input,output\na.tif,/esc.tif\n", "line 2 of .* has an output outside of out: /esc.tif"),
+        ("input,input\na.tif,b.tif\n", "has two columns 'input'"),
         (b"input\n\xff\xfe.tif\n", "cannot be read as a table"),
     ],
 )
@@ -79,8 +83,18 @@ def test_what_names_nothing_or_one_output_twice_is_refused(tmp_path: Path) -> No
     with pytest.raises(InputError, match="names no raster"):
         find_entries(tmp_path / "*.tif", OUT)
     touch(tmp_path, "a.tif", "a.jp2")
-    with pytest.raises(InputError, match="would both be restored to"):
+    with pytest.raises(InputError, match="would both write"):
         find_entries(tmp_path, OUT)
+
+
+def test_an_output_must_not_be_another_rows_input(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif", "b.tif")
+    (tmp_path / "link.tif").symlink_to(tmp_path / "b.tif")
+    table = tmp_path / "scenes.csv"
+    for output in ("b.tif", "link.tif", "out/../b.tif"):
+        table.write_text(f"input,output\na.tif,{output}\nb.tif,y.tif\n")
+        with pytest.raises(InputError, match="from which another scene is restored"):
+            find_entries(table, tmp_path)
 
 
 def test_what_is_an_archive(tmp_path: Path) -> None:
