@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from imaging.raster.assembly import Assembly, Part, Scaling, open_part
 from imaging.raster.magnified import Magnified
-from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, statistics
+from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, check_values, statistics
 from imaging.raster.store import TileStore, disk_errors, partial_folder, sync
 from imaging.raster.style import has_own_style, style_of
 from imaging.raster.summary import Summary, summarise
@@ -29,6 +29,7 @@ __all__ = [
     "as_stored",
     "check_halo",
     "check_side",
+    "check_values",
     "disk_errors",
     "filled",
     "has_own_style",

@@ -18,6 +18,8 @@ from rasterio.rpc import RPC
 from imaging.raster.scene import Scene
 
 _NOT_COPIED = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "COLOR_PROFILE", "TIFF"}
+_MASKING = "NODATA_VALUES"
+"""A tag by which GDAL masks pixels; the outputs have the mask itself."""
 _RESERVED = "IMAGING_RESERVED"
 
 
@@ -80,7 +82,7 @@ def copy_metadata(scene: Scene, target: Any, bands: tuple[int, ...], *, values: 
         Whether the target holds the same quantity, so that scale, offset, unit and colour interpretation apply.
     """
     source = scene.source
-    target.update_tags(**source.tags())
+    target.update_tags(**{k: v for k, v in source.tags().items() if k != _MASKING})
     items = _namespaced_items(scene, bands)
     if items:
         target.update_tags(**{_RESERVED: "x" * len(items)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from rasterio.windows import Window
 from imaging.errors import InputError, missing, one_line
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
+_LARGEST = 1e30
+MOST_PIXELS, MOST_BANDS = 10**12, 1024
+"""More is no scene but a damaged file."""
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf")
 _GDAL = {"GDAL_CACHEMAX": 64 * 2**20}  # bytes; GDAL's default is a share of the machine's memory
 
@@ -110,6 +114,8 @@ class Scene:
                 raise InputError(f"{path} is a folder without rasters; give a raster file such as scene.tif")
             if not path.exists():
                 raise InputError(missing(path))
+            if not path.is_file():
+                raise InputError(f"{path} is neither a file nor a folder")
             with opening():
                 return rasterio.open(path)
         except RasterioError as error:
@@ -123,6 +129,11 @@ class Scene:
         source = self.source
         if source.count == 0 or min(source.width, source.height) == 0:
             raise InputError(f"{self.path} has no pixels ({source.width} x {source.height}, {source.count} bands)")
+        if source.width * source.height > MOST_PIXELS or source.count > MOST_BANDS:
+            raise InputError(
+                f"{self.path} says that it has {source.width} x {source.height} pixels and {source.count} bands; accepted are up to "
+                f"{MOST_PIXELS:.0e} pixels and {MOST_BANDS} bands"
+            )
         if ColorInterp.palette in source.colorinterp or self._has_colormap():
             raise InputError(f"{self.path} has a colour table; its values are not brightness, convert it to grey or RGB first")
         for dtype in source.dtypes:
@@ -236,16 +247,20 @@ class Scene:
         good &= np.isfinite(pixels)
         part = (slice(None), slice(top - area.row, bottom - area.row), slice(left - area.column, right - area.column))
         values[part] = np.where(good, pixels, 0)
+        check_values(values, str(self.path))
         valid[part] = good
         return values, valid
 
     def blocks(self, side: int) -> list[Area]:
         """The scene cut into areas of at most ``side`` pixels, row by row."""
-        return [
-            Area(r, c, min(side, self.height - r), min(side, self.width - c))
-            for r in range(0, self.height, side)
-            for c in range(0, self.width, side)
-        ]
+        return [self._block(side, k) for k in range(self._block_count(side))]
+
+    def _block_count(self, side: int) -> int:
+        return -(-self.height // side) * -(-self.width // side)
+
+    def _block(self, side: int, index: int) -> Area:
+        row, column = (side * n for n in divmod(index, -(-self.width // side)))
+        return Area(row, column, min(side, self.height - row), min(side, self.width - column))
 
     def sample(self, side: int = 256, most: int = 16) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
         """Values and validity of up to ``most`` areas with valid pixels, spread over the scene.
@@ -255,16 +270,29 @@ class Scene:
         InputError
             When no pixel of the scene is valid.
         """
-        blocks = self.blocks(side)
-        step = max(1, len(blocks) // most)
-        spread = blocks[step // 2 :: step][:most]
-        rest = [b for b in blocks if b not in spread] if len(blocks) < 100_000 else blocks
-        found = [(v, m) for v, m in map(self.read, spread) if m.any()]
+        count = self._block_count(side)
+        step = max(1, count // most)
+        spread = range(step // 2, count, step)[:most]
+        found = [(v, m) for v, m in (self.read(self._block(side, k)) for k in spread) if m.any()]
         if not found:
-            found = [next(((v, m) for v, m in map(self.read, rest) if m.any()), (np.zeros(0, np.float32), np.zeros(0, bool)))]
-        if found[0][0].size == 0:
+            others = (self.read(self._block(side, k)) for k in range(count) if k not in spread)
+            found = list(itertools.islice(((v, m) for v, m in others if m.any()), 1))
+        if not found:
             raise InputError(f"{self.path} has no valid pixel: all are nodata or masked")
         return found
+
+
+def check_values(values: NDArray[np.float32], name: str) -> None:
+    """Refuse valid values that no sensor measures, such as a nodata value that is not declared.
+
+    Raises
+    ------
+    InputError
+        With the largest of them.
+    """
+    largest = float(values.flat[np.abs(values).argmax()]) if values.dtype.kind == "f" and values.size else 0.0
+    if not abs(largest) < _LARGEST:
+        raise InputError(f"{name} holds values such as {largest:.3g}, which no sensor measures: declare them as nodata")
 
 
 def statistics(sample: list[tuple[NDArray[np.float32], NDArray[np.bool_]]], band: int) -> Statistics | None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import InputError
+from imaging.raster import check_values
 from imaging.restoration.deciding import decide
 from imaging.restoration.fitting import scene_bands, window_margin
 from imaging.restoration.options import RestoreOptions
@@ -67,7 +68,9 @@ def restore(
     """
     options = options or RestoreOptions()
     values, valid = _checked(scene, mask, options.bands)
-    sample = [(np.where(valid, values, 0).astype(np.float32), valid)]
+    known = np.where(valid, values, 0)
+    check_values(known, "the scene")
+    sample = [(known.astype(np.float32), valid)]
     estimated = sensor == ESTIMATE
     names = (None,) * len(values)
     profile = estimated_profile(sample, values.dtype, names, options)[0] if estimated else sensor_profile(sensor, options)

@@ -16,6 +16,7 @@ from imaging.restoration.method import Method, Progress, Window
 from imaging.restoration.radiometry import Radiometry
 from imaging.sensors import Band, SensorPhysics, SensorProfile, estimate_noise, sensor_physics
 
+_LARGEST = float(np.finfo(np.float32).max)
 Sample = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 
@@ -81,12 +82,22 @@ class Fitter:
         dict
             ``restored`` and, where the method has a spread, ``std``, ``sample_000``, ...; each ``(B, C, s h + 2 margin, s w + 2 margin)``
             at scale s.
+
+        Raises
+        ------
+        InputError
+            When a value is not finite.
         """
         y, mask = self.tensors(values, valid)
         window = Window(y, mask, origins, self.scale, self.level, self.seed, samples, extents or [])
         found = {name: x.cpu().numpy() for name, x in self.method.restore(window, self.physics, progress).items()}
         scale = self.radiometry.full_scale
         result = {name: x.astype(float) * scale if name == "std" else self.radiometry.to_stored(x) for name, x in found.items()}
+        if not all((np.abs(x) < _LARGEST).all() for x in result.values()):
+            raise InputError(
+                f"what comes out is not finite, of measured values from {values.min():.3g} to {values.max():.3g}: declare what is no "
+                "measurement as nodata, or correct the sensor's noise, the weights or the settings"
+            )
         return {name: array[:, np.argsort(self.order)] for name, array in result.items()}
 
 

@@ -10,6 +10,18 @@ from imaging.errors import InputError
 from imaging.raster import partial_folder
 from imaging.sensors import is_product
 
+_LONGEST = 255 - len("..partial")
+"""Bytes of an output's name, at most: it comes into being in a hidden folder that is named after it."""
+
+
+def _check_name(path: Path) -> None:
+    try:
+        length = len(path.name.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name {str(path).encode('utf-8', 'backslashreplace').decode()} is no text; rename the file") from error
+    if length > _LONGEST:
+        raise InputError(f"the name {path.name[:40]}... is too long; accepted are {_LONGEST} bytes")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScenePaths:
@@ -92,9 +104,11 @@ class ScenePaths:
         Raises
         ------
         InputError
-            An output that is the input, exists, lies in no folder, or is named twice.
+            An output that is the input, exists, lies in no folder, is named twice, or whose name no file can have.
         """
         outputs = self.outputs(samples, estimated=estimated)
+        for path in (self.input, *outputs):
+            _check_name(path)
         begun = partial_folder(self.restored_path).is_dir()  # outputs beside it are those of the run that is resumed
         if samples and self.samples is None:
             raise InputError(f"{samples} samples are asked for but no folder for them; add --save-samples DIR")

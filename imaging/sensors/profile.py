@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from imaging.errors import InputError
 from imaging.sensors.mtf import Kernel, separable_psf
 
+_HUGE = 1e9
+"""No number of a sensor is as large."""
 ANY_BAND = "*"
 """Band name of a profile entry that serves any band."""
 
@@ -80,6 +82,13 @@ class Noise:
     gain: float
     offset: float = 0.0
     source: str = "assumed"
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.sigma0 < _HUGE and 0 <= self.gain < _HUGE and abs(self.offset) < _HUGE):
+            raise InputError(
+                f"the noise is sigma0 {self.sigma0:g}, gain {self.gain:g}, offset {self.offset:g}; accepted are finite numbers below "
+                f"{_HUGE:g}, none but the offset negative"
+            )
 
     def variance(self, dn: ArrayLike) -> NDArray[np.float64]:
         """Variance, DN squared, at stored values; below the offset that at zero signal."""

@@ -92,3 +92,11 @@ def test_arrays_that_cannot_be_restored_are_refused(options: RestoreOptions, pix
 def test_a_band_that_is_not_there_is_refused(tiny_prior: Path) -> None:
     with pytest.raises(InputError, match="band 2 is not in the scene, which has bands 1 to 1"):
         imaging.restore(smooth(1, 64, 64), "generic", options=RestoreOptions(prior=str(tiny_prior), bands=(2,)))
+
+
+@pytest.mark.parametrize("value", [-3.4e38, 1e300])
+def test_values_that_no_sensor_measures_are_refused(value: float) -> None:
+    scene = smooth(1, 48, 48)
+    scene[0, 3, 4] = value
+    with pytest.raises(InputError, match=r"the scene holds values such as .*, which no sensor measures: declare them as nodata"):
+        imaging.restore(scene, "generic", options=RestoreOptions(noise=(2.0, 0.01)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imaging.errors import InputError
 from imaging.raster import Assembly, Part, Scaling, open_part
-from imaging.sensors.products.metadata import Metadata
+from imaging.sensors.products.metadata import Metadata, file_within
 from imaging.sensors.products.scene import ProductScene
 from imaging.sensors.profile import SensorProfile
 from imaging.sensors.reader import load_profile
@@ -42,7 +42,7 @@ def dimap_scene(folder: Path, path: Path) -> ProductScene:
     root = Metadata(path)
     pan = root.text("SPECTRAL_PROCESSING", "") in _PAN
     notes: list[str] = []
-    bands, names = _parts(root, notes)
+    bands, names = _parts(root, folder, notes)
     profile = _profile(root, names, notes)
     scaling = _scaling(root, names)
     name = "PAN" if pan else root.text("SPECTRAL_PROCESSING", "MS")
@@ -50,7 +50,7 @@ def dimap_scene(folder: Path, path: Path) -> ProductScene:
     if saturated is not None:
         notes.append(f"pixels of the value {saturated:g} are saturated: taken as measured, though the ground was brighter")
     dimensions = next(root.all("Raster_Dimensions"), root)
-    shape = int(dimensions.number("NROWS", 0)), int(dimensions.number("NCOLS", 0))
+    shape = int(dimensions.number("NROWS", 0, least=0)), int(dimensions.number("NCOLS", 0, least=0))
     return ProductScene(folder, name, Assembly(bands, names, _special(root, "NODATA"), scaling, shape), profile, tuple(notes))
 
 
@@ -67,7 +67,7 @@ def _band_name(identifier: str) -> str:
     return "PAN" if identifier in _PAN else identifier
 
 
-def _parts(root: Metadata, notes: list[str]) -> tuple[tuple[tuple[Part, ...], ...], tuple[str, ...]]:
+def _parts(root: Metadata, folder: Path, notes: list[str]) -> tuple[tuple[tuple[Part, ...], ...], tuple[str, ...]]:
     """Parts and names of the bands; Pleiades Neo keeps them in two groups of files, and may number them through both."""
     # The list of calibrations names the bands in the order of the file, as does the older format's.
     calibrated = [*(b.text("BAND_ID") for b in root.all("Band_Radiance")), *(b.text("BAND_ID") for b in root.all("Spectral_Band_Info"))]
@@ -76,7 +76,7 @@ def _parts(root: Metadata, notes: list[str]) -> tuple[tuple[tuple[Part, ...], ..
     names: list[str] = []
     groups = list(root.all("Data_Files")) or list(root.all("Data_Access"))
     for group in groups:
-        files = [_file(f, root.path.parent, size) for f in group.all("Data_File")]
+        files = [_file(f, folder, size) for f in group.all("Data_File")]
         if not files:
             raise InputError(f"{root.path} names no raster files")
         count = _count(files[0].path)
@@ -101,19 +101,19 @@ def _file(file: Metadata, folder: Path, size: tuple[int, int]) -> Part:
     if not href:
         raise InputError(f"{file.path} has a Data_File without DATA_FILE_PATH")
     named = re.search(r"_R(\d+)C(\d+)\.\w+$", href)
-    row, column = (int(file.attribute(k) or (named[n] if named else 1)) - 1 for n, k in enumerate(("tile_R", "tile_C"), start=1))
+    row, column = (file.whole(k, int(named[n]) if named else 1) - 1 for n, k in enumerate(("tile_R", "tile_C"), start=1))
     if (row or column) and not all(size):
         raise InputError(f"{file.path} names tiles but not their size (NTILES_SIZE)")
-    return Part(folder / href, 1, row * size[0], column * size[1])
+    return Part(file_within(folder, file.path.parent, href), 1, row * size[0], column * size[1])
 
 
 def _tile_size(root: Metadata) -> tuple[int, int]:
     """Rows and columns of a tile, (0, 0) where there is none."""
     for overlap in root.all("NTILES_OVERLAP"):
-        if any(float(overlap.attribute(k) or 0) for k in ("nrows", "ncols")):
+        if any(overlap.whole(k, 0) for k in ("nrows", "ncols")):
             raise InputError(f"{root.path} has tiles that overlap, which are not read; restore them one by one")
     tile = next(root.all("NTILES_SIZE"), None)
-    return (int(tile.attribute("nrows") or 0), int(tile.attribute("ncols") or 0)) if tile else (0, 0)
+    return (tile.whole("nrows", 0), tile.whole("ncols", 0)) if tile else (0, 0)
 
 
 def _count(path: Path) -> int:

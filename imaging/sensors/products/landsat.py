@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 from imaging.errors import InputError
 from imaging.raster import Assembly, Part, Scaling
-from imaging.sensors.products.metadata import read_keys
+from imaging.sensors.products.metadata import file_within, read_keys
 from imaging.sensors.products.scene import ProductScene
 from imaging.sensors.reader import load_profile
 
@@ -46,7 +47,7 @@ def landsat_scenes(folder: Path, path: Path) -> list[ProductScene]:
         there = [b for b in bands if f"FILE_NAME_BAND_{numbers[b]}" in contents]
         if not there:
             continue
-        parts = tuple((Part(folder / contents[f"FILE_NAME_BAND_{numbers[b]}"]),) for b in there)
+        parts = tuple((Part(file_within(folder, folder, contents[f"FILE_NAME_BAND_{numbers[b]}"])),) for b in there)
         scaling = tuple(s for b in there if (s := _scaling(factors, numbers[b])) is not None)
         assembly = Assembly(parts, tuple(there), 0.0, scaling if len(scaling) == len(there) else ())
         notes = (
@@ -63,6 +64,7 @@ def landsat_scenes(folder: Path, path: Path) -> list[ProductScene]:
 def _scaling(factors: dict[str, str], number: int) -> Scaling | None:
     """Reflectance of the stored values, at level 1 not yet divided by the sine of the sun's elevation."""
     try:
-        return Scaling(float(factors[f"REFLECTANCE_MULT_BAND_{number}"]), float(factors[f"REFLECTANCE_ADD_BAND_{number}"]), "reflectance")
+        factor, term = (float(factors[f"REFLECTANCE_{k}_BAND_{number}"]) for k in ("MULT", "ADD"))
     except (KeyError, ValueError):
         return None
+    return Scaling(factor, term, "reflectance") if math.isfinite(factor) and math.isfinite(term) else None

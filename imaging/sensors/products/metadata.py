@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 from imaging.errors import InputError
+
+_HUGE = 1e9
+"""No number in metadata is as large."""
+_LONGEST = 255
+"""Bytes of a file's name, at most."""
 
 
 class Metadata:
@@ -70,20 +77,45 @@ class Metadata:
             raise InputError(f"{self.path} has no {name}")
         return default
 
-    def number(self, name: str, default: float | None = None) -> float:
-        """The same as a number."""
-        text = self.text(name, None if default is None else str(default))
-        return self._number(name, text)
+    def number(self, name: str, default: float | None = None, *, least: float = -_HUGE) -> float:
+        """The same as a finite number, not below ``least``."""
+        return self._number(name, self.text(name, None if default is None else str(default)), least)
 
-    def _number(self, name: str, text: str) -> float:
+    def _number(self, name: str, text: str, least: float = -_HUGE) -> float:
         try:
-            return float(text)
-        except ValueError as error:
-            raise InputError(f"{self.path}: {name} is {text!r}; accepted: a number") from error
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= _HUGE:
+            accepted = "a finite number" if least == -_HUGE else f"a finite number from {least:g}"
+            raise InputError(f"{self.path}: {name} is {text[:40]!r}; accepted: {accepted}")
+        return value
 
     def numbers(self, name: str, key: str) -> dict[str, float]:
         """Numbers of all elements of a name by one of their attributes."""
         return {found.attribute(key): self._number(name, found.content) for found in self.all(name) if found.content}
+
+    def whole(self, name: str, default: int) -> int:
+        """An attribute as a whole number, not negative; the default where it is not there or empty."""
+        text = self.attribute(name) or str(default)
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise InputError(f"{self.path}: {name} is {text[:40]!r}; accepted: a whole number")
+        return int(text)
+
+
+def file_within(folder: Path, base: Path, name: str) -> Path:
+    """A file that metadata name, relative to ``base``; it must lie in the product's folder.
+
+    Raises
+    ------
+    InputError
+        For a name that leads out of the folder, or is none.
+    """
+    path = base / name
+    below = os.path.relpath(os.path.abspath(path), os.path.abspath(folder))
+    if not name.strip() or below.split(os.sep)[0] == os.pardir or max(len(os.fsencode(p)) for p in path.parts) > _LONGEST:
+        raise InputError(f"the metadata of {folder} name {name[:60]!r}; accepted: a file of the product")
+    return path
 
 
 def read_keys(path: Path) -> dict[str, dict[str, str]]:

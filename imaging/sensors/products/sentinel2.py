@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imaging.errors import InputError
 from imaging.raster import Assembly, Part, Scaling
-from imaging.sensors.products.metadata import Metadata
+from imaging.sensors.products.metadata import Metadata, file_within
 from imaging.sensors.products.scene import ProductScene
 from imaging.sensors.profile import Band, Noise
 from imaging.sensors.reader import load_profile
@@ -37,7 +37,7 @@ def sentinel2_scenes(folder: Path, path: Path) -> list[ProductScene]:
     level = "2A" if "2A" in path.name else "1C"
     files = _files(folder, root)
     offsets = _offsets(root, level)
-    quantum = root.number("BOA_QUANTIFICATION_VALUE" if level == "2A" else "QUANTIFICATION_VALUE", 10_000)
+    quantum = root.number("BOA_QUANTIFICATION_VALUE" if level == "2A" else "QUANTIFICATION_VALUE", 10_000, least=1)
     nodata = next((s.number("SPECIAL_VALUE_INDEX") for s in root.all("Special_Values") if s.text("SPECIAL_VALUE_TEXT", "") == "NODATA"), 0)
     found = []
     for name, sensor in _PROFILES.items():
@@ -76,7 +76,7 @@ def _files(folder: Path, root: Metadata) -> dict[tuple[str, str], Path]:
             continue
         if (size, band) in found:
             raise InputError(f"{folder} holds several granules; restore them one by one")
-        found[size, band] = folder / f"{entry}.jp2"
+        found[size, band] = file_within(folder, folder, f"{entry}.jp2")
     if not listed:
         raise InputError(f"{root.path} names no IMAGE_FILE")
     return found
@@ -85,6 +85,9 @@ def _files(folder: Path, root: Metadata) -> dict[tuple[str, str], Path]:
 def _offsets(root: Metadata, level: str) -> dict[str, float]:
     """Stored value of no reflectance, from processing baseline 04.00 on 1000: ``reflectance = (DN + ADD_OFFSET) / QUANTIFICATION``."""
     numbers = root.numbers("BOA_ADD_OFFSET" if level == "2A" else "RADIO_ADD_OFFSET", "band_id")
+    unknown = [k for k in numbers if k not in map(str, range(len(_BANDS)))]
+    if unknown:
+        raise InputError(f"{root.path}: band_id is {unknown[0]!r}; accepted: 0 to {len(_BANDS) - 1}")
     return {_BANDS[int(k)]: -v for k, v in numbers.items()}
 
 
@@ -117,7 +120,7 @@ def _with_own_noise(
         counts = gains[key] * suns[key] * light / math.pi / quantum  # of the detector, for each DN
         if not counts > 0:
             return moved, f"the metadata give {counts:g} detector counts for a stored value of {band.name}; the profile's noise is taken"
-        alpha, beta = models[key].number("ALPHA"), models[key].number("BETA")
+        alpha, beta = models[key].number("ALPHA", least=0), models[key].number("BETA", least=0)
         source = f"alpha {alpha:g}, beta {beta:g} of the metadata, sun zenith {angles[0]:.1f} deg; standard deviation x {RESAMPLED} assumed"
         noise = Noise(RESAMPLED * alpha / counts, RESAMPLED**2 * beta / counts, offsets.get(band.name, 0.0), source)
         found.append(replace(band, noise=noise))
