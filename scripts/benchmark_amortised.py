@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark_restoration import FULL, SCORED, SENSORS, frames, tiles
+from benchmark_restoration import FULL, SCORED, SENSORS, chosen, frames, tiles
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
@@ -88,28 +88,29 @@ def sensors() -> dict[str, Sensor]:
     }
 
 
-def middles(paths: list[Path], full: float, side: int) -> list[np.ndarray]:
-    """Middles of images, the mean of their bands in [0, 1], ``(1, side, side)``."""
+def middles(paths: list[Path], full: float, side: int, bands: int = 1) -> list[np.ndarray]:
+    """Middles of images, the mean of their bands or the first ones, in [0, 1], ``(bands, side, side)``."""
     found = []
     for path in paths:
-        image = read_image(path).astype(np.float32).mean(0, keepdims=True) / full
+        image = chosen(read_image(path), bands) / full
         row, column = ((n - side) // 2 for n in image.shape[1:])
         found.append(np.ascontiguousarray(image[:, row : row + side, column : column + side]))
     return found
 
 
-def scenes(data: Path, use: str) -> dict[str, np.ndarray]:
-    """Truths ``(1, H, W)`` of a part of the split, by name; the first word is the kind."""
-    every = tiles(data, "val", 0, 40)
+def scenes(data: Path, use: str, bands: int = 1) -> dict[str, np.ndarray]:
+    """Truths ``(bands, H, W)`` of a part of the split, by name; the first word is the kind. Of four bands there are only tiles."""
+    every = tiles(data, "val", 0, 40, bands)
     chosen = {f"tile {k}": every[k] for k in _TILES[use]}
     first = _TILES[use]
     found = chosen | {f"dark {k}": np.float32(0.2) * every[k] for k in first[0:4:2]} | {f"linear {k}": every[k] ** 2 for k in first[1:4:2]}
     if use == "test":
         fine = sorted((data / "usgs_rgb_30cm" / "train").glob("*.webp"))[7::8][:6]
-        found |= {f"frame {k}": x for k, x in enumerate(frames(data))} | {f"fine {k}": x for k, x in enumerate(middles(fine, 255, 256))}
-    else:
+        found |= {f"frame {k}": x for k, x in enumerate(frames(data, bands))}
+        found |= {f"fine {k}": x for k, x in enumerate(middles(fine, 255, 256, bands))} if bands <= 3 else {}
+    elif bands <= 3:
         paths = sorted((data / "drone_linear12" / "val").glob("*.tif"))[_COPR[use]]
-        found |= {f"frame {k}": x for k, x in enumerate(middles(paths, FULL, 528))}
+        found |= {f"frame {k}": x for k, x in enumerate(middles(paths, FULL, 528, bands))}
     return found
 
 

@@ -75,8 +75,9 @@ def sensor(nyquist: float, snr: float, bands: int = 1) -> SensorProfile:
     """A 12-bit sensor with a given SNR at mid signal, 70 % of that variance shot noise; bands are alike."""
     variance = (0.5 * FULL / snr) ** 2
     noise = Noise(float(np.sqrt(0.3 * variance)), float(0.7 * variance / (0.5 * FULL)))
-    names = ("PAN",) if bands == 1 else ("R", "G", "B", "NIR")[:bands]
-    return SensorProfile("benchmark", "raw", 12, tuple(Band(n, 0.6, Mtf("gaussian", (nyquist, nyquist)), noise) for n in names))
+    names = {"PAN": "pan"} if bands == 1 else dict(zip(("R", "G", "B", "NIR")[:bands], ("red", "green", "blue", "nir"), strict=False))
+    mtf = Mtf("gaussian", (nyquist, nyquist))
+    return SensorProfile("benchmark", "raw", 12, tuple(Band(n, 0.6, mtf, noise, common_name=c) for n, c in names.items()))
 
 
 def trial(truth: np.ndarray, profile: SensorProfile, seed: int) -> Trial:
