@@ -127,6 +127,19 @@ def read_weights(folder: Path, recorded: str, name: str = "weights.safetensors")
     return stored
 
 
+def check_state(wanted: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Refuse weights that are not those of a model.
+
+    Raises
+    ------
+    InputError
+        When one is missing, unknown or of another shape; ``source`` names where they come from.
+    """
+    wrong = sorted(set(wanted) ^ set(state)) or sorted(k for k in wanted if wanted[k].shape != state[k].shape)
+    if wrong:
+        raise InputError(f"{source} does not fit its recipe: weight {wrong[0]} is missing, unknown or of another shape")
+
+
 def write_release(
     folder: Path, weights: dict[str, torch.Tensor], recipe: str, notes: dict[str, float | str], measured: Measurements | None = None
 ) -> str:  # fmt: skip

@@ -28,11 +28,10 @@ from torch.nn import functional as F
 
 import imaging
 from imaging.metrics import coverage, psnr, ssim
+from imaging.names import AMORTISED, REGULARIZERS
 from imaging.priors import DEFAULT_PRIOR
 from imaging.priors.data import read_image
 from imaging.restoration import RestoreOptions
-from imaging.restoration.amortised import AMORTISED
-from imaging.restoration.methods import REGULARIZERS
 from imaging.sensors import Band, Mtf, Noise, SensorPhysics, SensorProfile, sensor_physics
 
 FULL = 4095.0

@@ -17,8 +17,8 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
+from imaging.names import REGULARIZERS
 from imaging.restoration import RestoreOptions, ScenePaths, restore_scene
-from imaging.restoration.methods import REGULARIZERS
 
 LIMIT = 0.005
 """Of the local standard deviation."""

@@ -3,11 +3,11 @@
     python scripts/calibrate_amortised.py --data DATA_FOLDER [--network NAME|DIR] [--write]
 
 Scenes and sensors are those of scripts/benchmark_amortised.py --use calibration, in as many bands as the network has. The factor, the
-same for all scenes and sensors, is that whose mean coverages come nearest to what they should be: of pixels by 90 and 95 % intervals, of
-means over 4 x 4 and 16 x 16 pixels by 95 % intervals. Half-widths follow by conformal risk control, the scene being the exchangeable unit
-(Angelopoulos et al., ICLR 2024): the least one, in standard deviations, for which the mean share of missed pixels over n scenes, times
-n / (n + 1), plus 1 / (n + 1), is at most 1 - level; a scene's share is its mean over the sensors. Both tables are printed, and with --write
-put into the network's recipe.
+same for all scenes and sensors, is that whose mean coverages come nearest to what they should be, in squares: of pixels by 90 and 95 %
+intervals, of means over 4 x 4 and 16 x 16 pixels by 95 % intervals. Half-widths follow by conformal risk control, the scene being the
+exchangeable unit (Angelopoulos et al., ICLR 2024): the least one, in standard deviations, for which the mean share of missed pixels over
+n scenes, times n / (n + 1), plus 1 / (n + 1), is at most 1 - level; a scene's share is its mean over the sensors. Both tables are
+printed, and with --write put into the network's recipe.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def covered(scores: np.ndarray, widths: np.ndarray) -> np.ndarray:
 def best_factor(found: list[list[dict[int, np.ndarray]]]) -> tuple[float, list[float]]:
     """The factor, and the mean coverages with it."""
     means = np.array([np.mean([covered(s[b], FACTORS * width) for scene in found for s in scene], 0) for b, _, width in AIMS])
-    missed = np.abs(means - np.array([level for _, level, _ in AIMS])[:, None]).sum(0)
+    missed = np.square(means - np.array([level for _, level, _ in AIMS])[:, None]).sum(0)
     best = int(missed.argmin())
     return float(FACTORS[best]), means[:, best].tolist()
 

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from imaging.names import SUPERRES_FAMILY
 from imaging.releases import digest_of, write_release
 from imaging.superres import Genotype, SuperResolver, export, load_network
 from imaging.superres.recipes import Recipe
-from imaging.superres.zoo import FAMILY
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,8 +38,8 @@ def main() -> None:
     arguments = parser.parse_args()
     text = arguments.recipe.read_text(encoding="utf-8")
     recipe, folder = Recipe.parse(text), arguments.release
-    if tomllib.loads(text).get("family") != FAMILY:
-        raise SystemExit(f"{arguments.recipe} is of no super-resolution model: its family is not {FAMILY}")
+    if tomllib.loads(text).get("family") != SUPERRES_FAMILY:
+        raise SystemExit(f"{arguments.recipe} is of no super-resolution model: its family is not {SUPERRES_FAMILY}")
     genotype = Genotype.load(arguments.work / "genotype.json")
     notes: dict[str, float | str] = dict(n.split("=", 1) for n in arguments.note)
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,8 +24,7 @@ from imaging.archive import find_entries
 from imaging.cli.restore import main as restore
 from imaging.cli.restore import rio_restore
 from imaging.cli.superres import main as superres
-from imaging.restoration.amortised import AMORTISED
-from imaging.restoration.methods import REGULARIZERS
+from imaging.names import AMORTISED, REGULARIZERS
 from imaging.sensors import load_profile
 from tests.cli.commands import invoke
 from tests.pages import COMMANDS, PAGES, ROOT, Line, fenced, indented, languages, lines, name, options, parsed

@@ -11,9 +11,19 @@ import torch
 
 from imaging.amortised.network import InferenceNetwork, NetworkSettings
 from imaging.errors import InputError, did_you_mean
-from imaging.releases import Measurements, ModelInfo, band_names, read_recipe, read_weights, released, write_release, zoo_folder
+from imaging.names import AMORTISED
+from imaging.releases import (
+    Measurements,
+    ModelInfo,
+    band_names,
+    check_state,
+    read_recipe,
+    read_weights,
+    released,
+    write_release,
+    zoo_folder,
+)
 
-FAMILY = "amortised"
 DEFAULT_NETWORK = "pan-amortised"
 
 
@@ -31,8 +41,10 @@ def network_info(folder: Path) -> NetworkInfo:
     """
     recipe = read_recipe(folder)
     release, model = recipe.get("release"), recipe.get("model")
-    if recipe.get("family") != FAMILY or not isinstance(model, dict) or not isinstance(release, dict) or "sha256" not in release:
-        raise InputError(f"{folder} holds no released inference network: its family is {recipe.get('family')!r}, it should be {FAMILY!r}")
+    if recipe.get("family") != AMORTISED or not isinstance(model, dict) or not isinstance(release, dict) or "sha256" not in release:
+        raise InputError(
+            f"{folder} holds no released inference network: its family is {recipe.get('family')!r}, it should be {AMORTISED!r}"
+        )
     channels = model.get("channels", 1)
     names = band_names(recipe, folder, channels)
     return NetworkInfo(str(recipe.get("name")), str(recipe.get("title", "")), channels, str(release["sha256"]), folder, names)
@@ -40,7 +52,7 @@ def network_info(folder: Path) -> NetworkInfo:
 
 def list_networks() -> list[NetworkInfo]:
     """All released inference networks of the zoo, in the order of their names."""
-    return [network_info(f) for f in released(zoo_folder(), (FAMILY,))]
+    return [network_info(f) for f in released(zoo_folder(), (AMORTISED,))]
 
 
 def choose_network(bands: Sequence[str | None]) -> str:
@@ -99,12 +111,7 @@ def load_network(name: str = DEFAULT_NETWORK, device: torch.device | str = "cpu"
     recipe = read_recipe(info.folder)
     network = make_network(recipe)
     state = {k: v.float() for k, v in read_weights(info.folder, info.digest).items()}
-    wanted = network.state_dict()
-    wrong = sorted(set(wanted) ^ set(state)) or sorted(k for k in wanted if wanted[k].shape != state[k].shape)
-    if wrong:
-        raise InputError(
-            f"{info.folder}/weights.safetensors does not fit its recipe: weight {wrong[0]} is missing, unknown or of another shape"
-        )
+    check_state(network.state_dict(), state, str(info.folder / "weights.safetensors"))
     network.load_state_dict(state)
     network.bands, network.factor = info.bands, _factor(recipe, info.folder)
     if torch.device(device).type == "cuda":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imaging.errors import InputError
+from imaging.names import ESTIMATE
 
 if TYPE_CHECKING:
     from imaging.archive import Entry
@@ -113,7 +114,6 @@ def _plan(entries: list[Entry], *, as_json: bool) -> None:
 
 def _check_sensors(entries: list[Entry], sensor: str | None) -> None:
     """Refuse, before the first scene, what is no sensor."""
-    from imaging.restoration import ESTIMATE
     from imaging.sensors import load_profile
 
     for name in dict.fromkeys(e.sensor or sensor for e in entries):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import imaging
 from imaging.errors import ImagingError, InputError, one_line
+from imaging.names import PRECISIONS, SUPERRES_FAMILY
 from imaging.releases import digest_of, read_recipe, zoo_folder
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
@@ -184,7 +185,7 @@ def _installed_models() -> set[str]:
 
 def _state(folder: Path) -> str:
     """What a model is, after its files were read; an error says what is wrong."""
-    from imaging.superres.zoo import FAMILY, PRECISIONS, model_file
+    from imaging.superres.zoo import model_file
 
     if not folder.is_dir():
         raise InputError("the model's folder is missing")
@@ -198,7 +199,7 @@ def _state(folder: Path) -> str:
         raise InputError(
             f"weights.safetensors is damaged: its SHA-256 starts with {digest[:12]}, the recipe says {recorded[:12] or 'none'}"
         )
-    if recipe.get("family") == FAMILY:
+    if recipe.get("family") == SUPERRES_FAMILY:
         for precision in PRECISIONS:
             model_file(folder, precision)
     return f"{sum(p.stat().st_size for p in folder.iterdir()) / 1e3:.0f} kB, digests agree"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,10 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from imaging.errors import ImagingError
+from imaging.names import AMORTISED, ESTIMATE, PRIOR_FAMILIES, REGULARIZER_FAMILIES, REGULARIZERS, SUPERRES_FAMILY
 from imaging.releases import read_recipe, released, zoo_folder
 
-POSTERIORS = ("vble-xz", "vble", "map")
-REGULARIZERS = ("tv", "foe", "crr", "wcrr")
-AMORTISED = "amortised"
-METHODS = ("auto", AMORTISED, *POSTERIORS, *REGULARIZERS)
-DEVICES = ("auto", "cpu", "cuda")
-PROVIDERS = ("cpu", "cuda", "tensorrt")
-PRECISIONS = ("int8", "float32")
-NOISES = ("profile", "estimate")
 SHELLS = ("bash", "zsh", "fish")
-_PRIORS = {"lapped", "mean-scale", "mbt", "cheng", "factorized", "vae"}
-_REGULARIZERS = {"tv", "foe", "ridge"}
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -42,27 +33,27 @@ def sensors(_: click.Context, __: click.Parameter, incomplete: str) -> list[Comp
     """Names of profiles, ``estimate``, and TOML files."""
     folder = resources.files("imaging") / "sensors" / "profiles"
     names = sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
-    return _named([*names, "estimate"], incomplete) + _files(incomplete, ".toml") or _any_path(incomplete)
+    return _named([*names, ESTIMATE], incomplete) + _files(incomplete, ".toml") or _any_path(incomplete)
 
 
 def sensor_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of profiles and TOML files: what can be described."""
-    return [item for item in sensors(_, __, incomplete) if item.value != "estimate"]
+    return [item for item in sensors(_, __, incomplete) if item.value != ESTIMATE]
 
 
 def priors(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of priors, or of regularisers where the method given before is one of those, and folders."""
     method = ctx.params.get("method")
-    families = _REGULARIZERS if method in REGULARIZERS else {AMORTISED} if method == AMORTISED else _PRIORS
+    families = REGULARIZER_FAMILIES if method in REGULARIZERS else (AMORTISED,) if method == AMORTISED else PRIOR_FAMILIES
     return _models(families, incomplete)
 
 
 def models(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of super-resolution models, and folders."""
-    return _models({"superres"}, incomplete)
+    return _models((SUPERRES_FAMILY,), incomplete)
 
 
-def _models(families: set[str], incomplete: str) -> list[CompletionItem]:
+def _models(families: Collection[str], incomplete: str) -> list[CompletionItem]:
     try:
         folders = released(zoo_folder(), families)
         titles = {f.name: str(read_recipe(f).get("title", "")) for f in folders}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imaging.errors import InputError, WorkError, one_line
+from imaging.names import ESTIMATE
 
 if TYPE_CHECKING:
     from imaging.restoration import Job, RestoreOptions, ScenePaths, SceneResult
@@ -44,7 +45,6 @@ def after_scene(paths: ScenePaths, options: RestoreOptions, values: dict[str, An
         When an extra cannot be written or would replace something else.
     """
     from imaging.report.paths import check_extra
-    from imaging.restoration import ESTIMATE
 
     asked = asked_for(values)
     if not asked:

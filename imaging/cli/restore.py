@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaging import __version__
+from imaging import __version__, names
 from imaging.cli import completion, listing
 from imaging.cli.guard import guarded, instead
 from imaging.cli.help import SectionedCommand, examples
@@ -34,11 +34,11 @@ _OPTIONS = [
     click.option("--no-uncertainty", is_flag=True, help="Write no standard deviations."),
     click.option(
         "--method",
-        default="auto",
+        default=names.AUTO,
         metavar="NAME",
-        shell_complete=completion.one_of(completion.METHODS),
+        shell_complete=completion.one_of((names.AUTO, *names.METHODS)),
         help="amortised: one pass, with standard deviations; vble-xz, vble or map: a fit, with them; tv, foe, crr or wcrr: a learned "
-        "regulariser, without.  [default: vble-xz]",
+        f"regulariser, without.  [default: {names.DEFAULT_METHOD}]",
     ),
     click.option("--no-fallback", is_flag=True, help="Insist on the pass, as method or start, for scenes that its network does not know."),
     click.option(
@@ -89,7 +89,7 @@ _OPTIONS = [
         default="auto",
         show_default=True,
         metavar="auto|cpu|cuda",
-        shell_complete=completion.one_of(completion.DEVICES),
+        shell_complete=completion.one_of(names.DEVICES),
         help="Where to compute.",
     ),
     click.option("--mtf-nyquist", type=float, metavar="M", help="MTF at Nyquist, above 0 and below 0.95, in place of the profile's."),
@@ -99,7 +99,7 @@ _OPTIONS = [
         default="profile",
         show_default=True,
         metavar="profile|estimate|SIGMA0,GAIN",
-        shell_complete=completion.one_of(completion.NOISES),
+        shell_complete=completion.one_of(names.NOISES),
         help="From the profile, from the scene, or as given: variance SIGMA0^2 + GAIN * signal, in DN.",
     ),
     click.option("--reference", type=PATH, metavar="TRUTH.tif", help="Compare with this truth: PSNR and interval coverage."),

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from imaging import __version__
+from imaging import __version__, names
 from imaging.cli import completion
 from imaging.cli.guard import guarded, instead
 from imaging.cli.help import SectionedCommand, examples
@@ -82,7 +82,7 @@ def _models() -> None:
     "--scale", type=int, metavar="2|4", shell_complete=completion.one_of("24"), help="How many times as fine.  [default: the model's, or 2]"
 )
 @click.option(
-    "--precision", default="int8", show_default=True, metavar="int8|float32", shell_complete=completion.one_of(completion.PRECISIONS),
+    "--precision", default="int8", show_default=True, metavar="int8|float32", shell_complete=completion.one_of(names.PRECISIONS),
     help="Of the network's numbers.",
 )  # fmt: skip
 @click.option("--bands", type=Bands(), help="Bands to super-resolve, such as 1,2.  [default: all]")
@@ -92,7 +92,7 @@ def _models() -> None:
 )  # fmt: skip
 @click.option("--tile", type=int, metavar="PIXELS", help="Side of a tile of the result.  [default: 1024]")
 @click.option(
-    "--device", default="cpu", show_default=True, metavar="cpu|cuda|tensorrt", shell_complete=completion.one_of(completion.PROVIDERS),
+    "--device", default="cpu", show_default=True, metavar="cpu|cuda|tensorrt", shell_complete=completion.one_of(names.PROVIDERS),
     help="Provider of ONNX Runtime.",
 )  # fmt: skip
 @click.option("--threads", type=int, metavar="N", help="Of the CPU.  [default: all]")

@@ -7,13 +7,12 @@ from imaging.posterior.fitted import LatentPosterior
 from imaging.posterior.gaussian import sensor_deviation
 from imaging.posterior.likelihood import SensorLikelihood
 from imaging.posterior.mixture import PosteriorMixture
-from imaging.posterior.settings import METHODS, FitSettings, lattice_room, rate_scale
+from imaging.posterior.settings import FitSettings, lattice_room, rate_scale
 from imaging.posterior.storage import load_posterior, save_posterior
 from imaging.posterior.vble import VBLE
 from imaging.sensors.wiener import wiener_estimate
 
 __all__ = [
-    "METHODS",
     "VBLE",
     "FitSettings",
     "LatentPosterior",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from imaging.names import POSTERIORS
 from imaging.priors.base import LatentPrior
 
-METHODS = ("vble-xz", "vble", "map")
 FAMILIES = ("auto", "uniform", "gaussian")
 SHIFTS = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Placements of the latent lattice, in halves of its stride, down and right."""
@@ -62,8 +62,8 @@ class FitSettings:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method is {self.method!r}; accepted are {', '.join(METHODS)}")
+        if self.method not in POSTERIORS:
+            raise ValueError(f"method is {self.method!r}; accepted are {', '.join(POSTERIORS)}")
         if self.family not in FAMILIES:
             raise ValueError(f"family is {self.family!r}; accepted are {', '.join(FAMILIES)}")
         for name in ("iterations", "samples"):

@@ -14,7 +14,7 @@ from torch import Tensor
 from imaging.errors import InputError
 from imaging.priors.base import LatentPrior
 from imaging.priors.families import make_prior
-from imaging.priors.zoo import fill, is_constant
+from imaging.priors.state import fill, is_constant
 
 _BOTTLENECK = re.compile(r"^entropy_bottleneck\._?(matri(?:x|ces)|bias(?:es)?|factors?)\.?(\d)$")
 _PLURAL = {"m": "matrices", "b": "biases", "f": "factors"}

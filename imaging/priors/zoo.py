@@ -13,12 +13,12 @@ from imaging.priors.base import LatentPrior
 from imaging.priors.calibration import read_calibration, read_guarantee
 from imaging.priors.context import GroupCausalConv2d
 from imaging.priors.families import FAMILIES, make_prior
+from imaging.priors.importing import convert, read_checkpoint
 from imaging.priors.packing import packed, unpacked
+from imaging.priors.state import fill, is_constant, weights
 from imaging.releases import ModelInfo, band_names, digest_of, read_recipe, read_weights, released, write_release, zoo_folder
 
 DEFAULT_PRIOR = "pan"
-_CONSTANTS = ("_offset", "_quantized_cdf", "_cdf_length", ".scale_table", ".scale_bound", ".bound", ".pedestal", ".target", ".mask")
-"""Ends of the names of buffers that no training changes: tables of bit streams, which are never written here, bounds and masks."""
 
 
 class PriorInfo(ModelInfo):
@@ -88,8 +88,6 @@ def find_prior(name: str, *, download: bool = False) -> PriorInfo:
 
 
 def _from_compressai(name: str, download: bool) -> LatentPrior:
-    from imaging.priors.importing import convert, read_checkpoint
-
     path, alpha = compressai_zoo.cached_file(name, download=download)
     return convert(read_checkpoint(path), name, alpha=alpha).model
 
@@ -128,31 +126,6 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *,
     model.bands = info.bands
     model.calibration, model.guarantee = read_calibration(recipe, info.folder), read_guarantee(recipe, info.folder)
     return ready(model, device)
-
-
-def fill(model: LatentPrior, state: dict[str, torch.Tensor], source: str) -> None:
-    """Give a model all of its weights.
-
-    Raises
-    ------
-    InputError
-        When a weight is missing, unknown or of another shape; ``source`` names where the weights come from.
-    """
-    wanted = weights(model)
-    wrong = sorted(set(wanted) ^ set(state)) or sorted(k for k in wanted if wanted[k].shape != state[k].shape)
-    if wrong:
-        raise InputError(f"{source} does not fit its recipe: weight {wrong[0]} is missing, unknown or of another shape")
-    model.load_state_dict(state, strict=False)
-
-
-def is_constant(name: str) -> bool:
-    """Whether a name in a state dict is that of a buffer which the model has of itself."""
-    return name.endswith(_CONSTANTS)
-
-
-def weights(model: LatentPrior) -> dict[str, torch.Tensor]:
-    """State dict of a model without its constants."""
-    return {k: v for k, v in model.state_dict().items() if not is_constant(k)}
 
 
 def full_precision(device: torch.device | str) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from imaging.restoration.arrays import Restored, restore
 from imaging.restoration.options import RestoreOptions
 from imaging.restoration.paths import ScenePaths
-from imaging.restoration.planning import ESTIMATE, Job, Sensor, plan_scene
+from imaging.restoration.planning import Job, Sensor, plan_scene
 from imaging.restoration.scenes import SceneResult, restore_scene, restore_tiles
 from imaging.restoration.superresolution import SuperResolveOptions, super_resolve_scene
 
 __all__ = [
-    "ESTIMATE",
     "Job",
     "RestoreOptions",
     "Restored",

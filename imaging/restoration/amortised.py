@@ -9,11 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imaging.amortised import AmortisedReconstructor, Limits
+from imaging.names import AMORTISED
 from imaging.restoration.method import Method, Progress, Window
 from imaging.sensors import SensorPhysics
 
-AMORTISED = "amortised"
-"""The method of one pass."""
 PASS_HALO, PASS_HALO_DOUBLE = 64, 96
 """How far a pass sees, pixels of the restored scene: beyond, nothing changes it by a thousandth of the deviation."""
 PASS_BYTES = 330

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import InputError
+from imaging.names import ESTIMATE
 from imaging.raster import check_values
 from imaging.restoration.deciding import decide
 from imaging.restoration.fitting import scene_bands, window_margin
 from imaging.restoration.options import RestoreOptions
-from imaging.restoration.planning import ESTIMATE, estimated_profile, sensor_profile
+from imaging.restoration.planning import estimated_profile, sensor_profile
 from imaging.restoration.radiometry import stored_range
 from imaging.sensors import SensorProfile
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from imaging.amortised import Excess, Limits, scene_quantities, sensor_quantities
-from imaging.restoration.amortised import AMORTISED, AmortisedMethod
+from imaging.names import AMORTISED, FALLBACK, REGULARIZERS
+from imaging.restoration.amortised import AmortisedMethod
 from imaging.restoration.fitting import Fitter, Sample, make_fitters
 from imaging.restoration.method import Method
-from imaging.restoration.methods import REGULARIZERS
-from imaging.restoration.options import FALLBACK, RestoreOptions
+from imaging.restoration.options import RestoreOptions
 from imaging.sensors import Band
 
 _SIDE, _AREAS = 128, 4

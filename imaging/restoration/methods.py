@@ -29,22 +29,21 @@ from imaging.bilevel import (
     load_regularizer,
 )
 from imaging.errors import InputError, did_you_mean
-from imaging.posterior import METHODS as POSTERIORS
+from imaging.names import AMORTISED, METHODS, POSTERIORS, REGULARIZERS
 from imaging.posterior import VBLE, FitSettings, lattice_room, rate_scale, sensor_deviation
 from imaging.priors import LatentPrior, PriorInfo, list_priors, load_prior, zoo
 from imaging.raster.tiles import STEP
-from imaging.restoration.amortised import AMORTISED, AmortisedMethod
+from imaging.restoration.amortised import AmortisedMethod
 from imaging.restoration.method import Method, Progress, Window
 from imaging.sensors import SensorPhysics
 
-REGULARIZERS: dict[str, Callable[[Regularizer], bool]] = {
+_SUITED: dict[str, Callable[[Regularizer], bool]] = {
     "tv": lambda r: isinstance(r, TotalVariation),
     "foe": lambda r: isinstance(r, FieldOfExperts),
     "crr": lambda r: isinstance(r, RidgeRegularizer) and r.weak_convexity == 0,
     "wcrr": lambda r: isinstance(r, RidgeRegularizer) and r.weak_convexity > 0,
 }
 """Methods with a learned regulariser, and which regularisers are theirs."""
-METHODS = (AMORTISED, *POSTERIORS, *REGULARIZERS)
 GRADIENTS = RegularizedReconstructor.steps
 """Steps of the minimisation of a regularised energy."""
 
@@ -156,7 +155,7 @@ def check_method(method: str) -> None:
 
 def method_of(learned: LearnedRegularizer) -> str:
     """The method that a regulariser is for."""
-    return next(name for name, suits in REGULARIZERS.items() if suits(learned.regularizer))
+    return next(name for name, suits in _SUITED.items() if suits(learned.regularizer))
 
 
 def find_regularizer(method: str, name: str) -> LearnedRegularizer:
@@ -173,7 +172,7 @@ def find_regularizer(method: str, name: str) -> LearnedRegularizer:
             "or choose one of those"
         )
     learned = load_regularizer(name)
-    if not REGULARIZERS[method](learned.regularizer):
+    if not _SUITED[method](learned.regularizer):
         raise InputError(f"{name} is no regulariser for --method {method}; choose --method {method_of(learned)}, or another --prior")
     return learned
 

@@ -10,14 +10,13 @@ import torch
 
 from imaging.amortised import DEFAULT_NETWORK, ORIENTATIONS, AmortisedReconstructor, choose_network
 from imaging.errors import InputError
-from imaging.posterior import METHODS as POSTERIORS
+from imaging.names import AMORTISED, AUTO, DEFAULT_METHOD, FALLBACK, POSTERIORS, REGULARIZERS, SCALES, STARTS
 from imaging.posterior import FitSettings
 from imaging.priors import DEFAULT_PRIOR, choose_prior
 from imaging.raster import check_halo, check_side
-from imaging.restoration.amortised import AMORTISED, AmortisedMethod
+from imaging.restoration.amortised import AmortisedMethod
 from imaging.restoration.method import Method
 from imaging.restoration.methods import (
-    REGULARIZERS,
     check_method,
     find_pass,
     find_prior,
@@ -28,13 +27,6 @@ from imaging.restoration.methods import (
 from imaging.restoration.paths import ScenePaths
 from imaging.sensors import Band
 
-AUTO = "auto"
-SCALES = (1, 2)
-FALLBACK = "vble-xz"
-"""The method of scenes that the network of a pass does not know, and of settings that only a fit has."""
-DEFAULT = "vble-xz"
-"""What ``"auto"`` means where nothing else is asked for: what has the higher PSNR on validation scenes, see docs/benchmark.md."""
-STARTS = ("pass", "wiener")
 _ITERATIONS = {"pass": 4, "wiener": FitSettings().iterations}
 """Steps of a fit by where it starts."""
 _FEW, _GENTLE = 8, 0.1
@@ -50,7 +42,8 @@ class RestoreOptions:
     method : {"auto", "amortised", "vble-xz", "vble", "map", "tv", "foe", "crr", "wcrr"}
         Posterior in one pass of a network that is told the sensor; fitted posterior in latent and image space, in latent space only, or a
         point estimate with the image-space spread; or the minimiser with a learned regulariser, total variation, field of experts, convex
-        or weakly convex ridge regulariser: a point without a spread. ``"auto"`` takes "vble-xz".
+        or weakly convex ridge regulariser: a point without a spread. ``"auto"`` takes the pass, or "vble-xz" where a prior or a setting
+        is given that only a fit has.
     fallback : bool
         Whether a scene that the network of the pass does not know is fitted from Wiener filters instead.
     start : {"wiener", "pass"}
@@ -176,6 +169,7 @@ class RestoreOptions:
             "rate scale": self.rate_scale,
             "weight": self.weight,
             "uncalibrated": not self.calibrated or None,
+            "start": None if self.start == "wiener" else self.start,
         }
         return next((name for name, value in given.items() if value is not None), "")
 
@@ -187,7 +181,7 @@ class RestoreOptions:
             return FALLBACK
         names = [b.common_name for b in bands]
         together = choose_prior(names) != DEFAULT_PRIOR and choose_network(names) == DEFAULT_NETWORK
-        return FALLBACK if together else DEFAULT
+        return FALLBACK if together else DEFAULT_METHOD
 
     def prior_for(self, bands: Sequence[Band], method: str) -> str:
         """Name of the prior, of the network, or of the regulariser, for the bands of a scene and a method."""

@@ -15,6 +15,7 @@ import torch
 
 import imaging
 from imaging.errors import InputError
+from imaging.names import ESTIMATE
 from imaging.raster import Area, Magnified, Scene, Tile, TilePlan
 from imaging.raster.tiles import STEP
 from imaging.restoration.deciding import decide
@@ -98,8 +99,6 @@ class Job:
 
 Sensor = str | SensorProfile | None
 """Name of a profile, path of a TOML file, ``"estimate"``, a profile, or None for what a product's metadata say."""
-ESTIMATE = "estimate"
-"""In place of a sensor: noise and MTF are estimated from the scene."""
 _HALO_STEP = STEP // 2
 _ESTIMATED_FROM = 512
 """Sides of the areas they are estimated from, pixels."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from imaging.errors import InputError, did_you_mean
+from imaging.names import PRECISIONS, SUPERRES_FAMILY
 from imaging.releases import digest_of, read_recipe, read_weights, released, zoo_folder
 from imaging.superres.blueprint import blueprint
 from imaging.superres.export import Manifest
 from imaging.superres.genotype import Genotype
 from imaging.superres.networks import Network
-
-FAMILY = "superres"
-PRECISIONS = ("int8", "float32")
 
 
 def list_models() -> list[str]:
@@ -23,7 +21,7 @@ def list_models() -> list[str]:
     InputError
         When no zoo is installed, or a recipe in it cannot be read.
     """
-    return [f.name for f in released(zoo_folder(), {FAMILY})]
+    return [f.name for f in released(zoo_folder(), {SUPERRES_FAMILY})]
 
 
 def find_model(name: str) -> Path:
@@ -39,8 +37,8 @@ def find_model(name: str) -> Path:
         raise InputError(f"unknown super-resolution model {name!r}; {did_you_mean(name, list_models())}, or a path to a model folder")
     exported = any((folder / f"{precision}.json").exists() for precision in PRECISIONS)
     bare = exported and not (folder / "recipe.toml").exists()
-    if not bare and read_recipe(folder).get("family") != FAMILY:
-        raise InputError(f"{folder} is no super-resolution model: the family in its recipe.toml is not {FAMILY}")
+    if not bare and read_recipe(folder).get("family") != SUPERRES_FAMILY:
+        raise InputError(f"{folder} is no super-resolution model: the family in its recipe.toml is not {SUPERRES_FAMILY}")
     return folder
 
 

@@ -13,17 +13,17 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from imaging.bilevel import list_regularizers
+from imaging.bilevel.zoo import REGULARIZERS as KINDS
 from imaging.cli import completion
 from imaging.cli.restore import main, rio_restore
 from imaging.cli.superres import main as superres
+from imaging.names import AMORTISED, METHODS, POSTERIORS, PRECISIONS, PRIOR_FAMILIES, REGULARIZER_FAMILIES
 from imaging.priors import list_priors
 from imaging.priors.families import FAMILIES
-from imaging.restoration.methods import METHODS
-from imaging.restoration.methods import REGULARIZERS as REGULARIZED
+from imaging.restoration.methods import _SUITED
 from imaging.sensors import builtin_sensors
 from imaging.superres import list_models
 from imaging.superres.runtime import PROVIDERS
-from imaging.superres.zoo import PRECISIONS
 from tests.cli.commands import invoke
 
 PROGRAM = """
@@ -51,15 +51,16 @@ def asked(*words: str, command: click.Command = main) -> list[click.shell_comple
 
 
 def test_names_are_those_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lists that need no library to be loaded agree with those of the libraries."""
+    """The words in one place are those that libraries answer to."""
     monkeypatch.chdir(tmp_path)  # where no other TOML files are
     assert complete("--sensor", "") == [*builtin_sensors(), "estimate"]
     assert complete("--describe-sensor", "") == builtin_sensors()
     assert complete("--prior", "") == [p.name for p in list_priors()]
     assert complete("--method", "wcrr", "--prior", "") == list_regularizers()
     assert complete("--method", "") == ["auto", *METHODS]
-    assert set(completion.REGULARIZERS) == set(REGULARIZED)
-    assert completion._PRIORS == set(FAMILIES)
+    assert set(PRIOR_FAMILIES) == set(FAMILIES)
+    assert set(REGULARIZER_FAMILIES) == set(KINDS)
+    assert set(METHODS) == {*_SUITED, *POSTERIORS, AMORTISED}
     assert complete("--model", "", command=superres) == list_models()
     assert complete("--device", "", command=superres) == list(PROVIDERS)
     assert complete("--precision", "", command=superres) == list(PRECISIONS)

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from imaging.errors import InputError
 from imaging.priors import list_priors, load_prior, zoo
-from imaging.priors.zoo import is_constant, prior_info, save_prior
+from imaging.priors.state import is_constant
+from imaging.priors.zoo import prior_info, save_prior
 from tests.priors.models import tiny
 
 if sys.version_info >= (3, 11):

@@ -13,8 +13,8 @@ import torch
 
 import imaging
 from imaging.errors import InputError
+from imaging.names import DEFAULT_METHOD
 from imaging.restoration import RestoreOptions, ScenePaths, plan_scene, restore_scene
-from imaging.restoration.options import DEFAULT
 from imaging.restoration.selftest import simulated_scene
 from imaging.sensors import Noise, SensorProfile, load_profile, sensor_physics
 from tests.scenes import listing, read, write_scene
@@ -43,12 +43,16 @@ def restored(scene: Path, sensor: str | SensorProfile = "pleiades-raw", folder: 
 
 
 def test_default_is_the_one_that_is_written_down(tmp_path: Path) -> None:
-    """Fits start from Wiener filters, or from the pass, in few steps, where that is asked for and the network knows the scene."""
+    """The pass; fits start from Wiener filters or, in few steps where the network knows the scene, from the pass, if that is asked for."""
     scene = write_scene(tmp_path / "scene.tif", measured(96))
-    plan = plan_scene(ScenePaths(input=scene), "pleiades-raw", RestoreOptions())
-    assert (plan["method"], plan["prior"], plan["iterations"], plan["notes"]) == (DEFAULT, "pan", 24, [])
-    plan = plan_scene(ScenePaths(input=scene), "pleiades-raw", RestoreOptions(start="pass"))
-    assert (plan["method"], plan["iterations"], plan["notes"]) == (DEFAULT, 4, [])
+    for options, expected in (
+        (RestoreOptions(), (DEFAULT_METHOD, "pan-amortised", 2, [])),
+        (RestoreOptions(method="vble-xz"), ("vble-xz", "pan", 24, [])),
+        (RestoreOptions(start="pass"), ("vble-xz", "pan", 4, [])),
+    ):
+        plan = plan_scene(ScenePaths(input=scene), "pleiades-raw", options)
+        assert (plan["method"], plan["prior"], plan["iterations"], plan["notes"]) == expected
+    assert DEFAULT_METHOD == "amortised"
 
 
 def test_the_pass_says_what_it_is(tmp_path: Path) -> None:
@@ -64,7 +68,9 @@ def test_the_pass_says_what_it_is(tmp_path: Path) -> None:
     assert plan["tile"] % 32 == 0
 
 
-@pytest.mark.parametrize("options", [RestoreOptions(), RestoreOptions(start="pass"), PASS], ids=["default", "from the pass", "pass"])
+@pytest.mark.parametrize(
+    "options", [RestoreOptions(method="vble-xz"), RestoreOptions(start="pass"), PASS], ids=["fit", "from the pass", "pass"]
+)
 def test_result_is_better_than_the_measurement_and_covers(options: RestoreOptions) -> None:
     truth = simulated_scene(272)[8:-8, 8:-8] * PROFILE.full_scale
     found, std, _ = imaging.restore(measured(256), "pleiades-raw", options=options)
@@ -73,7 +79,9 @@ def test_result_is_better_than_the_measurement_and_covers(options: RestoreOption
     assert 0.85 < (error < 1.645 * std[0]).mean() < 0.97
 
 
-@pytest.mark.parametrize("given", [{"prior": "vae-small"}, {"iterations": 2}, {"rate_scale": 0.5}, {"weight": 2.0}, {"calibrated": False}])
+@pytest.mark.parametrize(
+    "given", [{"prior": "vae-small"}, {"iterations": 2}, {"rate_scale": 0.5}, {"weight": 2.0}, {"calibrated": False}, {"start": "pass"}]
+)
 def test_settings_of_a_fit_choose_the_fit(tmp_path: Path, given: dict[str, Any]) -> None:
     plan = plan_scene(ScenePaths(input=write_scene(tmp_path / "scene.tif", measured(64))), "pleiades-raw", RestoreOptions(**given))
     assert plan["method"] == "vble-xz"

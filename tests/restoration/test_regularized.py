@@ -9,8 +9,9 @@ import pytest
 import rasterio
 
 from imaging.errors import InputError
+from imaging.names import METHODS
 from imaging.restoration import RestoreOptions, ScenePaths, plan_scene, restore, restore_scene
-from imaging.restoration.methods import METHODS, make_method
+from imaging.restoration.methods import make_method
 from tests.scenes import listing, read, smooth, write_scene
 
 SENSOR = "pleiades-raw"

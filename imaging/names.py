@@ -1,0 +1,30 @@
+"""Words that users type, each in this one place, which imports nothing: the command line reads them without loading what takes seconds."""
+
+from __future__ import annotations
+
+AUTO = "auto"
+"""What is left to the program."""
+AMORTISED = "amortised"
+"""The posterior in one pass of a network."""
+POSTERIORS = ("vble-xz", "vble", "map")
+"""Posteriors that are fitted."""
+REGULARIZERS = ("tv", "foe", "crr", "wcrr")
+"""Minimisers with a learned regulariser."""
+METHODS = (AMORTISED, *POSTERIORS, *REGULARIZERS)
+DEFAULT_METHOD = AMORTISED
+"""What `AUTO` means where nothing else is asked for: what has the higher PSNR on validation scenes, see docs/benchmark.md."""
+FALLBACK = "vble-xz"
+"""The method of scenes that the network of a pass does not know, and of settings that only a fit has."""
+STARTS = ("pass", "wiener")
+SCALES = (1, 2)
+DEVICES = (AUTO, "cpu", "cuda")
+PROVIDERS = ("cpu", "cuda", "tensorrt")
+"""Devices of networks in integers."""
+PRECISIONS = ("int8", "float32")
+"""Of networks in integers and their originals."""
+ESTIMATE = "estimate"
+"""In place of a sensor or its noise: from the scene."""
+NOISES = ("profile", ESTIMATE)
+PRIOR_FAMILIES = ("lapped", "mean-scale", "mbt", "cheng", "factorized", "vae")
+REGULARIZER_FAMILIES = ("tv", "foe", "ridge")
+SUPERRES_FAMILY = "superres"
