@@ -85,6 +85,9 @@ def main() -> None:
     lines += ["", "[conformal]    # half-widths in standard deviations, by scripts/calibrate_amortised.py", f"scenes = {len(shares)}"]
     for level in LEVELS:
         width = half_width(shares, level)
+        if width == float("inf"):
+            lines.append(f"# too few scenes for {level}")
+            continue
         met = 1 - shares.mean(0)[WIDTHS == width].mean()
         lines.append(f"level_{100 * level:.0f} = {width}    # covers {met:.3f} here; of a new scene's pixels at least {level} are expected")
     print("\n".join(lines))

@@ -16,7 +16,7 @@ from imaging.amortised.losses import posterior_loss
 from imaging.amortised.optimizer import Muon, orthogonalised
 from imaging.amortised.sensors import SensorRanges
 from imaging.amortised.training import Batches, Trainer, crops_of, validation_batches
-from imaging.amortised.zoo import find_network, list_networks
+from imaging.amortised.zoo import choose_network, find_network, list_networks
 from imaging.errors import InputError
 from imaging.priors.data import CropSampler
 from imaging.priors.recipe import TrainingSettings
@@ -163,7 +163,15 @@ def test_unfit_recipes_are_refused(tmp_path: Path, recipe: str, said: str) -> No
 
 
 def test_zoo_has_the_default_network() -> None:
-    assert "pan-amortised" in [n.name for n in list_networks()]
+    assert [n.name for n in list_networks()] == ["pan-amortised", "rgb-amortised", "rgbn-amortised"]
+    for bands, name in (
+        (("nir", "blue", "red", "green"), "rgbn-amortised"),
+        (("red", "green", "blue"), "rgb-amortised"),
+        (("pan",), "pan-amortised"),
+        (("red", "nir"), "pan-amortised"),
+    ):
+        assert choose_network(bands) == name
+    assert load_network("rgbn-amortised").bands == ("red", "green", "blue", "nir")
     assert load_network().settings.channels == 1
     with pytest.raises(InputError, match="unknown inference network 'pan-amortized'; did you mean pan-amortised"):
         find_network("pan-amortized")

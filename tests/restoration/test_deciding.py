@@ -12,11 +12,13 @@ import rasterio
 import torch
 
 import imaging
+from imaging.amortised import save_network
 from imaging.errors import InputError
 from imaging.names import DEFAULT_METHOD
 from imaging.restoration import RestoreOptions, ScenePaths, plan_scene, restore_scene
 from imaging.restoration.selftest import simulated_scene
 from imaging.sensors import Noise, SensorProfile, load_profile, sensor_physics
+from tests.amortised.networks import tiny
 from tests.scenes import listing, read, write_scene
 
 PROFILE = load_profile("pleiades-raw")
@@ -135,6 +137,27 @@ def test_tiles_of_a_pass_do_not_show(tmp_path: Path, scale: int) -> None:
         assert not all(np.array_equal(a[good], b[good]) for a, b in zip(found[0], other, strict=True))  # they were cut differently
         for a, b in zip(found[0], other, strict=True):
             assert (abs(a - b)[good] / deviation[good]).max() < 0.001
+
+
+def test_bands_go_to_a_joint_network_in_its_order(tmp_path: Path) -> None:
+    """The restoration of a scene whose bands are stored in another order is the same, in that order."""
+    network = tiny(3)
+    for exchange in network.exchanges:
+        torch.nn.init.normal_(exchange.second.weight, std=0.1)  # type: ignore[arg-type,union-attr]
+    recipe = 'name = "toy"\nbands = ["red", "green", "blue"]\nfamily = "amortised"\n\n[model]\nchannels = 3\nwidths = [8, 8, 8]\n'
+    save_network(network, tmp_path, recipe + "blocks = [1, 1, 1]\n")
+    pixels = np.concatenate([measured(96, k) for k in range(3)])
+    one = PROFILE.bands[0]
+    options, found = RestoreOptions(method="amortised", prior=str(tmp_path), fallback=False), []
+    for names in (("red", "green", "blue"), ("blue", "red", "green")):
+        profile = replace(PROFILE, bands=tuple(replace(one, name=n, common_name=n) for n in names))
+        order = [("red", "green", "blue").index(n) for n in names]
+        restored, std, _ = imaging.restore(pixels[order], profile, options=options)
+        found.append([v[np.argsort(order)] for v in (restored, std)])
+    for first, second in zip(*found, strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-4)
+    alone = imaging.restore(pixels[:1].repeat(3, 0), replace(PROFILE, bands=profile.bands), options=options)
+    assert not np.allclose(alone.restored[1], found[0][0][0], rtol=1e-6)  # the others matter
 
 
 def test_arrays_and_files_are_restored_alike(tmp_path: Path) -> None:
