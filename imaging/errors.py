@@ -32,7 +32,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def missing(path: Path, what: str = "") -> str:
-    """That a file does not exist, with the file of its folder whose name is nearest, if one is near."""
+    """That a file does not exist, with the file of its folder whose name is nearest, if one is near, or that it is a link to nowhere."""
+    if path.is_symlink():
+        return f"{what}{path} is a link that leads nowhere"
     try:
         known = {p.name.lower(): p for p in path.parent.iterdir()}
     except OSError:

@@ -241,7 +241,7 @@ def check_disk(outputs: Iterable[Path], need: float) -> None:
     for folder in {p.parent for p in outputs}:
         usage = shutil.disk_usage(folder)
         if usage.total and usage.free < need / 3:
-            raise InputError(f"the disk of {folder} is full: {usage.free / 1e6:.0f} MB are free, about {need / 1e6:.0f} MB are needed")
+            raise InputError(f"the disk of {folder} is full: {usage.free / 1e6:.1f} MB are free, about {need / 1e6:.1f} MB are needed")
 
 
 def state_of(path: Path, scene: Scene) -> dict[str, list[int] | None]:

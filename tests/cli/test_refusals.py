@@ -195,7 +195,7 @@ def test_a_damaged_reference(scene: Path, tiny_prior: Path) -> None:
 def test_a_disk_with_too_little_space(scene: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=10**12, used=10**12, free=1000))
     said = refusal(scene.parent, scene, tiny_prior)
-    assert f"the disk of {scene.parent} is full: 0 MB are free" in said
+    assert f"the disk of {scene.parent} is full: 0.0 MB are free" in said
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])

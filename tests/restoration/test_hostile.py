@@ -57,6 +57,13 @@ def test_a_pipe_is_no_scene(tmp_path: Path) -> None:
         plan(tmp_path / "a.tif")
 
 
+def test_a_loop_of_links_is_said(tmp_path: Path) -> None:
+    for name, other in (("a.tif", "b.tif"), ("b.tif", "a.tif")):
+        (tmp_path / name).symlink_to(tmp_path / other)
+    with pytest.raises(InputError, match=r"a\.tif is a link that leads nowhere"):
+        plan(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize(("side", "bands"), [(3_000_000, 1), (1, 2000)])
 def test_sizes_that_no_scene_has_are_refused_at_once(tmp_path: Path, side: int, bands: int) -> None:
     """Sparse files of a few kilobytes that claim terabytes."""
