@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from imaging.raster.assembly import Assembly, Part, Scaling, open_part
 from imaging.raster.magnified import Magnified
-from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, check_values, statistics
+from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, statistics
 from imaging.raster.store import TileStore, disk_errors, partial_folder, sync
 from imaging.raster.style import has_own_style, style_of
 from imaging.raster.summary import Summary, summarise
 from imaging.raster.tiles import Tile, TilePlan, check_halo, check_side
-from imaging.raster.values import as_stored, filled
+from imaging.raster.values import as_stored, check_values, filled
 from imaging.raster.writer import Product, has_tag, publish, write_product, write_style
 
 __all__ = [

@@ -18,9 +18,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from imaging.errors import InputError, missing, one_line
+from imaging.raster.values import check_values
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
-_LARGEST = 1e30
 MOST_PIXELS, MOST_BANDS = 10**12, 1024
 """More is no scene but a damaged file."""
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf")
@@ -247,7 +247,8 @@ class Scene:
         good &= np.isfinite(pixels)
         part = (slice(None), slice(top - area.row, bottom - area.row), slice(left - area.column, right - area.column))
         values[part] = np.where(good, pixels, 0)
-        check_values(values, str(self.path))
+        if self.dtype.kind == "f":
+            check_values(values, str(self.path))
         valid[part] = good
         return values, valid
 
@@ -280,19 +281,6 @@ class Scene:
         if not found:
             raise InputError(f"{self.path} has no valid pixel: all are nodata or masked")
         return found
-
-
-def check_values(values: NDArray[np.float32], name: str) -> None:
-    """Refuse valid values that no sensor measures, such as a nodata value that is not declared.
-
-    Raises
-    ------
-    InputError
-        With the largest of them.
-    """
-    largest = float(values.flat[np.abs(values).argmax()]) if values.dtype.kind == "f" and values.size else 0.0
-    if not abs(largest) < _LARGEST:
-        raise InputError(f"{name} holds values such as {largest:.3g}, which no sensor measures: declare them as nodata")
 
 
 def statistics(sample: list[tuple[NDArray[np.float32], NDArray[np.bool_]]], band: int) -> Statistics | None:

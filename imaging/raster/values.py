@@ -8,6 +8,30 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from imaging.errors import InputError
+
+_LARGEST = 1e30
+
+
+def check_values(values: NDArray[Any], name: str) -> None:
+    """Refuse real values that no sensor measures, such as a nodata value that is not declared.
+
+    Parameters
+    ----------
+    values : ndarray
+        Not empty; invalid ones are 0.
+    name : str
+        What holds them.
+
+    Raises
+    ------
+    InputError
+        With the largest of them.
+    """
+    largest = max(float(values.min()), float(values.max()), key=abs)
+    if not abs(largest) < _LARGEST:
+        raise InputError(f"{name} holds values such as {largest:.3g}, which no sensor measures: declare them as nodata")
+
 
 def filled(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
     """Values ``(C, h, w)`` with invalid pixels taken from the nearest valid one; a band without any stays as it is."""

@@ -69,9 +69,7 @@ def restore(
     """
     options = options or RestoreOptions()
     values, valid = _checked(scene, mask, options.bands)
-    known = np.where(valid, values, 0)
-    check_values(known, "the scene")
-    sample = [(known.astype(np.float32), valid)]
+    sample = [(np.where(valid, values, 0).astype(np.float32), valid)]
     estimated = sensor == ESTIMATE
     names = (None,) * len(values)
     profile = estimated_profile(sample, values.dtype, names, options)[0] if estimated else sensor_profile(sensor, options)
@@ -119,4 +117,5 @@ def _checked(scene: NDArray[Any], mask: NDArray[np.bool_] | None, bands: tuple[i
         values, valid = values[index], valid[index]
     if not valid.any():
         raise InputError("the scene has no valid pixel")
+    check_values(values[valid], "the scene")
     return values, valid

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from imaging.errors import InputError
 from imaging.sensors.mtf import Kernel, separable_psf
 
-_HUGE = 1e9
+HUGE = 1e9
 """No number of a sensor is as large."""
 ANY_BAND = "*"
 """Band name of a profile entry that serves any band."""
@@ -84,10 +84,10 @@ class Noise:
     source: str = "assumed"
 
     def __post_init__(self) -> None:
-        if not (0 <= self.sigma0 < _HUGE and 0 <= self.gain < _HUGE and abs(self.offset) < _HUGE):
+        if not (0 <= self.sigma0 < HUGE and 0 <= self.gain < HUGE and abs(self.offset) < HUGE):
             raise InputError(
                 f"the noise is sigma0 {self.sigma0:g}, gain {self.gain:g}, offset {self.offset:g}; accepted are finite numbers below "
-                f"{_HUGE:g}, none but the offset negative"
+                f"{HUGE:g}, none but the offset negative"
             )
 
     def variance(self, dn: ArrayLike) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from imaging.errors import InputError, did_you_mean, missing
 from imaging.sensors.mtf import Kernel, nyquist_of
-from imaging.sensors.profile import Band, Mtf, Noise, SensorProfile
+from imaging.sensors.profile import HUGE, Band, Mtf, Noise, SensorProfile
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,7 +22,6 @@ _TOP = {"name", "title", "state", "bits", "bands", "source"}
 _BAND = {"name", "common_name", "gsd", "mtf", "noise", "source"}
 _MTF = {"shape", "nyquist", "target", "psf", "source"}
 _NOISE = {"sigma0", "gain", "offset", "source"}
-_HUGE = 1e9
 
 
 class _Reader:
@@ -47,7 +46,7 @@ class _Reader:
 
     def number(self, table: dict[str, Any], key: str, where: str, low: float, accepted: str) -> float:
         value = table[key]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value < _HUGE:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value < HUGE:
             self.fail(where + key, value, accepted)
         return float(value)
 
@@ -102,7 +101,7 @@ class _Reader:
         sigma0, gain = (self.number(checked, k, where, 0.0, accepted) for k in ("sigma0", "gain"))
         if sigma0 == 0 and gain == 0:
             self.fail(where + "sigma0", sigma0, "sigma0 and gain not both zero")
-        offset = self.number(checked, "offset", where, -_HUGE, "a number") if "offset" in checked else 0.0
+        offset = self.number(checked, "offset", where, -HUGE, "a number") if "offset" in checked else 0.0
         return Noise(sigma0, gain, offset, self.text(checked, "source", where))
 
     def profile(self) -> SensorProfile:

@@ -10,9 +10,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from imaging.errors import InputError
+from imaging.sensors.profile import HUGE
 
-_HUGE = 1e9
-"""No number in metadata is as large."""
 _LONGEST = 255
 """Bytes of a file's name, at most."""
 
@@ -77,17 +76,17 @@ class Metadata:
             raise InputError(f"{self.path} has no {name}")
         return default
 
-    def number(self, name: str, default: float | None = None, *, least: float = -_HUGE) -> float:
+    def number(self, name: str, default: float | None = None, *, least: float = -HUGE) -> float:
         """The same as a finite number, not below ``least``."""
         return self._number(name, self.text(name, None if default is None else str(default)), least)
 
-    def _number(self, name: str, text: str, least: float = -_HUGE) -> float:
+    def _number(self, name: str, text: str, least: float = -HUGE) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not least <= value <= _HUGE:
-            accepted = "a finite number" if least == -_HUGE else f"a finite number from {least:g}"
+        if not least <= value <= HUGE:
+            accepted = "a finite number" if least == -HUGE else f"a finite number from {least:g}"
             raise InputError(f"{self.path}: {name} is {text[:40]!r}; accepted: {accepted}")
         return value
 
