@@ -46,6 +46,7 @@ _PUBLIC = {
     "restore_archive": "imaging.archive",
     "restore_scene": "imaging.restoration",
     "sensor_physics": "imaging.sensors",
+    "super_resolve": "imaging.restoration",
     "super_resolve_scene": "imaging.restoration",
     "write_profile": "imaging.sensors",
 }
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from imaging.restoration import plan_scene as plan_scene
     from imaging.restoration import restore as restore
     from imaging.restoration import restore_scene as restore_scene
+    from imaging.restoration import super_resolve as super_resolve
     from imaging.restoration import super_resolve_scene as super_resolve_scene
     from imaging.sensors import SensorPhysics as SensorPhysics
     from imaging.sensors import SensorProfile as SensorProfile

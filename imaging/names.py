@@ -17,6 +17,11 @@ FALLBACK = "vble-xz"
 """The method of scenes that the network of a pass does not know, and of settings that only a fit has."""
 STARTS = ("pass", "wiener")
 SCALES = (1, 2)
+"""Of a restoration: pixels of the result to one measured pixel along each side."""
+FINER = (2, 4)
+"""Of super-resolution."""
+ORIENTATIONS = (1, 2, 4)
+"""Over how many orientations of a scene the results of a pass may be averaged."""
 DEVICES = (AUTO, "cpu", "cuda")
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 """Devices of networks in integers."""

@@ -35,6 +35,7 @@ from imaging.moments import Moments
 from imaging.posterior import VBLE
 from imaging.priors import load_prior
 from imaging.priors.data import read_image
+from imaging.restoration.deciding import fit_settings
 from imaging.restoration.options import RestoreOptions
 from imaging.sensors import SensorPhysics, SignalDependentNoise
 from imaging.sensors.mtf import separable_psf
@@ -146,7 +147,7 @@ def methods(bands: int = 1) -> dict[str, Fit]:
     single = AmortisedReconstructor(load_network())
     model, margin = AmortisedReconstructor(network), prior.border + MARGIN
     options = RestoreOptions()
-    plain, short = (VBLE(prior, options.fit_settings("vble-xz", s)) for s in ("wiener", "pass"))
+    plain, short = (VBLE(prior, fit_settings(options, "vble-xz", s)) for s in ("wiener", "pass"))
 
     def fitted(vble: VBLE, y: Tensor, sensor: Sensor, *, start: bool) -> tuple[Estimate, int]:
         physics = sensor.physics(margin)

@@ -14,8 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from imaging.report.checks import BandCheck, check_bands
-from imaging.restoration import RestoreOptions, ScenePaths
-from imaging.restoration.planning import prepare
+from imaging.restoration import RestoreOptions, ScenePaths, open_restoration
 from imaging.sensors import SensorProfile, load_profile
 
 
@@ -36,7 +35,7 @@ def profiles(profile: SensorProfile) -> dict[str, SensorProfile]:
 def check(path: Path, profile: SensorProfile) -> BandCheck:
     """The first band's."""
     with TemporaryDirectory() as folder:
-        job = prepare(ScenePaths(input=path, output=Path(folder) / "restored.tif"), profile, RestoreOptions())
+        job = open_restoration(ScenePaths(input=path, output=Path(folder) / "restored.tif"), profile, RestoreOptions())
         with job.scene:
             return check_bands(job)[0]
 

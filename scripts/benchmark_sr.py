@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imaging.priors.data import read_image
-from imaging.restoration import ScenePaths, SuperResolveOptions, super_resolve_scene
+from imaging.restoration import ScenePaths, SuperResolveOptions, run_scene
 from imaging.superres import Genotype, Network, Search, SearchSettings, SearchSpace, SupernetSettings, blueprint, list_models, load_network
 from imaging.superres.blueprint import Blueprint
 from imaging.superres.data import CropSettings, Degradation, Pairs, psnr
@@ -203,7 +203,7 @@ def scene_times() -> list[str]:
             target.write(values)
         for precision in ("int8", "float32"):
             paths = ScenePaths(input=source, output=Path(folder) / f"{precision}.tif")
-            result = super_resolve_scene(paths, SuperResolveOptions(scale=2, precision=precision, range=4095))
+            result = run_scene(paths, None, SuperResolveOptions(scale=2, precision=precision, range=4095))
             minutes = result.seconds * (TILE / SCENE) ** 2 / 60
             lines.append(f"| {result.prior} | {precision} | {result.seconds:.1f} | {result.stages['fitting']:.1f} | {minutes:.1f} |")
             print(lines[-1], flush=True)

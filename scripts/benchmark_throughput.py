@@ -19,9 +19,9 @@ import torch
 from benchmark_memory import write_scene
 
 from imaging.raster import TilePlan
-from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, restore_scene
-from imaging.restoration.pipeline import batches, fit, load
-from imaging.restoration.planning import prepare
+from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, open_restoration, run_scene
+from imaging.restoration.method import torch_device
+from imaging.restoration.pipeline import batches
 
 PLEIADES = (30_000, 40_000)
 """Rows and columns of a panchromatic scene."""
@@ -29,19 +29,19 @@ PLEIADES = (30_000, 40_000)
 
 def bare(paths: ScenePaths, sensor: str, options: RestoreOptions) -> float:
     """Seconds of fitting all tiles of a scene that lie in memory."""
-    job = prepare(paths, sensor, options)
+    job = open_restoration(paths, sensor, options)
     with job.scene:
-        loaded = [load(job, b) for b in batches(job.plan.tiles(), job.batch)]
+        loaded = [job.read(b) for b in batches(job.tiles, job.batch)]
         began = time.monotonic()
         for batch in loaded:
-            fit(job, batch, lambda _: None)
+            job.work(batch, lambda _: None)
         return time.monotonic() - began
 
 
 def whole(paths: ScenePaths, sensor: str, options: RestoreOptions) -> tuple[float, SceneResult]:
     """Seconds of a restoration, and its result."""
     began = time.monotonic()
-    result = restore_scene(paths, sensor, options)
+    result = run_scene(paths, sensor, options)
     return time.monotonic() - began, result
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, help="table")
     a = parser.parse_args()
-    device = RestoreOptions(device=a.device).torch_device()
+    device = torch_device(a.device)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     lines = [
         f"Measured on: {name}; {a.side} x {a.side} pixels, method {a.method}.",
@@ -75,7 +75,7 @@ def main() -> None:
         plan: TilePlan | None = None
         for batch in a.batches:
             options = RestoreOptions(batch=batch, device=a.device, tile=a.tile, iterations=a.iterations, method=a.method)
-            job = prepare(paths, a.sensor, options)
+            job = open_restoration(paths, a.sensor, options)
             plan = job.plan
             job.scene.source.close()
             runs = [(whole(paths, a.sensor, options), bare(paths, a.sensor, options)) for _ in range(a.repeats)]

@@ -18,7 +18,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from imaging.names import REGULARIZERS
-from imaging.restoration import RestoreOptions, ScenePaths, restore_scene
+from imaging.restoration import RestoreOptions, ScenePaths, run_scene
 
 LIMIT = 0.005
 """Of the local standard deviation."""
@@ -29,11 +29,11 @@ def run(scene: Path, sensor: str, folder: Path, options: RestoreOptions) -> dict
     """Outputs of one run by what they are, from the disk where they lie there."""
     point = options.is_point
     paths = ScenePaths(
-        input=scene, output=folder / "scene_restored.tif", samples=None if point else folder, uncertainty=not point, resume=True
+        input=scene, output=folder / "scene_restored.tif", save_samples=None if point else folder, uncertainty=not point, resume=True
     )
     if not paths.restored_path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        restore_scene(paths, sensor, options)
+        run_scene(paths, sensor, options)
     found = {"restored": paths.restored_path} | ({} if point else {"std": folder / "scene_std.tif"})
     found |= {f"sample {k}": paths.sample_path(k) for k in range(options.samples)}
     return {name: rasterio.open(path).read() for name, path in found.items()}

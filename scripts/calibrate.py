@@ -33,7 +33,7 @@ from imaging.posterior.sharpness import sharpness
 from imaging.priors import DEFAULT_PRIOR, load_prior
 from imaging.priors.calibration import Calibration
 from imaging.priors.data import read_image
-from imaging.restoration import RestoreOptions
+from imaging.restoration.method import torch_device
 from imaging.sensors import sensor_physics
 
 LEVELS = {0.90: 1.644854, 0.95: 1.959964}
@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--prior", default=DEFAULT_PRIOR)
     parser.add_argument("--factors-only", action="store_true", help="without the guaranteed half-widths, which take four times as long")
     arguments = parser.parse_args()
-    model = VBLE(load_prior(arguments.prior, RestoreOptions().torch_device()), FitSettings(calibrated=False))
+    model = VBLE(load_prior(arguments.prior, torch_device("auto")), FitSettings(calibrated=False))
     bands = model.prior.channels
 
     def fitted(chosen_scenes: dict[str, np.ndarray], seed: int) -> dict[str, dict[str, Parts]]:

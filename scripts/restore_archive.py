@@ -2,7 +2,7 @@
 
     python scripts/restore_archive.py ARCHIVE_FOLDER OUTPUT_FOLDER --sensor pleiades [--workers 2]
 
-Does what ``imaging-restore --input ARCHIVE_FOLDER --output OUTPUT_FOLDER`` does; an example of `imaging.archive.restore_archive`.
+Does what ``imaging-restore --input ARCHIVE_FOLDER --output OUTPUT_FOLDER`` does; an example of `imaging.restore_archive`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from imaging.archive import find_entries, local_executor, restore_archive
-from imaging.restoration import RestoreOptions, ScenePaths
+import imaging
 
 
 def main() -> int:
@@ -24,11 +23,9 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--iterations", type=int, help="of a fit")
     arguments = parser.parse_args()
-    options, paths = RestoreOptions(iterations=arguments.iterations), ScenePaths(input=arguments.archive)
-    report = restore_archive(
-        find_entries(arguments.archive, arguments.output), arguments.sensor, options, paths,
-        make_executor=lambda: local_executor(arguments.workers)[0], ahead=2 * arguments.workers,
-        progress=lambda record: print(record["status"], record["input"], flush=True),
+    report = imaging.restore_archive(
+        arguments.archive, arguments.sensor, output=arguments.output, options=imaging.RestoreOptions(iterations=arguments.iterations),
+        workers=arguments.workers, progress=lambda record: print(record["status"], record["input"], flush=True),
     )  # fmt: skip
     return 3 if report.failures else 0
 

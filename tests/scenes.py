@@ -15,7 +15,7 @@ from rasterio.rpc import RPC
 from rasterio.transform import Affine
 from scipy.ndimage import gaussian_filter
 
-from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, restore_scene
+from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, run_scene
 from imaging.sensors import SensorProfile
 
 FURTHER = Path(os.environ.get("IMAGING_DATA", "no folder is given"))
@@ -67,7 +67,7 @@ def fit(
     scene: Path, prior: Path, *, sensor: str | SensorProfile | None = "pleiades-raw", folder: Path | None = None, **changes: Any
 ) -> SceneResult:
     """Restore a small scene with very few iterations; keywords are those of `RestoreOptions` and `ScenePaths`, ``folder`` takes samples."""
-    named = {f.name for f in fields(ScenePaths)} - {"samples"}
+    named = {f.name for f in fields(ScenePaths)} - {"samples", "save_samples"}
     paths = {k: changes.pop(k) for k in named & set(changes)}
     settings = RestoreOptions(**{"prior": str(prior), "iterations": 2, "tile": 64, "halo": 16} | changes)
-    return restore_scene(ScenePaths(input=scene, samples=folder, **paths), sensor, settings)
+    return run_scene(ScenePaths(input=scene, save_samples=folder, **paths), sensor, settings)

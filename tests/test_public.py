@@ -14,15 +14,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
 import pytest
+import rasterio
 
 import imaging
+from tests.scenes import listing, read
 
 FACE = Path(imaging.__file__)
 NAMES = [n for n in imaging.__all__ if n != "__version__"]
 SCRIPT = """
-from pathlib import Path
-
 import numpy as np
 
 import imaging
@@ -30,26 +31,23 @@ import imaging
 options = imaging.RestoreOptions(samples=4, bands=(1,))
 restored, std, samples = imaging.restore(np.zeros((1, 64, 64), np.uint16), "pleiades-raw", options=options)
 total: float = float(restored.mean() + std.mean() + samples.mean())
-paths = imaging.ScenePaths(input=Path("scene.tif"))
-result: imaging.SceneResult = imaging.restore_scene(paths, "pleiades", options)
+result: imaging.SceneResult = imaging.restore_scene("scene.tif", "pleiades", output="restored.tif", save_samples="drawn", options=options)
 seconds: float = result.seconds
 prior: imaging.LatentPrior = imaging.load_prior("pan")
 model = imaging.VBLE(prior, imaging.FitSettings(iterations=8))
-names: list[str] = imaging.builtin_sensors() + imaging.list_models() + imaging.list_regularizers()
+names: list[str] = imaging.builtin_sensors()
 profile: imaging.SensorProfile = imaging.load_profile(names[0])
 physics: imaging.SensorPhysics = imaging.sensor_physics(profile.bands, profile.full_scale)
 point = imaging.RegularizedReconstructor(imaging.load_regularizer("wcrr"))
 fine = imaging.SuperResolver("quantnas-sat-x2")(restored)
-entries = imaging.find_entries(Path("archive"), Path("out"))
-report: imaging.ArchiveReport = imaging.restore_archive(
-    entries, None, options, paths, make_executor=lambda: imaging.local_executor(1)[0], ahead=2
-)
+finer = imaging.super_resolve(restored, options=imaging.SuperResolveOptions(scale=2))
+report: imaging.ArchiveReport = imaging.restore_archive("archive/", None, output="out/", options=options, workers=2, save_samples="drawn")
 try:
-    imaging.super_resolve_scene(paths, imaging.SuperResolveOptions(scale=4))
+    imaging.super_resolve_scene("scene.tif", options=imaging.SuperResolveOptions(scale=4))
 except imaging.InputError as error:
     print(error)
 """
-WRONG = "import imaging\n\noptions = imaging.RestoreOptions(samples='4')\n"
+WRONG = "import imaging\n\noptions = imaging.RestoreOptions(samples='4')\nimaging.restore_scene('a.tif', 'pleiades', output=4)\n"
 CONFIGURATION = """
 [mypy]
 strict = true
@@ -135,6 +133,98 @@ def test_a_users_script_is_checked_by_mypy(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--follow-imports", "silent", "user.py", "wrong.py"]
     path = os.environ | {"MYPYPATH": str(FACE.parents[1])} if "site-packages" not in str(FACE) else os.environ
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=path)
-    assert done.stdout.splitlines()[:-1] == [
-        'wrong.py:3: error: Argument "samples" to "RestoreOptions" has incompatible type "str"; expected "int"  [arg-type]'
+    assert [line for line in done.stdout.splitlines() if "error:" in line] == [
+        'wrong.py:3: error: Argument "samples" to "RestoreOptions" has incompatible type "str"; expected "int"  [arg-type]',
+        'wrong.py:4: error: Argument "output" to "restore_scene" has incompatible type "int"; expected "str | Path | None"  [arg-type]',
     ]
+
+
+# A tour of the interface, on the scene that the repository brings: arrays, files, archives, models.
+
+SCENE = Path(__file__).parents[1] / "data" / "pleiades_like_pan.tif"
+
+
+@pytest.fixture(scope="module")
+def crop(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A corner of the sample scene, in a folder of its own."""
+    path = tmp_path_factory.mktemp("tour") / "scene.tif"
+    with rasterio.open(SCENE) as source, rasterio.open(path, "w", **source.profile | {"height": 96, "width": 128}) as target:
+        target.write(source.read(window=((0, 96), (0, 128))))
+    return str(path)
+
+
+def test_an_array_is_restored_as_its_file_is(crop: str, tmp_path: Path) -> None:
+    values = read(Path(crop))
+    restored, std, samples = imaging.restore(values, "pleiades-raw")
+    assert restored.shape == std.shape == values.shape
+    assert samples.shape == (0, *values.shape)
+    result = imaging.restore_scene(crop, "pleiades-raw", output=str(tmp_path / "better.tif"))
+    assert (result.restored, result.std) == (str(tmp_path / "better.tif"), str(tmp_path / "better_std.tif"))
+    assert np.abs(read(tmp_path / "better.tif") - restored).max() <= 0.5
+    np.testing.assert_allclose(read(tmp_path / "better_std.tif"), std, rtol=1e-5)
+
+
+def test_an_array_is_super_resolved_as_its_file_is(crop: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    fine = imaging.super_resolve(read(Path(crop)), options=imaging.SuperResolveOptions(range=4095))
+    result = imaging.super_resolve_scene(crop, output=tmp_path / "fine.tif", options=imaging.SuperResolveOptions(range=4095))
+    assert (result.width, result.height, result.scale) == (256, 192, 2)
+    assert np.abs(read(tmp_path / "fine.tif") - fine).max() <= 0.5
+
+
+def test_a_plan_names_what_a_run_then_writes(crop: str, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"output": str(tmp_path / "a.tif"), "save_samples": str(tmp_path)}
+    options = imaging.RestoreOptions(samples=1, iterations=1, method="amortised")
+    plan = imaging.plan_scene(crop, "pleiades-raw", options=options, **settings)
+    assert not any(tmp_path.iterdir())
+    imaging.restore_scene(crop, "pleiades-raw", options=options, **settings)
+    assert sorted(map(str, tmp_path.iterdir())) == sorted(plan["outputs"])
+
+
+def test_an_archive_is_a_folder_or_what_was_found_in_it(crop: str, tmp_path: Path) -> None:
+    folder, options = str(Path(crop).parent), imaging.RestoreOptions(method="amortised", iterations=1)
+    report = imaging.restore_archive(folder, "pleiades-raw", output=str(tmp_path / "out"), options=options)
+    assert (report.count("restored"), report.failures) == (1, [])
+    entries = imaging.find_entries(folder, str(tmp_path / "again"))
+    imaging.restore_archive(entries, "pleiades-raw", options=options, uncertainty=False, workers=1)
+    assert listing(tmp_path / "again") == {"scene_restored.tif": (tmp_path / "out" / "scene_restored.tif").read_bytes()}
+
+
+def test_lists_tell_of_models_in_one_way() -> None:
+    lists = (imaging.list_priors, imaging.list_networks, imaging.list_regularizers, imaging.list_models)
+    for found in (f() for f in lists):
+        assert [m.name for m in found] == sorted(m.name for m in found)
+        assert found
+        for model in found:
+            assert model.title
+            assert re.fullmatch("[0-9a-f]{64}", model.digest)
+            assert (model.folder / "recipe.toml").exists()
+
+
+def test_former_spellings_go_on_for_one_version_with_a_warning(crop: str, tmp_path: Path) -> None:
+    options = imaging.RestoreOptions(method="amortised", iterations=1)
+    paths = imaging.ScenePaths(input=Path(crop), output=tmp_path / "former.tif")
+    today = imaging.plan_scene(crop, "pleiades-raw", output=tmp_path / "former.tif", options=options)
+    former: Any = imaging
+    with pytest.warns(DeprecationWarning, match=r"plan_scene ends with version 0\.2; it is now plan_scene\(input, sensor"):
+        assert former.plan_scene(paths, "pleiades-raw", options) == today
+    with pytest.warns(DeprecationWarning, match="restore_scene"):
+        former.restore_scene(paths, "pleiades-raw", options)
+    with pytest.warns(DeprecationWarning, match="save_samples"):
+        assert imaging.ScenePaths(input=Path("a.tif"), samples=tmp_path).save_samples == tmp_path
+    entries = imaging.find_entries(Path(crop).parent, tmp_path / "out")
+    plain = imaging.ScenePaths(input=Path(), uncertainty=False)
+    with pytest.warns(DeprecationWarning, match="restore_archive"):
+        report = former.restore_archive(
+            entries, "pleiades-raw", options, plain, make_executor=lambda: imaging.local_executor(1)[0], ahead=2
+        )  # fmt: skip
+    assert report.count("restored") == 1
+    assert (tmp_path / "out" / "scene_restored.tif").read_bytes() == (tmp_path / "former.tif").read_bytes()
+
+
+def test_former_super_resolution(crop: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    former: Any = imaging
+    paths = imaging.ScenePaths(input=Path(crop), output=tmp_path / "fine.tif")
+    with pytest.warns(DeprecationWarning, match="super_resolve_scene"):
+        assert former.super_resolve_scene(paths, imaging.SuperResolveOptions()).width == 256

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from imaging.archive.executors import gpu_count, local_executor, scheduler_executor
+from imaging.archive.executors import gpu_count, local_executor, make_executors, scheduler_executor
 from imaging.archive.manifest import Entry, find_entries, shard
-from imaging.archive.runner import ArchiveReport, restore_archive
+from imaging.archive.runner import ArchiveReport, check_archive, entries_of, restore_archive
 from imaging.archive.spread import restore_spread
 
 __all__ = [
     "ArchiveReport",
     "Entry",
+    "check_archive",
+    "entries_of",
     "find_entries",
     "gpu_count",
     "local_executor",
+    "make_executors",
     "restore_archive",
     "restore_spread",
     "scheduler_executor",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -88,6 +89,23 @@ def scheduler_executor(address: str) -> tuple[Executor, int]:
         raise InputError(f"no Dask scheduler answers at {address} ({one_line(error)})") from error
     workers = len(client.scheduler_info(n_workers=-1)["workers"])
     return client.get_executor(pure=False, retries=1), max(1, workers)
+
+
+def make_executors(workers: int | None, scheduler: str | None) -> tuple[Callable[[], Executor], int]:
+    """What makes an executor, on this machine or a Dask cluster, and its number of workers.
+
+    Raises
+    ------
+    InputError
+        As by `local_executor` and `scheduler_executor`.
+    """
+
+    def make() -> tuple[Executor, int]:
+        return local_executor(workers) if scheduler is None else scheduler_executor(scheduler)
+
+    executor, count = make()
+    first = [executor]
+    return (lambda: first.pop() if first else make()[0]), count
 
 
 def shut_down(executor: Executor, *, wait: bool) -> None:

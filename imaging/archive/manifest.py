@@ -57,16 +57,16 @@ def is_archive(source: Path) -> bool:
     return source.is_dir() or source.suffix.lower() == ".csv" or (not source.exists() and glob.has_magic(str(source)))
 
 
-def find_entries(source: Path, output: Path, what: str = "restored") -> list[Entry]:
+def find_entries(source: str | Path, output: str | Path, what: str = "restored") -> list[Entry]:
     """The scenes of an archive, in the order of their names or of the table.
 
     Parameters
     ----------
-    source : Path
+    source : str or Path
         A folder, searched with all folders below it, products as they are delivered among them; a pattern, ``**`` for any folders; or a
         table, CSV with a column ``input`` and perhaps ``output`` (of the restored scene, relative to ``output``) and ``sensor``, its paths
         relative to itself. Files named like outputs (``*_restored``, ``*_std``) and hidden ones are left out of folders and patterns.
-    output : Path
+    output : str or Path
         Folder of the outputs, in which folders and patterns are mirrored.
     what : str
         End of the outputs' names, such as ``"x2"``; files named so are no input either.
@@ -76,6 +76,7 @@ def find_entries(source: Path, output: Path, what: str = "restored") -> list[Ent
     InputError
         When nothing is found, the table cannot be used, two scenes would have one output, or one's output is another's input.
     """
+    source, output = Path(source), Path(output)
     if source.suffix.lower() == ".csv" and not source.is_dir():
         entries = _table(source, output, what)
     else:

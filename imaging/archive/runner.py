@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -13,16 +13,28 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from imaging.archive.executors import shut_down
-from imaging.archive.manifest import Entry, check_targets
+from imaging.archive.executors import make_executors, shut_down
+from imaging.archive.manifest import Entry, check_targets, find_entries, shard
 from imaging.errors import ImagingError, InputError, ResumeError, WorkError, one_line
+from imaging.former import formerly
+from imaging.names import ESTIMATE
 from imaging.raster import has_own_style, has_tag
-from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, Sensor, SuperResolveOptions, restore_scene, super_resolve_scene
-from imaging.sensors import find_scene
+from imaging.restoration import (
+    Options,
+    RestoreOptions,
+    ScenePaths,
+    Sensor,
+    SuperResolveOptions,
+    as_path,
+    check_choice,
+    find_resolver,
+    run_scene,
+    scale_of,
+)
+from imaging.sensors import find_scene, load_profile
 
 Record = dict[str, Any]
 MakeExecutor = Callable[[], Executor]
-Options = RestoreOptions | SuperResolveOptions
 
 
 @dataclass
@@ -63,14 +75,14 @@ def restore_one(entry: Entry, sensor: Sensor, options: Options, paths: ScenePath
         if entry.output.exists() and not paths.overwrite:
             return record | {"status": "skipped", "reason": "the output exists"}
         folder.mkdir(parents=True, exist_ok=True)
-        if own.samples is not None:
-            own.samples.mkdir(parents=True, exist_ok=True)
+        if own.save_samples is not None:
+            own.save_samples.mkdir(parents=True, exist_ok=True)
         chosen = _sensor(entry, sensor)
         own = _over_own(own, options)
         try:
-            result = _one(own, chosen, options)
+            result = run_scene(own, chosen, options)
         except ResumeError:  # what lies beside the tiles of the old run is of that run
-            result = _one(replace(own, resume=False, overwrite=True), chosen, options)
+            result = run_scene(replace(own, resume=False, overwrite=True), chosen, options)
         return record | {"status": "restored", "result": asdict(result)}
     except ImagingError as error:
         reason = str(error)
@@ -82,21 +94,20 @@ def restore_one(entry: Entry, sensor: Sensor, options: Options, paths: ScenePath
     return record | {"status": "failed", "error": reason, "seconds": round(time.monotonic() - began, 2)}
 
 
-def _one(paths: ScenePaths, sensor: Sensor, options: Options) -> SceneResult:
-    if isinstance(options, SuperResolveOptions):
-        return super_resolve_scene(paths, options)
-    return restore_scene(paths, sensor, options)
-
-
 def entry_paths(entry: Entry, paths: ScenePaths) -> ScenePaths:
     """Files of one scene of an archive, samples in folders like those of the outputs; an interrupted run is taken over."""
-    samples = None if paths.samples is None else paths.samples / entry.place.parent
-    return replace(paths, input=entry.input, output=entry.output, samples=samples, resume=True)
+    samples = None if paths.save_samples is None else paths.save_samples / entry.place.parent
+    return replace(paths, input=entry.input, output=entry.output, save_samples=samples, resume=True)
+
+
+def _outputs(paths: ScenePaths, options: Options) -> list[Path]:
+    """All files that may be written."""
+    return paths.outputs(options.samples if isinstance(options, RestoreOptions) else 0, estimated=True)
 
 
 def _over_own(paths: ScenePaths, options: Options) -> ScenePaths:
     """Outputs without the restored scene, which appears last, may be replaced where they were written by a restoration."""
-    others = [p for p in paths.outputs(options.samples, estimated=True) if p.exists() and p != paths.restored_path]
+    others = [p for p in _outputs(paths, options) if p.exists() and p != paths.restored_path]
     own = (has_own_style(p) if p.suffix == ".qml" else has_tag(p, "IMAGING_VERSION") for p in others)
     return replace(paths, overwrite=True) if others and all(own) else paths
 
@@ -109,30 +120,54 @@ def _sensor(entry: Entry, sensor: Sensor) -> Sensor:
     return sensor if product is None or product.profile is None else None
 
 
+def _former_call(entries: Any, *others: Any, **more: Any) -> dict[str, Any] | None:
+    """The keywords of today for a call with `ScenePaths`; None for one of today."""
+    given = dict(zip(("sensor", "options", "paths"), others, strict=False)) | more
+    if not isinstance(paths := given.pop("paths", None), ScenePaths):
+        return None
+    kept = {n: getattr(paths, n) for n in ("uncertainty", "save_samples", "overwrite")}
+    return {"input": list(entries), "workers": max(1, given.pop("ahead") // 2)} | kept | given
+
+
+@formerly(_former_call, "restore_archive(input, sensor, output=..., options=..., workers=...)")
 def restore_archive(
-    entries: Iterable[Entry], sensor: Sensor, options: Options, paths: ScenePaths, *, make_executor: MakeExecutor, ahead: int,
-    log: Path | None = None, progress: Callable[[Record], None] | None = None,
+    input: str | Path | Sequence[Entry], sensor: Sensor = None, *, output: str | Path | None = None, options: Options | None = None,
+    uncertainty: bool = True, save_samples: str | Path | None = None, overwrite: bool = False, workers: int | None = None,
+    scheduler: str | None = None, part: tuple[int, int] | None = None, log: str | Path | None = None,
+    progress: Callable[[Record], None] | None = None, make_executor: MakeExecutor | None = None,
 ) -> ArchiveReport:  # fmt: skip
-    """Restore the scenes of an archive; one that fails does not stop the others.
+    """Restore, or super-resolve, the scenes of an archive; one that fails does not stop the others.
+
+    Scenes whose output exists are skipped, and interrupted ones are resumed.
 
     Parameters
     ----------
-    entries : iterable of Entry
-        See `find_entries`.
+    input : str, Path or sequence of Entry
+        A folder, a pattern or a table, see `find_entries`; or what that found.
     sensor : str, SensorProfile or None
         Of the scenes that name none of their own; products do in their metadata.
-    options : RestoreOptions or SuperResolveOptions
+    output : str or Path, optional
+        Folder of the outputs, in which folders and patterns are mirrored; only entries, which have theirs, can do without.
+    options : RestoreOptions or SuperResolveOptions, optional
         Of all scenes, which are restored or super-resolved.
-    paths : ScenePaths
-        Its choices of what is written and whether existing outputs are replaced; input and outputs are those of the entries.
-    make_executor : callable
-        Makes a `concurrent.futures.Executor`; called again when a process of it died, each scene lost then being tried once more.
-    ahead : int
-        Scenes to hand out beyond the finished ones, at least the number of workers.
-    log : Path, optional
+    uncertainty : bool
+        Whether standard deviations are written.
+    save_samples : str or Path, optional
+        Folder for the posterior samples that ``options`` ask for.
+    overwrite : bool
+        Whether existing outputs are replaced.
+    workers : int, optional
+        Processes of this machine; by default one for each GPU, otherwise one. With ``make_executor``, how many it has.
+    scheduler : str, optional
+        Address of a Dask cluster whose workers are used instead.
+    part : (int, int), optional
+        (i, n) for every n-th scene from the i-th on, counted from 1: what one job of an array restores.
+    log : str or Path, optional
         Gets one line of JSON for each scene, appended.
     progress : callable, optional
         Called with each scene's record.
+    make_executor : callable, optional
+        Makes another `concurrent.futures.Executor`; called again when a process of it died, each scene lost then being tried once more.
 
     Returns
     -------
@@ -142,26 +177,75 @@ def restore_archive(
     Raises
     ------
     InputError
-        When two scenes would write one file; nothing is restored then.
+        When nothing is found, the sensor or the options cannot be used, or two scenes would write one file; nothing is restored then.
     WorkError
         When the log cannot be written.
 
     Examples
     --------
-    >>> from pathlib import Path
     >>> import imaging
-    >>> entries = imaging.find_entries(Path("archive"), Path("restored"))  # doctest: +SKIP
-    >>> imaging.restore_archive(  # doctest: +SKIP
-    ...     entries, "pleiades", imaging.RestoreOptions(), imaging.ScenePaths(input=Path("archive")),
-    ...     make_executor=lambda: imaging.local_executor(2)[0], ahead=4, log=Path("archive.jsonl"),
-    ... ).failures
+    >>> report = imaging.restore_archive("archive/", "pleiades", output="restored/", workers=2)  # doctest: +SKIP
+    >>> report.failures  # doctest: +SKIP
     """
+    options = options or RestoreOptions()
+    paths = ScenePaths(input=Path(), uncertainty=uncertainty, save_samples=as_path(save_samples), overwrite=overwrite)
+    entries = entries_of(input, as_path(output), options)
+    if part is not None:
+        entries = shard(entries, part)
+    check_archive(entries, sensor, options)
+    count = workers or 1
+    if make_executor is None:
+        make_executor, count = make_executors(workers, scheduler)
     waiting = [_absolute(e) for e in entries]
-    _check_outputs(waiting, paths, options)
+    check_targets((e, path) for e in waiting for path in _outputs(entry_paths(e, paths), options))
     sensor = anywhere(sensor) if isinstance(sensor, str) else sensor
-    if paths.samples is not None:
-        paths = replace(paths, samples=paths.samples.absolute())
-    run = _Run(make_executor, (sensor, options, paths), log, progress)
+    if paths.save_samples is not None:
+        paths = replace(paths, save_samples=paths.save_samples.absolute())
+    if log is not None and output is not None and Path(log).parent == Path(output):
+        Path(output).mkdir(parents=True, exist_ok=True)
+    return _run(waiting, _Run(make_executor, (sensor, options, paths), as_path(log), progress), 2 * count)
+
+
+def entries_of(source: str | Path | Sequence[Entry], output: Path | None, options: Options) -> list[Entry]:
+    """The scenes of an archive.
+
+    Raises
+    ------
+    InputError
+        When there are none, or no folder for their outputs.
+    """
+    if not isinstance(source, (str, Path)):
+        return list(source)
+    what = f"x{scale_of(options)}" if isinstance(options, SuperResolveOptions) else "restored"
+    entries = find_entries(source, output or source, what)
+    if output is None:
+        raise InputError(f"{source} names several scenes; give the folder of their restored scenes with --output")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"the output {output} is a file; for several scenes give a folder")
+    return entries
+
+
+def check_archive(entries: list[Entry], sensor: Sensor, options: Options) -> None:
+    """Refuse, before the first scene, what none or some of them could be restored with.
+
+    Raises
+    ------
+    InputError
+        Without a sensor that a scene needs, or for a sensor, prior, model or device that is not there.
+    """
+    if isinstance(options, SuperResolveOptions):
+        find_resolver(options)
+        return
+    if sensor is None and any(e.sensor is None and not e.is_product for e in entries):
+        raise InputError("a sensor is needed: --sensor NAME or --sensor FILE.toml, or a column sensor in the table")
+    check_choice(options)
+    for name in dict.fromkeys(e.sensor or sensor for e in entries):
+        if isinstance(name, str) and name != ESTIMATE:
+            load_profile(name)
+
+
+def _run(waiting: list[Entry], run: _Run, ahead: int) -> ArchiveReport:
+    """Hand out scenes, so many beyond the finished ones, until all are done."""
     suspects: list[Entry] = []
     try:
         while waiting or suspects or run.running:
@@ -189,11 +273,6 @@ def _absolute(entry: Entry) -> Entry:
     """Paths that mean the same in any process."""
     sensor = None if entry.sensor is None else anywhere(entry.sensor)
     return replace(entry, input=entry.input.absolute(), output=entry.output.absolute(), sensor=sensor)
-
-
-def _check_outputs(entries: list[Entry], paths: ScenePaths, options: Options) -> None:
-    """Refuse scenes that would write one file, or over an input."""
-    check_targets((e, path) for e in entries for path in entry_paths(e, paths).outputs(options.samples, estimated=True))
 
 
 class _Run:

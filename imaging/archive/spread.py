@@ -7,11 +7,12 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from imaging.archive.executors import shut_down
 from imaging.archive.runner import MakeExecutor, anywhere
 from imaging.errors import ImagingError, one_line
-from imaging.restoration import Job, RestoreOptions, ScenePaths, SceneResult, Sensor, restore_scene, restore_tiles
+from imaging.restoration import Options, ScenePaths, SceneResult, Sensor, run_scene, run_tiles
 
 _SHARES, _LONGEST = 4, 32
 """Blocks of tiles for each worker, at least, and tiles of one: more blocks even out the load, but each has to load the prior anew."""
@@ -28,9 +29,9 @@ def blocks_of(count: int, workers: int) -> list[Block]:
 
 
 def restore_spread(
-    paths: ScenePaths, sensor: Sensor, options: RestoreOptions, *, make_executor: MakeExecutor, workers: int,
+    paths: ScenePaths, sensor: Sensor, options: Options, *, make_executor: MakeExecutor, workers: int,
     progress: Callable[[int, int], None] | None = None, reference: Path | None = None,
-    afterwards: Callable[[Job, SceneResult], None] | None = None,
+    afterwards: Callable[[Any, SceneResult], None] | None = None,
 ) -> SceneResult:  # fmt: skip
     """Restore one scene with many workers, each reading and writing its own windows; same bytes as by one.
 
@@ -40,7 +41,7 @@ def restore_spread(
     Parameters
     ----------
     paths, sensor, options
-        As for `restore_scene`.
+        As for `run_scene`.
     make_executor : callable
         Makes a `concurrent.futures.Executor`; called again when workers were lost.
     workers : int
@@ -48,26 +49,26 @@ def restore_spread(
     progress : callable, optional
         Called with (finished, total) tiles.
     reference, afterwards : optional
-        As for `restore_scene`.
+        As for `run_scene`.
 
     Raises
     ------
     ImagingError
-        As by `restore_scene`, also for what a worker meets.
+        As by `run_scene`, also for what a worker meets.
     """
-    parts = {k: v.absolute() for k in ("input", "output", "std", "samples") if (v := getattr(paths, k)) is not None}
+    parts = {k: v.absolute() for k in ("input", "output", "std", "save_samples") if (v := getattr(paths, k)) is not None}
     paths = replace(paths, **parts)  # the same in any process
     sensor = anywhere(sensor) if isinstance(sensor, str) else sensor
 
     def elsewhere(count: int) -> list[str]:
         return _Spread(make_executor, (paths, sensor, options), count, progress).run(blocks_of(count, workers))
 
-    return restore_scene(paths, sensor, options, reference=reference, elsewhere=elsewhere, afterwards=afterwards)
+    return run_scene(paths, sensor, options, reference=reference, elsewhere=elsewhere, afterwards=afterwards)
 
 
 class _Spread:
     def __init__(
-        self, make_executor: MakeExecutor, arguments: tuple[ScenePaths, Sensor, RestoreOptions], count: int,
+        self, make_executor: MakeExecutor, arguments: tuple[ScenePaths, Sensor, Options], count: int,
         progress: Callable[[int, int], None] | None,
     ) -> None:  # fmt: skip
         self.make_executor, self.arguments, self.count, self.progress = make_executor, arguments, count, progress
@@ -93,7 +94,7 @@ class _Spread:
             self.reason = one_line(error)
             return blocks
         try:
-            running: dict[Future[int], Block] = {executor.submit(restore_tiles, *self.arguments, *b): b for b in blocks}
+            running: dict[Future[int], Block] = {executor.submit(run_tiles, *self.arguments, *b): b for b in blocks}
             while running:
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:

@@ -6,19 +6,17 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imaging.errors import InputError
-from imaging.names import ESTIMATE
 
 if TYPE_CHECKING:
     from imaging.archive import Entry
-    from imaging.restoration import RestoreOptions, ScenePaths, SuperResolveOptions
+    from imaging.restoration import Options, ScenePaths
 
 FAILED = 3
 """Exit code when some scenes failed."""
@@ -34,40 +32,22 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def run_archive(
-    source: Path, output: Path | None, options: RestoreOptions | SuperResolveOptions, paths: ScenePaths, values: dict[str, Any]
-) -> None:
-    """Restore many scenes; exits with `FAILED` when some of them failed."""
+def run_archive(source: Path, output: Path | None, options: Options, paths: ScenePaths, values: dict[str, Any]) -> None:
+    """Restore or super-resolve many scenes; exits with `FAILED` when some of them failed."""
     from imaging import archive
-    from imaging.restoration import RestoreOptions
 
     for name in ("std", "reference", "report", "quicklook"):
         if values.get(name) is not None:
             raise InputError(f"--{name} is for one scene; {source} names several")
-    what = "restored" if isinstance(options, RestoreOptions) else f"x{options.scale}"
-    entries = archive.find_entries(source, output or source, what)
-    if output is None:
-        raise InputError(f"{source} names several scenes; give the folder of their restored scenes with --output")
-    if output.exists() and not output.is_dir():
-        raise InputError(f"the output {output} is a file; for several scenes give a folder")
-    part = parse_shard(values.get("shard"))
-    if part is not None:
-        entries = archive.shard(entries, part)
-    if values["sensor"] is None and any(e.sensor is None and not e.is_product for e in entries):
-        raise InputError("a sensor is needed: --sensor NAME or --sensor FILE.toml, or a column sensor in the table")
-    if values["dry_run"]:
+    sensor, part = values.get("sensor"), parse_shard(values.get("shard"))
+    entries = archive.entries_of(source, output, options)
+    entries = entries if part is None else archive.shard(entries, part)
+    if values.get("dry_run"):
+        archive.check_archive(entries, sensor, options)
         _plan(entries, as_json=values["as_json"])
         return
-    if isinstance(options, RestoreOptions):
-        options.check()
-        _check_sensors(entries, values["sensor"])
-    else:
-        options.resolver()
     name = "archive.jsonl" if part is None else f"archive-{part[0]}-of-{part[1]}.jsonl"
-    make, workers = executors(values.get("workers"), values.get("scheduler"))
-    output.mkdir(parents=True, exist_ok=True)
-    log = values.get("log") or output / name
-
+    log = values["log"] or (output or source) / name
     number = itertools.count(1)
 
     def tell(record: dict[str, Any]) -> None:
@@ -75,7 +55,8 @@ def run_archive(
         click.echo(f"[{next(number)}/{len(entries)}] {record['status']:8s} {record['input']}  {what}", err=True)
 
     report = archive.restore_archive(
-        entries, values["sensor"], options, paths, make_executor=make, ahead=2 * workers, log=log,
+        entries, sensor, output=output, options=options, uncertainty=paths.uncertainty, save_samples=paths.save_samples,
+        overwrite=paths.overwrite, workers=values["workers"], scheduler=values["scheduler"], log=log,
         progress=None if values["quiet"] else tell,
     )  # fmt: skip
     counts = {status: report.count(status) for status in ("restored", "skipped", "failed")}
@@ -94,28 +75,7 @@ def refuse_for_one(source: Path, values: dict[str, Any], names: Iterable[str]) -
             raise InputError(f"--{name} is for several scenes; {source} is one")
 
 
-def executors(workers: int | None, address: str | None) -> tuple[Callable[[], Executor], int]:
-    """What makes an executor, on this machine or a Dask cluster, and its number of workers."""
-    from imaging import archive
-
-    def make() -> tuple[Executor, int]:
-        return archive.local_executor(workers) if address is None else archive.scheduler_executor(address)
-
-    executor, count = make()
-    first = [executor]
-    return (lambda: first.pop() if first else make()[0]), count
-
-
 def _plan(entries: list[Entry], *, as_json: bool) -> None:
     for entry in entries:
         line = {"input": str(entry.input), "output": str(entry.output), "sensor": entry.sensor, "error": entry.error}
         click.echo(json.dumps(line) if as_json else f"{entry.input} -> {entry.error or entry.output}")
-
-
-def _check_sensors(entries: list[Entry], sensor: str | None) -> None:
-    """Refuse, before the first scene, what is no sensor."""
-    from imaging.sensors import load_profile
-
-    for name in dict.fromkeys(e.sensor or sensor for e in entries):
-        if name not in {None, ESTIMATE}:
-            load_profile(name)

@@ -10,9 +10,9 @@ from imaging.errors import InputError, WorkError, one_line
 from imaging.names import ESTIMATE
 
 if TYPE_CHECKING:
-    from imaging.restoration import Job, RestoreOptions, ScenePaths, SceneResult
+    from imaging.restoration import Restoration, RestoreOptions, ScenePaths, SceneResult
 
-    Make = Callable[[Job, SceneResult], bytes]
+    Make = Callable[[Restoration, SceneResult], bytes]
 
 
 def _quicklook() -> Make:
@@ -36,7 +36,7 @@ def asked_for(values: dict[str, Any]) -> dict[str, Path]:
     return {name: values[name] for name in EXTRAS if values.get(name) is not None}
 
 
-def after_scene(paths: ScenePaths, options: RestoreOptions, values: dict[str, Any]) -> Callable[[Job, SceneResult], None] | None:
+def after_scene(paths: ScenePaths, options: RestoreOptions, values: dict[str, Any]) -> Callable[[Restoration, SceneResult], None] | None:
     """What `restore_scene` is to do afterwards; None without extras.
 
     Raises
@@ -45,11 +45,12 @@ def after_scene(paths: ScenePaths, options: RestoreOptions, values: dict[str, An
         When an extra cannot be written or would replace something else.
     """
     from imaging.report.paths import check_extra
+    from imaging.restoration import outputs_for
 
     asked = asked_for(values)
     if not asked:
         return None
-    taken = options.outputs_of(paths)[0].outputs(options.samples, estimated=values["sensor"] == ESTIMATE)
+    taken = outputs_for(paths, options)[0].outputs(options.samples, estimated=values["sensor"] == ESTIMATE)
     for name, path in asked.items():
         if values["reference"] is not None:
             check_extra(path, EXTRAS[name][0], taken, values["reference"], overwrite=True)
@@ -57,21 +58,21 @@ def after_scene(paths: ScenePaths, options: RestoreOptions, values: dict[str, An
         taken.append(path)
     makers = {name: EXTRAS[name][1]() for name in asked}
 
-    def write(job: Job, result: SceneResult) -> None:
+    def write(job: Restoration, result: SceneResult) -> None:
         for name, path in asked.items():
             _write(path, job, _made(name, makers[name], job, result))
 
     return write
 
 
-def _made(name: str, make: Make, job: Job, result: SceneResult) -> bytes:
+def _made(name: str, make: Make, job: Restoration, result: SceneResult) -> bytes:
     try:
         return make(job, result)
     except Exception as error:
         raise WorkError(f"the scene is restored, but the {name} could not be made ({type(error).__name__}: {one_line(error)})") from error
 
 
-def _write(path: Path, job: Job, data: bytes) -> None:
+def _write(path: Path, job: Restoration, data: bytes) -> None:
     from imaging.report.paths import write_whole
 
     if path.exists() and any(f.exists() and path.samefile(f) for f in job.scene.files):

@@ -12,16 +12,14 @@ import click
 from imaging import __version__, names
 from imaging.cli import completion, listing
 from imaging.cli.guard import guarded, instead
-from imaging.cli.help import SectionedCommand, examples
-from imaging.cli.parameters import FOLDER, PATH, Bands, Batch, Noise
+from imaging.cli.help import examples
+from imaging.cli.parameters import FOLDER, PATH, Batch, Noise
 from imaging.cli.progress import progress_bar
+from imaging.cli.shared import HINT, LOOK, RUNNING, SEVERAL, bands_option, source_option, with_options
 from imaging.errors import InputError
 
 if TYPE_CHECKING:
     from imaging.restoration import RestoreOptions, ScenePaths, SceneResult
-
-_EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
-_LOOK: dict[str, Any] = {"cls": SectionedCommand, "context_settings": {"max_content_width": 110}}
 
 _OPTIONS = [
     click.option(
@@ -57,7 +55,7 @@ _OPTIONS = [
         shell_complete=completion.one_of("12"),
         help="2 also halves the ground sample distance.",
     ),
-    click.option("--bands", type=Bands(), help="Bands to restore, such as 1,2.  [default: all]"),
+    bands_option("restore"),
     click.option("--samples", type=int, default=0, metavar="N", help="Posterior samples to save; needs --save-samples.  [default: 0]"),
     click.option("--save-samples", type=FOLDER, metavar="DIR", help="Existing folder for the samples."),
     click.option(
@@ -105,30 +103,19 @@ _OPTIONS = [
     click.option("--reference", type=PATH, metavar="TRUTH.tif", help="Compare with this truth: PSNR and interval coverage."),
     click.option("--report", type=PATH, metavar="PATH.html", help="A page to explore: before and after, uncertainty, fit of the sensor."),
     click.option("--quicklook", type=PATH, metavar="PATH.png", help="One picture: measured, restored and the standard deviation."),
-    click.option("--overwrite", is_flag=True, help="Replace existing outputs."),
-    click.option("--resume", is_flag=True, help="Take over finished tiles of an interrupted run."),
     click.option("--dry-run", is_flag=True, help="Print the plan, write nothing."),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output."),
-    click.option("-q", "--quiet", is_flag=True, help="No progress, no summary."),
-    click.option("-v", "--verbose", is_flag=True, help="Also print the settings in force, and errors in full."),
 ]
-
-
-def _with_options(function: Any) -> Any:
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
 
 
 def _options(values: dict[str, Any]) -> RestoreOptions:
     from imaging.restoration import RestoreOptions
 
-    names = (
+    given = (
         "method", "download", "scale", "bands", "samples", "rate_scale", "weight", "seed", "tile", "halo", "batch", "device", "mtf_nyquist",
         "noise",
     )  # fmt: skip
-    given = {n: values[n] for n in names} | {n: values[n] for n in ("prior", "iterations") if values[n] is not None}
-    return RestoreOptions(calibrated=not values["uncalibrated"], fallback=not values["no_fallback"], **given)
+    chosen = {n: values[n] for n in given} | {n: values[n] for n in ("prior", "iterations") if values[n] is not None}
+    return RestoreOptions(calibrated=not values["uncalibrated"], fallback=not values["no_fallback"], **chosen)
 
 
 def _paths(source: Path, output: Path | None, values: dict[str, Any]) -> ScenePaths:
@@ -137,7 +124,7 @@ def _paths(source: Path, output: Path | None, values: dict[str, Any]) -> ScenePa
     if values["std"] is not None and values["no_uncertainty"]:
         raise InputError("--std and --no-uncertainty exclude each other")
     return ScenePaths(
-        input=source, output=output, std=values["std"], uncertainty=not values["no_uncertainty"], samples=values["save_samples"],
+        input=source, output=output, std=values["std"], uncertainty=not values["no_uncertainty"], save_samples=values["save_samples"],
         overwrite=values["overwrite"], resume=values["resume"],
     )  # fmt: skip
 
@@ -170,11 +157,11 @@ def _is_spread(values: dict[str, Any]) -> bool:
 
 def run(source: Path, output: Path | None, **values: Any) -> None:
     """One restoration or those of an archive, with messages on standard error and results on standard output."""
-    from imaging.archive import restore_spread
+    from imaging.archive import make_executors, restore_spread
     from imaging.archive.manifest import is_archive
-    from imaging.cli.archive import executors, refuse_for_one, run_archive
+    from imaging.cli.archive import refuse_for_one, run_archive
     from imaging.cli.extras import after_scene, asked_for
-    from imaging.restoration import plan_scene, restore_scene
+    from imaging.restoration import run_scene
 
     options, paths = _options(values), _paths(source, output, values)
     if values["verbose"]:
@@ -186,21 +173,27 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     extras = {name: str(path) for name, path in asked_for(values).items()}
     more: dict[str, Any] = {"reference": values["reference"], "afterwards": after_scene(paths, options, values)}
     if values["dry_run"]:
-        plan = plan_scene(paths, values["sensor"], options)
-        plan["outputs"] += extras.values()
-        shown = [f"{k:18s} {v}" for k, v in plan.items() if k != "notes"] + [f"note: {n}" for n in plan["notes"]]
-        click.echo(json.dumps(plan) if values["as_json"] else "\n".join(shown))
+        _show_plan(paths, options, values, list(extras.values()))
         return
     with progress_bar(values["quiet"]) as bar:
         if _is_spread(values):
-            make, workers = executors(values.get("workers"), values.get("scheduler"))
+            make, workers = make_executors(values.get("workers"), values.get("scheduler"))
             result = restore_spread(paths, values["sensor"], options, make_executor=make, workers=workers, progress=bar, **more)
         else:
-            result = restore_scene(paths, values["sensor"], options, progress=bar, **more)
+            result = run_scene(paths, values["sensor"], options, progress=bar, **more)
     if values["as_json"]:
         click.echo(json.dumps(asdict(result) | extras))
     elif not values["quiet"]:
         click.echo("\n".join([_summary(result), *(f"{name:9s} {path}" for name, path in extras.items())]))
+
+
+def _show_plan(paths: ScenePaths, options: RestoreOptions, values: dict[str, Any], extras: list[str]) -> None:
+    from imaging.restoration import plan_of
+
+    plan = plan_of(paths, values["sensor"], options)
+    plan["outputs"] += extras
+    shown = [f"{k:18s} {v}" for k, v in plan.items() if k != "notes"] + [f"note: {n}" for n in plan["notes"]]
+    click.echo(json.dumps(plan) if values["as_json"] else "\n".join(shown))
 
 
 def _doctor(*, as_json: bool) -> None:
@@ -210,8 +203,8 @@ def _doctor(*, as_json: bool) -> None:
 
 
 @click.command(
-    **_LOOK,
-    hint="Names go with their options: --input SCENE --output FILE.",
+    **LOOK,
+    hint=HINT,
     epilog=examples(
         "imaging-restore",
         {
@@ -223,22 +216,9 @@ def _doctor(*, as_json: bool) -> None:
         },
     ),
 )
-@click.option(
-    "--input", "source", type=PATH, metavar="SCENE",
-    help="Scene to restore, any raster GDAL reads, or a product as delivered (DIMAP, Sentinel-2 SAFE, Landsat); or several: a folder, "
-    "a quoted pattern such as '*.tif', a table in CSV.  [required]",
-)  # fmt: skip
+@source_option("restore", required=False)
 @click.option("--output", type=PATH, help="Restored scene, or a folder for several.  [default: <stem>_restored.tif beside the input]")
-@_with_options
-@click.option(
-    "--workers",
-    type=int,
-    metavar="N",
-    help="Processes that share several scenes, or the tiles of one.  [default: one for each GPU, else 1]",
-)
-@click.option("--shard", metavar="i/n", help="Of several scenes: every n-th from the i-th on, for job arrays.")
-@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask cluster instead.")
-@click.option("--log", type=PATH, help="Of several scenes: a line of JSON for each.  [default: archive.jsonl in the output folder]")
+@with_options(_OPTIONS, RUNNING, SEVERAL)
 @click.option(
     "--list-sensors", is_flag=True, is_eager=True, expose_value=False, callback=instead(listing.sensors), help="Show the sensor profiles."
 )
@@ -271,10 +251,10 @@ def main(source: Path | None, output: Path | None, *, doctor: bool, **values: An
     guarded(run, source, output, **values)
 
 
-@click.command("restore", **_LOOK, hint="There is one INPUT and one OUTPUT, in this order; see --help for the options.")
+@click.command("restore", **LOOK, hint="There is one INPUT and one OUTPUT, in this order; see --help for the options.")
 @click.argument("source", metavar="INPUT", type=PATH)
 @click.argument("output", metavar="OUTPUT", type=PATH)
-@_with_options
+@with_options(_OPTIONS, RUNNING)
 def rio_restore(source: Path, output: Path, **values: Any) -> None:
     """Restore an optical satellite scene, with a standard deviation for every pixel (see imaging-restore --help)."""
     guarded(run, source, output, **values)

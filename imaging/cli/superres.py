@@ -12,9 +12,10 @@ import click
 from imaging import __version__, names
 from imaging.cli import completion
 from imaging.cli.guard import guarded, instead
-from imaging.cli.help import SectionedCommand, examples
-from imaging.cli.parameters import PATH, Bands
+from imaging.cli.help import examples
+from imaging.cli.parameters import PATH
 from imaging.cli.progress import progress_bar
+from imaging.cli.shared import HINT, LOOK, RUNNING, SEVERAL, bands_option, source_option, with_options
 
 
 def run(source: Path, output: Path | None, **values: Any) -> None:
@@ -22,22 +23,18 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     from imaging.archive.manifest import is_archive
     from imaging.cli.archive import refuse_for_one, run_archive
     from imaging.restoration import ScenePaths, SuperResolveOptions, super_resolve_scene
-    from imaging.restoration.superresolution import scale_of
 
-    names = ("model", "precision", "bands", "range", "device", "threads")
-    tile = {} if values["tile"] is None else {"tile": values["tile"]}
-    scale = scale_of(values["model"]) if values["scale"] is None else values["scale"]
-    options = SuperResolveOptions(scale=scale, **{n: values[n] for n in names}, **tile)
-    archive = is_archive(source)
-    if output is None and not archive:
-        output = source.absolute().with_name(f"{source.absolute().stem}_x{options.scale}.tif")
-    paths = ScenePaths(input=source, output=output, uncertainty=False, overwrite=values["overwrite"], resume=values["resume"])
-    if archive:
-        run_archive(source, output, options, paths, values | {"sensor": "any", "std": None, "reference": None, "dry_run": False})
+    names = ("model", "scale", "precision", "bands", "range", "device", "threads", "tile")
+    options = SuperResolveOptions(**{n: values[n] for n in names if values[n] is not None})
+    run_as = {"overwrite": values["overwrite"], "resume": values["resume"]}
+    if values["verbose"]:
+        click.echo(str(options), err=True)
+    if is_archive(source):
+        run_archive(source, output, options, ScenePaths(input=source, uncertainty=False, **run_as), values)
         return
     refuse_for_one(source, values, ("workers", "shard", "scheduler", "log"))
     with progress_bar(values["quiet"], "super-resolving", "tile") as bar:
-        result = super_resolve_scene(paths, options, progress=bar)
+        result = super_resolve_scene(source, output=output, options=options, progress=bar, **run_as)
     if values["as_json"]:
         click.echo(json.dumps(asdict(result)))
     elif not values["quiet"]:
@@ -59,9 +56,8 @@ def _models() -> None:
 
 
 @click.command(
-    cls=SectionedCommand,
-    hint="Names go with their options: --input SCENE --output FILE.",
-    context_settings={"max_content_width": 110},
+    **LOOK,
+    hint=HINT,
     epilog=examples(
         "imaging-superres",
         {
@@ -71,11 +67,7 @@ def _models() -> None:
         },
     ),
 )
-@click.option(
-    "--input", "source", type=PATH, required=True, metavar="SCENE",
-    help="Scene to super-resolve, any raster GDAL reads, or a product as delivered; or several: a folder, a quoted pattern such as "
-    "'*.tif', a table in CSV.",
-)  # fmt: skip
+@source_option("super-resolve", required=True)
 @click.option("--output", type=PATH, help="Super-resolved scene, or a folder for several.  [default: <stem>_x2.tif beside the input]")
 @click.option("--model", metavar="NAME|DIR", shell_complete=completion.models, help="Network; see --list-models.  [default: by the scale]")
 @click.option(
@@ -85,7 +77,7 @@ def _models() -> None:
     "--precision", default="int8", show_default=True, metavar="int8|float32", shell_complete=completion.one_of(names.PRECISIONS),
     help="Of the network's numbers.",
 )  # fmt: skip
-@click.option("--bands", type=Bands(), help="Bands to super-resolve, such as 1,2.  [default: all]")
+@bands_option("super-resolve")
 @click.option(
     "--range", type=float, metavar="VALUE",
     help="Stored value that counts as full brightness.  [default: 255 for 8 bits, else by the scene]",
@@ -96,15 +88,7 @@ def _models() -> None:
     help="Provider of ONNX Runtime.",
 )  # fmt: skip
 @click.option("--threads", type=int, metavar="N", help="Of the CPU.  [default: all]")
-@click.option("--workers", type=int, metavar="N", help="Processes that share several scenes.  [default: one for each GPU, else 1]")
-@click.option("--shard", metavar="i/n", help="Of several scenes: every n-th from the i-th on, for job arrays.")
-@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask cluster instead.")
-@click.option("--log", type=PATH, help="Of several scenes: a line of JSON for each.  [default: archive.jsonl in the output folder]")
-@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
-@click.option("--resume", is_flag=True, help="Take over finished tiles of an interrupted run.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
-@click.option("-v", "--verbose", is_flag=True, help="Show errors in full.")
+@with_options(RUNNING, SEVERAL)
 @click.option("--list-models", is_flag=True, is_eager=True, expose_value=False, callback=instead(_models), help="Show the released models.")
 @completion.show_completion("imaging-superres")
 @click.version_option(__version__)

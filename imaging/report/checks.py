@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from imaging.errors import InputError
 from imaging.raster import Area
 from imaging.report.layers import shuffled
-from imaging.restoration import Job
+from imaging.restoration import Restoration
 from imaging.sensors import Noise, NoiseEstimate, estimate_noise, sensor_physics
 
 LAGS = 3
@@ -114,7 +114,7 @@ class BandCheck:
         return 0.0 if self.scene is None else self.scene.std_error / max(self.scene.std, 1e-12)
 
 
-def check_bands(job: Job) -> list[BandCheck]:
+def check_bands(job: Restoration) -> list[BandCheck]:
     """Check each band of a scene that is still open; restores two squares anew, for a draw each, where the method has a posterior."""
     sample = job.scene.sample(512, 8)
     residuals, given = _residuals(job), job.profile.match(job.scene.descriptions)
@@ -132,7 +132,7 @@ def check_bands(job: Job) -> list[BandCheck]:
     return found
 
 
-def _residuals(job: Job) -> list[Residual | None]:
+def _residuals(job: Restoration) -> list[Residual | None]:
     places: list[Places] = [[] for _ in job.bands]
     if not job.options.is_point:
         for area in _squares(job):
@@ -142,13 +142,13 @@ def _residuals(job: Job) -> list[Residual | None]:
     return [summarise(p, n) if n is not None else None for p, n in zip(places, noises, strict=True)]
 
 
-def _squares(job: Job) -> list[Area]:
+def _squares(job: Restoration) -> list[Area]:
     """The squares with the most valid pixels among some that are spread over the scene."""
     areas = [a for a in job.scene.blocks(_SIDE) if min(a.height, a.width) >= _SIDE // 2] or job.scene.blocks(_SIDE)
     return sorted(shuffled(areas)[:_LOOKED_AT], key=lambda a: -int(job.scene.read(a)[1].sum()))[:_DRAWS]
 
 
-def _draw(job: Job, area: Area) -> list[tuple[int, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]]]:
+def _draw(job: Restoration, area: Area) -> list[tuple[int, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]]]:
     """By band: residual of a draw, noise-free measurement of it, both stored units, and where there is one; ``(H, W)``."""
     scale, stride = job.options.scale, job.method.stride
     plan = replace(job.plan, height=scale * area.height, width=scale * area.width, side=_SIDE * scale, halo=0)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.raster import Area, Scene
-from imaging.restoration import Job
+from imaging.restoration import Restoration
 from imaging.sensors import ANY_BAND
 
 LAYERS = ("measured", "restored", "std")
@@ -45,14 +45,14 @@ class Trio:
         return {name: np.asarray(array, np.float32) for name, array in found.items()}
 
 
-def unit_of(job: Job) -> str:
+def unit_of(job: Restoration) -> str:
     """Unit of the stored values."""
     source, band = job.scene.source, job.scene.bands[0] - 1
     own = source.units[band]
     return own if own and (source.scales[band], source.offsets[band]) == (1, 0) else "DN"
 
 
-def band_names(job: Job) -> list[str]:
+def band_names(job: Restoration) -> list[str]:
     """Names of the bands: as the scene describes them, as the profile has them, or by number."""
     return [
         d or (b.name if b.name != ANY_BAND else f"band {n}")
@@ -60,7 +60,7 @@ def band_names(job: Job) -> list[str]:
     ]
 
 
-def common_names(job: Job) -> list[str | None]:
+def common_names(job: Restoration) -> list[str | None]:
     """What is known of the bands' colours: from the profile, the file's colour interpretation or its descriptions."""
     found = []
     for band, number, description in zip(job.bands, job.scene.bands, job.scene.descriptions, strict=True):
@@ -71,7 +71,7 @@ def common_names(job: Job) -> list[str | None]:
 
 
 @contextmanager
-def opened(job: Job) -> Iterator[Trio]:
+def opened(job: Restoration) -> Iterator[Trio]:
     """The rasters of a finished restoration; the scene of the job has to be open."""
     bands = tuple(range(1, len(job.scene.bands) + 1))
     with Scene(job.paths.restored_path, bands) as restored:

@@ -19,7 +19,7 @@ from imaging.report.colours import viridis
 from imaging.report.layers import COLOURS, Survey, Trio, View, band_names, chips, common_names, limits, opened, survey, unit_of
 from imaging.report.packing import pack
 from imaging.report.sections import sections
-from imaging.restoration import Job, SceneResult
+from imaging.restoration import Restoration, SceneResult
 
 LARGEST = 15_000_000
 """Bytes of a report, at most."""
@@ -41,12 +41,12 @@ class Room:
 _ROOMS = (Room(1536, 256, 3), Room(1024, 256, 2), Room(768, 192, 2), Room(512, 128, 2), Room(384, 96, 1), Room(192, 64, 1))
 
 
-def report(job: Job, result: SceneResult) -> bytes:
+def report(job: Restoration, result: SceneResult) -> bytes:
     """One HTML file that shows what a restoration did: no network, no other file, below 15 MB.
 
     Parameters
     ----------
-    job, result : Job, SceneResult
+    job, result : Restoration, SceneResult
         Of a finished restoration whose scene is still open, as ``afterwards`` of `imaging.restoration.restore_scene` gets them.
 
     Returns
@@ -84,7 +84,7 @@ def shown_bands(names: list[str | None]) -> list[int]:
     return sorted(ranked[:MOST_BANDS])
 
 
-def _page(job: Job, trio: Trio, found: Survey, room: Room, text: dict[str, str], stretch: NDArray[np.float64]) -> str:
+def _page(job: Restoration, trio: Trio, found: Survey, room: Room, text: dict[str, str], stretch: NDArray[np.float64]) -> str:
     common = common_names(job)
     bands = shown_bands(common)
     views = [found.overview] + (chips(trio, found, room.each) if found.overview.step > 1 else [])

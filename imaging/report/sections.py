@@ -17,13 +17,13 @@ from imaging.report.charts import Line, chart
 from imaging.report.checks import EXPLAINED, LAGS, WHITE, BandCheck, Residual, check_bands
 from imaging.report.layers import Survey, Trio, band_names, unit_of
 from imaging.report.spectrum import Spectrum, ideal_gain, spectra
-from imaging.restoration import Job, SceneResult
+from imaging.restoration import Restoration, SceneResult
 from imaging.sensors import Band
 
 _LIBRARIES = ("torch", "deepinv", "compressai", "rasterio", "numpy")
 
 
-def sections(job: Job, result: SceneResult, trio: Trio, found: Survey) -> dict[str, str]:
+def sections(job: Restoration, result: SceneResult, trio: Trio, found: Survey) -> dict[str, str]:
     """HTML by place in the template."""
     names, unit = band_names(job), unit_of(job)
     checks = check_bands(job)
@@ -40,12 +40,12 @@ def heading(name: str) -> str:
     return name if name.lower().startswith("band") else f"Band {name}"
 
 
-def _summary(job: Job, result: SceneResult) -> str:
+def _summary(job: Restoration, result: SceneResult) -> str:
     facts = [
         ("Scene", job.paths.input.name), ("Size", f"{result.width} x {result.height} pixels, {len(result.bands)} band(s)"),
         ("Sensor", f"{result.sensor}: {job.profile.title}".rstrip(": ")), ("Method", f"{result.method}, prior {result.prior}"),
         ("Grid", "as measured" if result.scale == 1 else f"{result.scale} times as fine as measured"),
-        *([("Like what the network knows", familiar(job.distance))] if job.distance is not None else []),
+        *([("Like what the network knows", familiar(job.decision.distance))] if job.decision.distance is not None else []),
         ("Time", f"{result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB"),
     ]  # fmt: skip
     reference = result.reference or {}
@@ -154,7 +154,7 @@ def _correlation(check: BandCheck) -> str:
     return table(["rows \\ columns", *(f"{c:+d}" for c in shifts)], rows, "Autocorrelation of the residual by shift")
 
 
-def _charts(job: Job, trio: Trio, found: Survey, names: list[str], unit: str) -> str:
+def _charts(job: Restoration, trio: Trio, found: Survey, names: list[str], unit: str) -> str:
     parts = []
     for k, (name, spectrum) in enumerate(zip(names, spectra(trio, job.options.scale), strict=True)):
         middle = (found.edges[k][1:] + found.edges[k][:-1]) / 2
@@ -190,18 +190,18 @@ def _word(value: object) -> str:
     return str(value) if not isinstance(value, bool) else "yes" if value else "no"
 
 
-def _settings(job: Job) -> str:
+def _settings(job: Restoration) -> str:
     rows = [[k.replace("_", " "), _word(v)] for k, v in asdict(job.options).items()]
     rows += [
         ["prior taken", f"{job.method.name}, sha256 {job.method.digest[:16]}…"],
-        ["rate scale", ", ".join(f"{f.scale:.4g}" for f in job.fitters)],
+        ["rate scale", ", ".join(f"{f.rate_scale:.4g}" for f in job.fitters)],
         ["tiles", str(len(job.plan.tiles()))], ["restored", job.paths.restored_path.name],
         ["standard deviations", job.paths.std_path.name if job.paths.std_path else "none"],
     ]  # fmt: skip
     return table(["setting", "value"], rows, "Settings of the run")
 
 
-def _sensor(job: Job, names: list[str]) -> str:
+def _sensor(job: Restoration, names: list[str]) -> str:
     rows = []
     for band, name in zip(job.bands, names, strict=True):
         mtf, noise = band.mtf, band.noise

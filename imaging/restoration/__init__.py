@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from imaging.restoration.arrays import Restored, restore
-from imaging.restoration.options import RestoreOptions
+from imaging.restoration.arrays import Restored, restore, super_resolve
+from imaging.restoration.deciding import Sensor, check_choice
+from imaging.restoration.options import RestoreOptions, SuperResolveOptions
 from imaging.restoration.paths import ScenePaths
-from imaging.restoration.planning import Job, Sensor, plan_scene
-from imaging.restoration.scenes import SceneResult, restore_scene, restore_tiles
-from imaging.restoration.superresolution import SuperResolveOptions, super_resolve_scene
+from imaging.restoration.restoring import Restoration, open_restoration, outputs_for
+from imaging.restoration.scenes import (
+    Options,
+    SceneResult,
+    as_path,
+    plan_of,
+    plan_scene,
+    restore_scene,
+    run_scene,
+    run_tiles,
+    super_resolve_scene,
+)
+from imaging.restoration.superresolution import find_resolver, scale_of
 
 __all__ = [
-    "Job",
+    "Options",
+    "Restoration",
     "RestoreOptions",
     "Restored",
     "ScenePaths",
     "SceneResult",
     "Sensor",
     "SuperResolveOptions",
+    "as_path",
+    "check_choice",
+    "find_resolver",
+    "open_restoration",
+    "outputs_for",
+    "plan_of",
     "plan_scene",
     "restore",
     "restore_scene",
-    "restore_tiles",
+    "run_scene",
+    "run_tiles",
+    "scale_of",
+    "super_resolve",
     "super_resolve_scene",
 ]

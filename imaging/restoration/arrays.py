@@ -1,4 +1,4 @@
-"""Restoring an array in memory."""
+"""Restoring and super-resolving arrays in memory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import InputError
-from imaging.names import ESTIMATE
-from imaging.raster import check_values
+from imaging.raster import check_values, filled
 from imaging.restoration.deciding import decide
-from imaging.restoration.fitting import scene_bands, window_margin
-from imaging.restoration.options import RestoreOptions
-from imaging.restoration.planning import estimated_profile, sensor_profile
-from imaging.restoration.radiometry import stored_range
+from imaging.restoration.fitting import Sample, window_margin
+from imaging.restoration.options import RestoreOptions, SuperResolveOptions
+from imaging.restoration.superresolution import find_resolver, ranges
 from imaging.sensors import SensorProfile
 
 
@@ -68,31 +66,79 @@ def restore(
     >>> restored, std, _ = imaging.restore(scene, "pleiades-raw")  # doctest: +SKIP
     """
     options = options or RestoreOptions()
-    values, valid = _checked(scene, mask, options.bands)
-    sample = [(np.where(valid, values, 0).astype(np.float32), valid)]
-    estimated = sensor == ESTIMATE
-    names = (None,) * len(values)
-    profile = estimated_profile(sample, values.dtype, names, options)[0] if estimated else sensor_profile(sensor, options)
-    profile, full_scale, _ = stored_range(profile, values.dtype, float(values[valid].max()), ESTIMATE if estimated else options.noise)
-    values = sample[0][0]
-    bands = scene_bands(profile, names, sample, options.noise)
-    decision = decide(options, bands, full_scale, sample)
-    method = decision.method
+    array = _Array(*_checked(scene, mask, options.bands))
+    decision = decide(array, sensor, options)
+    method, values, valid = decision.method, array.values, array.valid
     s, (height, width) = options.scale, values.shape[1:]
-    margin = window_margin(bands, method.border, s)
+    margin = window_margin(decision.bands, method.border, s)
     right, bottom = (-(s * n + 2 * margin + method.room) % method.lattice // s for n in (width, height))
     extend = ((0, 0), (0, bottom), (0, right))
     values, valid = np.pad(values, extend), np.pad(valid, extend)
     result: dict[str, list[NDArray[np.float64]]] = {}
     for fitter in decision.fitters:
         part = fitter(values[None, fitter.indices], valid[None, fitter.indices], [(0, 0)], options.samples, None)
-        for name, array in part.items():
-            result.setdefault(name, []).append(array[0, :, margin : array.shape[2] - margin, margin : array.shape[3] - margin])
+        for name, found in part.items():
+            result.setdefault(name, []).append(found[0, :, margin : found.shape[2] - margin, margin : found.shape[3] - margin])
     valid = valid.repeat(s, 1).repeat(s, 2)
     joined = {k: np.where(valid, np.concatenate(v), np.nan)[:, : s * height, : s * width] for k, v in result.items()}
     samples = [joined[f"sample_{k:03d}"] for k in range(options.samples)]
     std = joined.get("std", np.full_like(joined["restored"], np.nan))
     return Restored(joined["restored"], std, np.stack(samples) if samples else np.zeros((0, *std.shape)))
+
+
+def super_resolve(
+    scene: NDArray[Any], *, mask: NDArray[np.bool_] | None = None, options: SuperResolveOptions | None = None
+) -> NDArray[np.float32]:  # fmt: skip
+    """Super-resolve an array of stored values by a network in 8-bit integers.
+
+    Parameters
+    ----------
+    scene : ndarray
+        ``(H, W)`` or ``(C, H, W)``; NaN and masked values of a masked array count as invalid.
+    mask : ndarray of bool, optional
+        Broadcastable to the scene, True where valid.
+    options : SuperResolveOptions, optional
+        ``tile`` does not apply: the array is one window.
+
+    Returns
+    -------
+    ndarray
+        Float32 ``(C, s H, s W)`` at scale s, in the input's unit, neither rounded nor clipped; invalid pixels are NaN.
+
+    Raises
+    ------
+    InputError
+        When the array or a setting cannot be used.
+
+    Examples
+    --------
+    >>> import imaging, rasterio
+    >>> scene = rasterio.open("data/pleiades_like_pan.tif").read()  # doctest: +SKIP
+    >>> fine = imaging.super_resolve(scene, options=imaging.SuperResolveOptions(scale=2))  # doctest: +SKIP
+    """
+    options = options or SuperResolveOptions()
+    values, valid = _checked(scene, mask, options.bands)
+    resolver = find_resolver(options)
+    resolver.check_bands(len(values))
+    if resolver.manifest.bands > 1:
+        valid = np.broadcast_to(valid.all(0), valid.shape)
+    array, s = _Array(values, valid), resolver.manifest.factor
+    full_scale = np.float32(ranges(array, options)[0])
+    fine = resolver(filled(array.values, valid) / full_scale) * full_scale
+    return np.where(valid.repeat(s, 1).repeat(s, 2), fine, np.float32(np.nan))
+
+
+class _Array:
+    """What is known of a scene in an array ``(C, H, W)``, see `imaging.restoration.deciding.Known`; all of it is its sample."""
+
+    def __init__(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+        self.dtype, self.valid = values.dtype, valid
+        self.values = np.where(valid, values, 0).astype(np.float32)
+        self.descriptions: tuple[str | None, ...] = (None,) * len(values)
+
+    def sample(self, side: int = 256) -> Sample:
+        """The array and its validity."""
+        return [(self.values, self.valid)]
 
 
 def _checked(scene: NDArray[Any], mask: NDArray[np.bool_] | None, bands: tuple[int, ...] | None) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -8,17 +8,14 @@ import numpy as np
 
 from imaging.errors import InputError
 from imaging.metrics import coverage, psnr
-from imaging.raster import Area, Scene
-from imaging.restoration.planning import Job
+from imaging.raster import Scene
+from imaging.restoration.engine import Engine
+from imaging.restoration.paths import same_file
 
 _BLOCK = 1024
 
 
-def _blocks(scene: Scene) -> list[Area]:
-    return scene.blocks(_BLOCK)
-
-
-def check_reference(job: Job, path: Path) -> None:
+def check_reference(engine: Engine, path: Path) -> None:
     """Refuse, before anything is written, a reference that cannot serve.
 
     Raises
@@ -26,31 +23,31 @@ def check_reference(job: Job, path: Path) -> None:
     InputError
         When it is one of the outputs, has another size, cannot be read to its end or shares no valid pixel with the scene.
     """
-    for output in job.outputs:
-        if output.absolute() == path.absolute() or (output.exists() and path.exists() and output.samefile(path)):
+    for output in engine.outputs:
+        if same_file(output, path):
             raise InputError(f"the output {output} is the reference itself; choose another --output")
     with Scene(path) as truth:
-        scene = job.grid
+        scene = engine.grid
         if (truth.width, truth.height, len(truth.bands)) != (scene.width, scene.height, len(scene.bands)):
-            what = "the scene" if job.options.scale == 1 else f"the scene at scale {job.options.scale}"
+            what = "the scene" if engine.scale == 1 else f"the scene at scale {engine.scale}"
             raise InputError(
                 f"the reference {path} has {truth.width} x {truth.height} pixels and {len(truth.bands)} bands, "
                 f"{what} {scene.width} x {scene.height} and {len(scene.bands)}"
             )
-        shared = [bool((truth.read(b)[1] & scene.read(b)[1]).any()) for b in _blocks(scene)]
+        shared = [bool((truth.read(b)[1] & scene.read(b)[1]).any()) for b in scene.blocks(_BLOCK)]
     if not any(shared):
         raise InputError(f"the reference {path} has no valid pixel where the scene has one")
 
 
-def compare(job: Job, reference: Path) -> dict[str, float]:
+def compare(engine: Engine, reference: Path) -> dict[str, float]:
     """PSNR before and after and coverage, over pixels valid in both, all blocks together; before, at scale 2, means pixels repeated."""
-    peak = job.fitters[0].radiometry.full_scale
-    std_path = job.paths.std_path
+    peak = engine.full_scale
+    std_path = engine.paths.std_path
     squares, inside, count = np.zeros(2), np.zeros(2), 0
-    with Scene(reference) as truth, Scene(job.paths.restored_path) as after:
+    with Scene(reference) as truth, Scene(engine.paths.restored_path) as after:
         std = Scene(std_path) if std_path else None
-        grid = job.grid
-        for block in _blocks(grid):
+        grid = engine.grid
+        for block in grid.blocks(_BLOCK):
             (x, good), (y, valid), (r, _) = truth.read(block), grid.read(block), after.read(block)
             good &= valid
             n = int(good.sum())

@@ -36,7 +36,7 @@ class Fitter:
         The bands, among those to be restored.
     order : list of int
         Place among `indices` of each channel of the method; physics and radiometry are in its order.
-    scale, level : float
+    rate_scale, level : float
         Rate scale and mean signal, the same for the whole scene.
     seed : int
         Of these bands' draws.
@@ -47,7 +47,7 @@ class Fitter:
     radiometry: Radiometry
     indices: list[int]
     order: list[int]
-    scale: float
+    rate_scale: float
     level: float
     seed: int
 
@@ -89,10 +89,10 @@ class Fitter:
             When a value is not finite.
         """
         y, mask = self.tensors(values, valid)
-        window = Window(y, mask, origins, self.scale, self.level, self.seed, samples, extents or [])
+        window = Window(y, mask, origins, self.rate_scale, self.level, self.seed, samples, extents or [])
         found = {name: x.cpu().numpy() for name, x in self.method.restore(window, self.physics, progress).items()}
-        scale = self.radiometry.full_scale
-        result = {name: x.astype(float) * scale if name == "std" else self.radiometry.to_stored(x) for name, x in found.items()}
+        full_scale = self.radiometry.full_scale
+        result = {name: x.astype(float) * full_scale if name == "std" else self.radiometry.to_stored(x) for name, x in found.items()}
         if not all((np.abs(x) < _LARGEST).all() for x in result.values()):
             raise InputError(
                 f"what comes out is not finite, of measured values from {values.min():.3g} to {values.max():.3g}: declare what is no "

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from imaging.errors import InputError
+from imaging.names import AUTO
 from imaging.raster.tiles import STEP
 from imaging.sensors import SensorPhysics
 
@@ -18,6 +20,19 @@ WINDOW_BYTES = 620_000_000
 """Memory that a window may take, the same on every machine: the tiles of a run do not depend on where it runs."""
 
 Progress = Callable[[int], None]
+
+
+def torch_device(name: str) -> torch.device:
+    """The device to compute on; ``"auto"`` is a GPU where there is one.
+
+    Raises
+    ------
+    InputError
+        For ``cuda`` on a machine without one.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("no CUDA device is available on this machine; use --device auto or --device cpu")
+    return torch.device("cuda" if name == "cuda" or (name == AUTO and torch.cuda.is_available()) else "cpu")
 
 
 @dataclass(frozen=True)
@@ -30,8 +45,8 @@ class Window:
         ``(B, C, h, w)`` measured values, and one where they are valid.
     origins : list of (int, int)
         Absolute latent position of each window.
-    scale, level : float
-        Rate scale and mean signal of the scene.
+    rate_scale, level : float
+        Of the scene: rate scale and mean signal.
     seed : int
         Of all draws.
     samples : int
@@ -43,7 +58,7 @@ class Window:
     y: Tensor
     mask: Tensor
     origins: list[tuple[int, int]]
-    scale: float
+    rate_scale: float
     level: float
     seed: int
     samples: int = 0

@@ -28,8 +28,8 @@ from imaging.bilevel import (
     list_regularizers,
     load_regularizer,
 )
-from imaging.errors import InputError, did_you_mean
-from imaging.names import AMORTISED, METHODS, POSTERIORS, REGULARIZERS
+from imaging.errors import InputError
+from imaging.names import AMORTISED, POSTERIORS
 from imaging.posterior import VBLE, FitSettings, lattice_room, rate_scale, sensor_deviation
 from imaging.priors import LatentPrior, PriorInfo, list_priors, load_prior, zoo
 from imaging.raster.tiles import STEP
@@ -95,7 +95,7 @@ class PosteriorMethod(Method):
         w = window
         first = None if self.start is None else self.start.each_band(w.y, physics, mask=w.mask, level=w.level)
         posterior = self.vble.fit_mixture(
-            w.y, physics, mask=w.mask, scale=w.scale, level=w.level, origins=w.origins, border=0, seed=w.seed, progress=progress,
+            w.y, physics, mask=w.mask, scale=w.rate_scale, level=w.level, origins=w.origins, border=0, seed=w.seed, progress=progress,
             x_init=first, compensated=first is not None,
         )  # fmt: skip
         moments = posterior.moments(self.settings.samples)
@@ -145,12 +145,6 @@ class RegularizedMethod(Method):
     def restore(self, window: Window, physics: SensorPhysics, progress: Progress | None = None) -> dict[str, Tensor]:
         """The minimiser."""
         return {"restored": self.reconstructor(window.y, physics, mask=window.mask, level=window.level, progress=progress)}
-
-
-def check_method(method: str) -> None:
-    """Refuse a method that there is not."""
-    if method not in METHODS:
-        raise InputError(f"unknown method {method!r}; {did_you_mean(method, METHODS)}")
 
 
 def method_of(learned: LearnedRegularizer) -> str:
@@ -222,38 +216,26 @@ def make_pass(name: str, device: torch.device, orientations: int | None = None) 
     return AmortisedMethod(model, info.name, info.digest, load_limits(info.folder))
 
 
-def make_method(
-    method: str, prior: str, device: torch.device, settings: FitSettings | None = None, *, weight: float | None = None,
-    iterations: int | None = None, download: bool = False, start: AmortisedReconstructor | None = None,
-) -> Method:  # fmt: skip
-    """Load what a method needs.
-
-    Parameters
-    ----------
-    method : str
-        One of `METHODS`.
-    prior : str
-        Name or folder of a prior, of an inference network, or of a regulariser of the method's family.
-    device : torch.device
-        Where to compute.
-    settings : FitSettings, optional
-        Of a posterior.
-    weight, iterations
-        Of a regulariser, see `RegularizedMethod`; iterations of a pass are its orientations.
-    download : bool
-        Whether a model of compressai's zoo may be fetched.
-    start : AmortisedReconstructor, optional
-        See `PosteriorMethod`.
+def make_point(method: str, name: str, device: torch.device, weight: float | None, steps: int | None) -> RegularizedMethod:
+    """Load a minimiser; weight and steps are the regulariser's own where they are None, see `RegularizedMethod`.
 
     Raises
     ------
     InputError
-        For an unknown method, prior or regulariser.
+        For an unknown regulariser, or one of another method.
     """
-    check_method(method)
-    if method in REGULARIZERS:
-        return RegularizedMethod(find_regularizer(method, prior), device, weight, iterations or GRADIENTS)
-    if method == AMORTISED:
-        return make_pass(prior, device, iterations)
-    info = find_prior(prior, download=download)
-    return PosteriorMethod(load_prior(prior, device, download=download), settings or FitSettings(), info.name, info.digest, start)
+    return RegularizedMethod(find_regularizer(method, name), device, weight, steps or GRADIENTS)
+
+
+def make_fit(
+    name: str, device: torch.device, settings: FitSettings, *, download: bool = False, start: AmortisedReconstructor | None = None
+) -> PosteriorMethod:  # fmt: skip
+    """Load a fit.
+
+    Raises
+    ------
+    InputError
+        For an unknown prior, or one that is to be fetched and ``download`` does not allow it.
+    """
+    info = find_prior(name, download=download)
+    return PosteriorMethod(load_prior(name, device, download=download), settings, info.name, info.digest, start)

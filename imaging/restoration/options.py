@@ -1,36 +1,48 @@
-"""What a user can choose for a restoration, checked once."""
+"""What a user can choose, as plain data that is checked once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
-
-from imaging.amortised import DEFAULT_NETWORK, ORIENTATIONS, AmortisedReconstructor, choose_network
-from imaging.errors import InputError
-from imaging.names import AMORTISED, AUTO, DEFAULT_METHOD, FALLBACK, POSTERIORS, REGULARIZERS, SCALES, STARTS
-from imaging.posterior import FitSettings
-from imaging.priors import DEFAULT_PRIOR, choose_prior
-from imaging.raster import check_halo, check_side
-from imaging.restoration.amortised import AmortisedMethod
-from imaging.restoration.method import Method
-from imaging.restoration.methods import (
-    check_method,
-    find_pass,
-    find_prior,
-    find_regularizer,
-    make_method,
-    make_pass,
+from imaging.errors import InputError, did_you_mean
+from imaging.names import (
+    AMORTISED,
+    AUTO,
+    DEVICES,
+    FALLBACK,
+    FINER,
+    METHODS,
+    NOISES,
+    ORIENTATIONS,
+    REGULARIZERS,
+    SCALES,
+    STARTS,
 )
-from imaging.restoration.paths import ScenePaths
-from imaging.sensors import Band
+from imaging.raster import check_halo, check_side
 
-_ITERATIONS = {"pass": 4, "wiener": FitSettings().iterations}
-"""Steps of a fit by where it starts."""
-_FEW, _GENTLE = 8, 0.1
-"""So few steps from the pass are of this rate: larger ones leave a good start before they find a better place."""
+_SAID = {"batch": "the batch", "range": "the range", "rate_scale": "rate scale"}
+"""Settings as sentences name them, where not by their own names."""
+
+
+def _check_among(name: str, value: str, accepted: tuple[str, ...]) -> None:
+    if value not in accepted:
+        raise InputError(f"{name} is {value!r}; accepted are {', '.join(accepted[:-1])} and {accepted[-1]}")
+
+
+def _check_least(options: object, **least: int) -> None:
+    """Refuse what is given and smaller than it can be, or no number."""
+    for name, low in least.items():
+        value = getattr(options, name)
+        if value is not None and value < low:
+            raise InputError(f"{_SAID.get(name, name)} is {value}; accepted are integers from {low}")
+
+
+def _check_positive(options: object, *names: str) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{_SAID.get(name, name)} is {value}; accepted are numbers above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,30 +125,23 @@ class RestoreOptions:
     noise: tuple[float, float] | str = "profile"
 
     def __post_init__(self) -> None:
-        if self.method != AUTO:
-            check_method(self.method)
-        if self.start not in STARTS:
-            raise InputError(f"start is {self.start!r}; accepted are {' and '.join(STARTS)}")
+        if self.method not in {AUTO, *METHODS}:
+            raise InputError(f"unknown method {self.method!r}; {did_you_mean(self.method, METHODS)}")
+        _check_among("start", self.start, STARTS)
+        _check_among("device", self.device, DEVICES)
         if self.scale not in SCALES:
             raise InputError(f"the scale is {self.scale}; accepted are 1 (the scene's own grid) and 2 (half its ground sample distance)")
-        for name, least in (("iterations", 1), ("samples", 0), ("tile", 64)):
-            if getattr(self, name) is not None and getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; accepted are integers from {least}")
+        _check_least(self, iterations=1, samples=0, tile=64, batch=1)
+        _check_positive(self, "rate_scale", "weight")
         if self.is_point:
             self._check_point()
         if self.method == AMORTISED:
             self._check_pass()
-        for name in ("rate_scale", "weight"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"{name.replace('_', ' ')} is {value}; accepted are numbers above 0")
         if self.tile is not None:
             check_side(self.tile)
         if self.halo is not None:
             check_halo(self.halo)
-        if self.batch is not None and self.batch < 1:
-            raise InputError(f"the batch is {self.batch}; accepted are integers from 1")
-        if isinstance(self.noise, str) and self.noise not in {"profile", "estimate"}:
+        if isinstance(self.noise, str) and self.noise not in NOISES:
             raise InputError(f"noise is {self.noise!r}; accepted are profile, estimate or two numbers SIGMA0,GAIN")
 
     def _check_point(self) -> None:
@@ -150,10 +155,10 @@ class RestoreOptions:
         if self.iterations not in {None, *ORIENTATIONS}:
             known = ", ".join(map(str, ORIENTATIONS))
             raise InputError(f"iterations is {self.iterations}; of {AMORTISED} accepted are {known}, other methods take any number")
-        fitted = replace(self, method=AUTO, iterations=None)._fitted
+        fitted = [name for name in self.of_a_fit if name != "iterations"]
         if fitted:
             raise InputError(
-                f"{fitted} is a setting of a fit and does not apply to {AMORTISED}; leave it away or choose --method {FALLBACK}"
+                f"{fitted[0]} is a setting of a fit and does not apply to {AMORTISED}; leave it away or choose --method {FALLBACK}"
             )
 
     @property
@@ -162,93 +167,55 @@ class RestoreOptions:
         return self.method in REGULARIZERS
 
     @property
-    def _fitted(self) -> str:
-        """The first setting given that only a fit has; empty where there is none."""
+    def of_a_fit(self) -> list[str]:
+        """The settings given that only a fit has, unless the method says what iterations are."""
         given = {
-            "iterations": self.iterations,
-            "rate scale": self.rate_scale,
-            "weight": self.weight,
-            "uncalibrated": not self.calibrated or None,
-            "start": None if self.start == "wiener" else self.start,
+            "iterations": self.iterations is not None,
+            "rate scale": self.rate_scale is not None,
+            "weight": self.weight is not None,
+            "uncalibrated": not self.calibrated,
+            "start": self.start != "wiener",
         }
-        return next((name for name, value in given.items() if value is not None), "")
+        return [name for name, is_given in given.items() if is_given]
 
-    def method_for(self, bands: Sequence[Band]) -> str:
-        """The method asked for, or the one that ``"auto"`` means for the bands of a scene."""
-        if self.method != AUTO:
-            return self.method
-        if self._fitted or self.prior != AUTO:
-            return FALLBACK
-        names = [b.common_name for b in bands]
-        together = choose_prior(names) != DEFAULT_PRIOR and choose_network(names) == DEFAULT_NETWORK
-        return FALLBACK if together else DEFAULT_METHOD
 
-    def prior_for(self, bands: Sequence[Band], method: str) -> str:
-        """Name of the prior, of the network, or of the regulariser, for the bands of a scene and a method."""
-        if self.prior != AUTO and not (method == FALLBACK and self.method == AMORTISED):
-            return self.prior
-        if method in REGULARIZERS:
-            return method
-        return (choose_network if method == AMORTISED else choose_prior)([b.common_name for b in bands])
+@dataclass(frozen=True, kw_only=True)
+class SuperResolveOptions:
+    """Settings of one super-resolution.
 
-    def check(self) -> None:
-        """Refuse a device that is not there, or a prior, network or regulariser by name that is not there, before any scene is opened."""
-        self.torch_device()
-        if self.prior == AUTO:
-            return
-        if self.is_point:
-            find_regularizer(self.method, self.prior)
-        elif self.method == AMORTISED:
-            find_pass(self.prior)
-        else:
-            find_prior(self.prior, download=self.download)
+    Attributes
+    ----------
+    model : str, optional
+        Name in the zoo or model folder; by default the zoo's largest for the scale, for any band one by one where it has such a one.
+    scale : int, optional
+        2 or 4: how many times as fine the result is; by default as fine as the model makes it, or 2.
+    precision : str
+        ``"int8"`` or ``"float32"``.
+    bands : tuple of int, optional
+        Bands to super-resolve, numbered from 1; all by default.
+    range : float, optional
+        Stored value that counts as 1. By default 255 for 8 bits, otherwise 1.5 times the 99th percentile of sampled pixels' magnitudes.
+    tile : int
+        Side of a tile of the result, pixels.
+    device : str
+        ``"cpu"``, ``"cuda"`` or ``"tensorrt"``.
+    threads : int, optional
+        Of the CPU; all by default.
+    """
 
-    def fit_settings(self, method: str, start: str) -> FitSettings:
-        """The part that concerns a fit by a method, from where it starts."""
-        steps = (None if self.method == AMORTISED else self.iterations) or _ITERATIONS[start]  # of a pass they are something else
-        rate = _GENTLE if start == "pass" and steps <= _FEW else FitSettings.learning_rate
-        return FitSettings(
-            method=method, iterations=steps, learning_rate=rate, rate_scale=self.rate_scale, weight=self.weight, calibrated=self.calibrated
-        )  # fmt: skip
+    model: str | None = None
+    scale: int | None = None
+    precision: str = "int8"
+    bands: tuple[int, ...] | None = None
+    range: float | None = None
+    tile: int = 1024
+    device: str = "cpu"
+    threads: int | None = None
 
-    def pass_for(self, bands: Sequence[Band], method: str) -> AmortisedMethod:
-        """The pass itself, or the one that a fit by another method starts from, which takes bands one by one."""
-        name = self.prior_for(bands, AMORTISED) if method == AMORTISED else DEFAULT_NETWORK
-        return make_pass(name, self.torch_device(), self.iterations if method == AMORTISED else None)
-
-    def make_method(self, bands: Sequence[Band], method: str, start: AmortisedReconstructor | None) -> Method:
-        """Load what a method needs for the bands of a scene, a fit with its start."""
-        settings = self.fit_settings(method, "wiener" if start is None else "pass") if method in POSTERIORS else None
-        return make_method(
-            method, self.prior_for(bands, method), self.torch_device(), settings, weight=self.weight, iterations=self.iterations,
-            download=self.download, start=start,
-        )  # fmt: skip
-
-    def outputs_of(self, paths: ScenePaths) -> tuple[ScenePaths, list[str]]:
-        """The outputs that the method has, and what the user should know of those it has not.
-
-        Raises
-        ------
-        InputError
-            When standard deviations are asked for by name and the method has none.
-        """
-        if not self.is_point or not paths.uncertainty:
-            return paths, []
-        if paths.std is not None:
-            raise InputError(f"{self.method} is a point estimate without standard deviations; leave --std away or choose --method vble-xz")
-        return replace(paths, uncertainty=False), [f"{self.method} is a point estimate: there are no standard deviations"]
-
-    def torch_device(self) -> torch.device:
-        """The device to compute on.
-
-        Raises
-        ------
-        InputError
-            For ``cuda`` on a machine without one.
-        """
-        if self.device not in {"auto", "cpu", "cuda"}:
-            raise InputError(f"device is {self.device!r}; accepted are auto, cpu and cuda")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("no CUDA device is available on this machine; use --device auto or --device cpu")
-        use_cuda = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
-        return torch.device("cuda" if use_cuda else "cpu")
+    def __post_init__(self) -> None:
+        if self.scale is not None and self.scale not in FINER:
+            raise InputError(f"the scale is {self.scale}; accepted are 2 and 4")
+        _check_positive(self, "range")
+        if not 64 <= self.tile <= 8192:
+            raise InputError(f"the tile size is {self.tile}; accepted are multiples of the scale from 64 to 8192")
+        _check_least(self, threads=1)

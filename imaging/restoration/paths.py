@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from imaging.errors import InputError
@@ -29,27 +32,39 @@ class ScenePaths:
 
     Attributes
     ----------
-    input : Path
+    input : str or Path
         The scene: a raster, or a product's folder or metadata file, or ``PRODUCT/NAME`` for one of several scenes of a product.
-    output, std : Path, optional
+    output, std : str or Path, optional
         Restored scene and standard deviations.
     uncertainty : bool
         Whether the standard deviations are written.
-    samples : Path, optional
-        Folder of posterior samples.
+    save_samples : str or Path, optional
+        Existing folder for posterior samples.
     overwrite : bool
         Whether existing outputs are replaced.
     resume : bool
         Whether finished tiles of an interrupted run are taken over.
+    samples : str or Path, optional
+        Former name of ``save_samples``.
     """
 
     input: Path
     output: Path | None = None
     std: Path | None = None
     uncertainty: bool = True
-    samples: Path | None = None
+    save_samples: Path | None = None
     overwrite: bool = False
     resume: bool = False
+    samples: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples is not None:
+            warnings.warn("ScenePaths(samples=...) is now ScenePaths(save_samples=...)", DeprecationWarning, stacklevel=3)
+            object.__setattr__(self, "save_samples", self.samples)
+            object.__setattr__(self, "samples", None)
+        for name in ("input", "output", "std", "save_samples"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)))
 
     @property
     def restored_path(self) -> Path:
@@ -58,10 +73,10 @@ class ScenePaths:
 
     def _beside(self, what: str) -> Path:
         """An output beside the input; scenes of a product go beside its folder."""
-        product = self.input.parent
-        if not self.input.exists() and is_product(product):
-            product = Path(os.path.abspath(product)) if product.name in {"", ".."} else product
-            return product.with_name(f"{product.stem}_{self.input.name}_{what}.tif")
+        delivered = self.input.parent
+        if not self.input.exists() and is_product(delivered):
+            delivered = Path(os.path.abspath(delivered)) if delivered.name in {"", ".."} else delivered
+            return delivered.with_name(f"{delivered.stem}_{self.input.name}_{what}.tif")
         named = Path(os.path.abspath(self.input)) if self.input.name in {"", ".."} else self.input
         return named.with_name(f"{named.stem}_{what}.tif")
 
@@ -89,7 +104,7 @@ class ScenePaths:
 
     def sample_path(self, index: int) -> Path:
         """Where posterior sample ``index`` goes."""
-        folder = self.samples or self.restored_path.parent
+        folder = self.save_samples or self.restored_path.parent
         return folder / f"{self.restored_path.stem.removesuffix('_restored')}_sample_{index:03d}.tif"
 
     def outputs(self, samples: int, *, estimated: bool = False) -> list[Path]:
@@ -98,39 +113,45 @@ class ScenePaths:
         style = [self.style_path] if self.style_path else []
         return fixed + [self.sample_path(k) for k in range(samples)] + style
 
-    def check(self, samples: int, *, estimated: bool = False) -> None:
-        """Refuse outputs that would destroy something or cannot be written.
 
-        Raises
-        ------
-        InputError
-            An output that is the input, exists, lies in no folder, is named twice, or whose name no file can have.
-        """
-        outputs = self.outputs(samples, estimated=estimated)
-        for path in (self.input, *outputs):
-            _check_name(path)
-        begun = partial_folder(self.restored_path).is_dir()  # outputs beside it are those of the run that is resumed
-        if samples and self.samples is None:
-            raise InputError(f"{samples} samples are asked for but no folder for them; add --save-samples DIR")
-        if self.samples is not None and not samples:
-            raise InputError(f"a folder for samples is given, {self.samples}, but no number of them; add --samples N")
-        if len({os.path.realpath(p) for p in outputs}) != len(outputs):
-            raise InputError(f"two outputs have the same name, {outputs[0]}; choose another --std")
-        for path in outputs:
-            if path.absolute() == self.input.absolute() or (path.exists() and self.input.exists() and path.samefile(self.input)):
-                raise InputError(f"the output {path} is the input itself; choose another --output")
-            if path.is_dir():
-                raise InputError(f"the output {path} is a folder; give the name of a file")
-            if path in {self.restored_path, self.std_path} and path.suffix.lower() not in {".tif", ".tiff"}:
-                raise InputError(f"the output {path} would be a GeoTIFF; give it a name that ends in .tif")
-            if not path.parent.is_dir():
-                raise InputError(f"the output folder {path.parent} does not exist; create it or choose another --output")
-            if path.exists() and not self.overwrite and not (self.resume and begun):
-                raise InputError(f"{path} exists; add --overwrite to replace it")
+def check_paths(paths: ScenePaths, samples: int, *, estimated: bool = False) -> None:
+    """Refuse outputs that would destroy something or cannot be written.
 
-    def check_sources(self, files: tuple[Path, ...], samples: int) -> None:
-        """Refuse outputs that are among the files the opened input consists of, such as the sources of a VRT or a mask beside it."""
-        for path in self.outputs(samples):
-            for file in files:
-                if path.exists() and file.exists() and path.samefile(file):
-                    raise InputError(f"the output {path} is a part of the input {self.input}; choose another --output")
+    Raises
+    ------
+    InputError
+        An output that is the input, exists, lies in no folder, is named twice, or whose name no file can have.
+    """
+    outputs = paths.outputs(samples, estimated=estimated)
+    for path in (paths.input, *outputs):
+        _check_name(path)
+    begun = partial_folder(paths.restored_path).is_dir()  # outputs beside it are those of the run that is resumed
+    if samples and paths.save_samples is None:
+        raise InputError(f"{samples} samples are asked for but no folder for them; add --save-samples DIR")
+    if paths.save_samples is not None and not samples:
+        raise InputError(f"a folder for samples is given, {paths.save_samples}, but no number of them; add --samples N")
+    if len({os.path.realpath(p) for p in outputs}) != len(outputs):
+        raise InputError(f"two outputs have the same name, {outputs[0]}; choose another --std")
+    for path in outputs:
+        if same_file(path, paths.input):
+            raise InputError(f"the output {path} is the input itself; choose another --output")
+        if path.is_dir():
+            raise InputError(f"the output {path} is a folder; give the name of a file")
+        if path in {paths.restored_path, paths.std_path} and path.suffix.lower() not in {".tif", ".tiff"}:
+            raise InputError(f"the output {path} would be a GeoTIFF; give it a name that ends in .tif")
+        if not path.parent.is_dir():
+            raise InputError(f"the output folder {path.parent} does not exist; create it or choose another --output")
+        if path.exists() and not paths.overwrite and not (paths.resume and begun):
+            raise InputError(f"{path} exists; add --overwrite to replace it")
+
+
+def check_sources(paths: ScenePaths, outputs: Iterable[Path], files: Iterable[Path]) -> None:
+    """Refuse outputs that are among the files the opened input consists of, such as the sources of a VRT or a mask beside it."""
+    for path, file in product(outputs, files):
+        if path.exists() and file.exists() and path.samefile(file):
+            raise InputError(f"the output {path} is a part of the input {paths.input}; choose another --output")
+
+
+def same_file(first: Path, second: Path) -> bool:
+    """Whether two names lead to one file, which need not be there."""
+    return first.absolute() == second.absolute() or (first.exists() and second.exists() and first.samefile(second))

@@ -1,7 +1,11 @@
-"""Reading, fitting and writing of tiles side by side: what comes next is read ahead, what is fitted is written behind."""
+"""One scene from its open file to published outputs, whatever an engine does with its windows.
+
+Tiles are read ahead, worked on, and written behind, side by side; finished ones are kept until all outputs can be put into their places.
+"""
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,17 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from imaging.errors import WorkError
-from imaging.raster import Tile, TileStore
-from imaging.restoration.planning import Job
-from imaging.restoration.products import to_stored
+from imaging.errors import InputError, WorkError
+from imaging.raster import Tile, TileStore, publish, write_product
+from imaging.restoration.engine import Arrays, Batch, Engine
 
 Progress = Callable[[int, int], None]
-Arrays = dict[str, NDArray[Any]]
 
 _AHEAD = 2
 """Batches that wait to be fitted, and to be written, at most: more would need memory and save no time."""
@@ -85,31 +85,6 @@ def side_by_side(
                 future.cancel()
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A batch of tiles with what is stored of them.
-
-    Attributes
-    ----------
-    tiles : list of Tile
-        With windows of one shape.
-    values, valid : ndarray
-        ``(B, C, h, w)`` measured values of the windows, and their validity.
-    cores, shown : list of ndarray
-        ``(C, H, W)`` stored values of each core, in their own type, and their validity.
-    """
-
-    tiles: list[Tile]
-    values: NDArray[np.float32]
-    valid: NDArray[np.bool_]
-    cores: list[NDArray[Any]]
-    shown: list[NDArray[np.bool_]]
-
-    def part(self, where: slice) -> Loaded:
-        """Some of the batch."""
-        return Loaded(self.tiles[where], self.values[where], self.valid[where], self.cores[where], self.shown[where])
-
-
 def batches(tiles: list[Tile], size: int) -> Iterator[list[Tile]]:
     """Runs of consecutive tiles with windows of one shape, at most ``size`` each."""
     run: list[Tile] = []
@@ -123,38 +98,6 @@ def batches(tiles: list[Tile], size: int) -> Iterator[list[Tile]]:
         yield run
 
 
-def load(job: Job, tiles: list[Tile]) -> Loaded:
-    """Read a batch."""
-    windows = [job.scene.read(job.measured(t)) for t in tiles]
-    cores = [job.grid.read_raw(t.core, job.scene.bands) for t in tiles]
-    shown = [_shown(job, t, valid) for t, (_, valid) in zip(tiles, windows, strict=True)]
-    return Loaded(tiles, np.stack([v for v, _ in windows]), np.stack([m for _, m in windows]), cores, shown)
-
-
-def _shown(job: Job, tile: Tile, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Validity of a tile's core on the grid of the outputs, from that of its measured pixels."""
-    core, measured, s = tile.core, job.measured(tile), job.options.scale
-    row, column = core.row - s * measured.row, core.column - s * measured.column
-    return valid.repeat(s, 1).repeat(s, 2)[:, row : row + core.height, column : column + core.width]
-
-
-def fit(job: Job, batch: Loaded, step: Callable[[int], None]) -> list[Arrays]:
-    """Fitted arrays ``(C, H, W)`` of each tile's core, in stored units, not rounded."""
-    origins = [job.plan.origin(t, job.method.stride) for t in batch.tiles]
-    areas = [job.measured(t) for t in batch.tiles]
-    extents = [(min(a.height, job.scene.height - a.row), min(a.width, job.scene.width - a.column)) for a in areas]
-    parts: list[list[Arrays]] = [[] for _ in batch.tiles]
-    for fitter in job.fitters:
-        indices = fitter.indices
-        arrays = fitter(batch.values[:, indices], batch.valid[:, indices], origins, job.options.samples, step, extents)
-        for k, tile in enumerate(batch.tiles):
-            core, window = tile.core, tile.window
-            cut = (slice(core.row - window.row, core.row - window.row + core.height),
-                   slice(core.column - window.column, core.column - window.column + core.width))  # fmt: skip
-            parts[k].append({name: array[k][(slice(None), *cut)] for name, array in arrays.items()})
-    return [{name: np.concatenate([p[name] for p in ps]) for name in ps[0]} for ps in parts]
-
-
 def _out_of_memory(error: RuntimeError) -> bool:
     """Whether a device, or the machine itself, had no memory left."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
@@ -162,56 +105,53 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 @dataclass
 class Run:
-    """Fitting the tiles of a scene that are not finished yet.
+    """Working on the tiles of a scene that are not finished yet.
 
     Parameters
     ----------
-    job : Job
+    engine : Engine
         Its scene is read by one thread at a time.
     store : TileStore
         Open; finished tiles go there.
     progress : callable, optional
-        Called with (finished, total) iterations.
+        Called with (finished, total) steps.
     """
 
-    job: Job
+    engine: Engine
     store: TileStore
     progress: Progress | None = None
     seconds: Seconds = field(default_factory=Seconds)
 
-    def __post_init__(self) -> None:
-        self._size = self.job.batch
-        self._per_tile = self.job.method.passes * len(self.job.fitters)
-
     def finish(self, tiles: list[Tile]) -> None:
-        """Fit what is not finished of some tiles.
+        """Work on what is not finished of some tiles.
 
         Raises
         ------
         WorkError
             When the memory does not suffice for one tile.
         """
+        self._size = self.engine.batch
         waiting = [t for t in tiles if not self.store.has(t)]
-        self._total = len(tiles) * self._per_tile
-        self._done = self._total - len(waiting) * self._per_tile
-        side_by_side(batches(waiting, self._size), self._read, self._fit, self._write, self.seconds)
+        self._total = len(tiles) * self.engine.passes
+        self._done = self._total - len(waiting) * self.engine.passes
+        side_by_side(batches(waiting, self._size), self._read, self._work, self._write, self.seconds)
         if self.progress is not None:
             self.progress(self._total, self._total)
 
-    def _read(self, tiles: list[Tile]) -> Loaded:
+    def _read(self, tiles: list[Tile]) -> Batch:
         began = time.monotonic()
-        found = load(self.job, tiles)
+        found = self.engine.read(tiles)
         self.seconds.reading += time.monotonic() - began
         return found
 
-    def _fit(self, batch: Loaded) -> Iterator[tuple[Loaded, list[Arrays]]]:
+    def _work(self, batch: Batch) -> Iterator[tuple[Batch, list[Arrays]]]:
         """The batch in parts that the device's memory holds; what it does not hold once is not tried again."""
         first = 0
         while first < len(batch.tiles):
             part = batch.part(slice(first, first + self._size))
             count, began = len(part.tiles), time.monotonic()
             try:
-                fitted = fit(self.job, part, self._steps(count))
+                done = self.engine.work(part, self._steps(count))
             except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
@@ -223,14 +163,14 @@ class Run:
                 self._size = count // 2
             else:
                 self.seconds.fitting += time.monotonic() - began
-                self._done += count * self._per_tile
+                self._done += count * self.engine.passes
                 first += count
-                yield part, fitted
+                yield part, done
                 continue
             torch.cuda.empty_cache()  # outside the handler, whose traceback keeps the tensors alive
 
     def _steps(self, count: int) -> Callable[[int], None]:
-        """Progress within a batch; each of a tile's fits counts its own iterations."""
+        """Progress within a batch; each of a tile's fits counts its own steps."""
         ticks = 0
 
         def step(_: int) -> None:
@@ -241,12 +181,63 @@ class Run:
 
         return step
 
-    def _write(self, done: tuple[Loaded, list[Arrays]]) -> None:
+    def _write(self, done: tuple[Batch, list[Arrays]]) -> None:
         began = time.monotonic()
-        batch, fitted = done
-        for tile, core, shown, arrays in zip(batch.tiles, batch.cores, batch.shown, fitted, strict=True):
-            stored = to_stored(self.job, core, shown, arrays)
-            if not self.job.paths.uncertainty:
-                stored.pop("std", None)
-            self.store.put(tile, stored)
+        batch, results = done
+        for tile, core, shown, arrays in zip(batch.tiles, batch.cores, batch.shown, results, strict=True):
+            self.store.put(tile, self.engine.stored(core, shown, arrays))
         self.seconds.writing += time.monotonic() - began
+
+
+def store_of(engine: Engine) -> TileStore:
+    """Where the finished tiles of an engine are kept."""
+    return TileStore(engine.paths.restored_path, engine.fingerprint(), engine.outputs)
+
+
+def check_disk(engine: Engine) -> None:
+    """Refuse to begin what the disks of the outputs surely cannot hold.
+
+    Raises
+    ------
+    InputError
+        With the megabytes that are free and needed.
+    """
+    need = engine.disk_need
+    for folder in {p.parent for p in engine.outputs}:
+        usage = shutil.disk_usage(folder)
+        if usage.total and usage.free < need / 3:
+            raise InputError(f"the disk of {folder} is full: {usage.free / 1e6:.1f} MB are free, about {need / 1e6:.1f} MB are needed")
+
+
+def run(engine: Engine, progress: Progress | None = None, elsewhere: Callable[[int], list[str]] | None = None) -> Seconds:
+    """Work on all tiles of an open scene and publish its outputs.
+
+    Parameters
+    ----------
+    engine : Engine
+        What is done; its paths say whether an interrupted run is taken over.
+    progress : callable, optional
+        Called with (finished, total) steps.
+    elsewhere : callable, optional
+        Called with the number of tiles before the first; the tiles that it has other processes finish are taken over. Returns what the
+        user should know.
+
+    Raises
+    ------
+    InputError
+        When the outputs' disk is full; nothing is written then.
+    WorkError
+        When the input changed meanwhile, or the memory does not suffice; nothing is written then either.
+    """
+    check_disk(engine)
+    seconds, store = Seconds(), store_of(engine)
+    with store.running(resume=engine.paths.resume):
+        if elsewhere is not None:
+            engine.notes.extend(elsewhere(len(engine.tiles)))
+        Run(engine, store, progress, seconds).finish(engine.tiles)
+        rasters = [(write_product(engine.grid, p, engine.tiles, store), p.path) for p in engine.products()]
+        beside = engine.sidecars(store.folder, [written for written, _ in rasters])
+        if engine.fingerprint() != store.fingerprint:
+            raise WorkError(f"{engine.paths.input} changed while it was {engine.verb}; nothing is written")
+        publish([*rasters[:-1], *beside, rasters[-1]])
+    return seconds

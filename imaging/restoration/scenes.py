@@ -1,4 +1,4 @@
-"""Restoring a file: read, fit, write."""
+"""Files of one scene: restored or super-resolved, planned, or shared among processes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import imaging
-from imaging.errors import WorkError
-from imaging.raster import Tile, TileStore, publish, write_product, write_style
+from imaging.former import formerly
 from imaging.restoration.comparison import check_reference, compare
-from imaging.restoration.options import RestoreOptions
+from imaging.restoration.deciding import Sensor
+from imaging.restoration.engine import Engine
+from imaging.restoration.options import RestoreOptions, SuperResolveOptions
 from imaging.restoration.paths import ScenePaths
-from imaging.restoration.pipeline import Progress, Run, Seconds
-from imaging.restoration.planning import Job, Sensor, check_disk, fingerprint, prepare
-from imaging.restoration.products import products
-from imaging.sensors import write_profile
+from imaging.restoration.pipeline import Progress, Run, Seconds, run, store_of
+from imaging.restoration.restoring import Restoration, open_restoration
+from imaging.restoration.superresolution import open_super_resolution, scale_of
+
+Options = RestoreOptions | SuperResolveOptions
+"""What is to be done with a scene, and how."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class SceneResult:
     seconds : float
         Of the whole.
     stages : dict
-        Seconds of each stage, see `imaging.restoration.pipeline.Seconds`.
+        Seconds of each stage: reading, fitting, writing and waiting.
     megapixels : float
         Of the outputs.
     peak_memory_mb : float
@@ -79,31 +83,61 @@ class SceneResult:
     reference: dict[str, float] | None = None
 
 
+def _former_paths(paths: Any, *others: Any, **more: Any) -> dict[str, Any] | None:
+    """The keywords of today for a call of a scene's function with `ScenePaths`; None for one of today."""
+    if not isinstance(paths, ScenePaths):
+        return None
+    names = ("input", "output", "std", "uncertainty", "save_samples", "overwrite", "resume")
+    return {n: getattr(paths, n) for n in names} | dict(zip(("sensor", "options"), others, strict=False)) | more
+
+
+def _former_fine(paths: Any, *others: Any, **more: Any) -> dict[str, Any] | None:
+    if not isinstance(paths, ScenePaths):
+        return None
+    names = ("input", "output", "overwrite", "resume")
+    return {n: getattr(paths, n) for n in names} | dict(zip(("options",), others, strict=False)) | more
+
+
+@formerly(_former_paths, "restore_scene(input, sensor, output=..., options=...)")
 def restore_scene(
-    paths: ScenePaths, sensor: Sensor, options: RestoreOptions | None = None, *, progress: Progress | None = None,
-    reference: Path | None = None, elsewhere: Callable[[int], list[str]] | None = None,
-    afterwards: Callable[[Job, SceneResult], None] | None = None,
+    input: str | Path, sensor: Sensor = None, *, output: str | Path | None = None, std: str | Path | None = None, uncertainty: bool = True,
+    save_samples: str | Path | None = None, overwrite: bool = False, resume: bool = False, options: RestoreOptions | None = None,
+    reference: str | Path | None = None, progress: Progress | None = None,
+    afterwards: Callable[[Restoration, SceneResult], None] | None = None,
 ) -> SceneResult:  # fmt: skip
     """Restore one raster file into a GeoTIFF and its standard deviations.
 
     Parameters
     ----------
-    paths : ScenePaths
-        Input and outputs.
+    input : str or Path
+        The scene: a raster, or a product's folder or metadata file, or ``PRODUCT/NAME`` for one of several scenes of a product.
     sensor : str, SensorProfile or None
         Name of a profile, path of a TOML file, a profile, ``"estimate"`` for one estimated from the scene, which is then written beside
         the restored scene as ``*_sensor.toml``, or None for what a product's metadata say.
+    output, std : str or Path, optional
+        Restored scene and standard deviations; by default ``*_restored.tif`` and ``*_std.tif`` beside the input.
+    uncertainty : bool
+        Whether the standard deviations are written.
+    save_samples : str or Path, optional
+        Existing folder for the posterior samples that ``options`` ask for.
+    overwrite : bool
+        Whether existing outputs are replaced.
+    resume : bool
+        Whether finished tiles of an interrupted run are taken over.
     options : RestoreOptions, optional
         Settings.
+    reference : str or Path, optional
+        Truth on the same grid; the result then holds PSNR before and after, and interval coverage.
     progress : callable, optional
         Called with (finished, total) iterations.
-    reference : Path, optional
-        Truth on the same grid; the result then holds PSNR before and after, and interval coverage.
-    elsewhere : callable, optional
-        Called with the number of tiles before the first is fitted; what it has other processes fit with `restore_tiles` is taken over,
-        the rest fitted here. Returns what the user should know.
     afterwards : callable, optional
-        Called once all outputs are in their places, while the scene is still open: for reports and pictures.
+        Called with the restoration and its result once all outputs are in their places, while the scene is still open: for reports and
+        pictures.
+
+    Returns
+    -------
+    SceneResult
+        What was done.
 
     Raises
     ------
@@ -111,46 +145,119 @@ def restore_scene(
         When something given cannot be used; nothing is written then.
     WorkError
         When something failed later: the input changed, the memory did not suffice; nothing is written then either.
+
+    Examples
+    --------
+    >>> import imaging
+    >>> imaging.restore_scene("scene.tif", "pleiades", output="better.tif").seconds  # doctest: +SKIP
     """
-    began, options = time.monotonic(), options or RestoreOptions()
-    job = prepare(paths, sensor, options)
-    seconds = Seconds()
-    with job.scene:
+    paths = ScenePaths(
+        input=Path(input), output=as_path(output), std=as_path(std), uncertainty=uncertainty, save_samples=as_path(save_samples),
+        overwrite=overwrite, resume=resume,
+    )  # fmt: skip
+    found = run_scene(paths, sensor, options or RestoreOptions(), reference=as_path(reference), progress=progress, afterwards=afterwards)
+    return found
+
+
+@formerly(_former_fine, "super_resolve_scene(input, output=..., options=...)")
+def super_resolve_scene(
+    input: str | Path, *, output: str | Path | None = None, overwrite: bool = False, resume: bool = False,
+    options: SuperResolveOptions | None = None, progress: Progress | None = None,
+) -> SceneResult:  # fmt: skip
+    """Super-resolve one raster file into a GeoTIFF on a grid so many times as fine; there are no standard deviations.
+
+    Parameters
+    ----------
+    input : str or Path
+        The scene: a raster, or a product's folder or metadata file, or ``PRODUCT/NAME`` for one of several scenes of a product.
+    output : str or Path, optional
+        By default ``*_x2.tif`` or ``*_x4.tif`` beside the input.
+    overwrite : bool
+        Whether an existing output is replaced.
+    resume : bool
+        Whether finished tiles of an interrupted run are taken over.
+    options : SuperResolveOptions, optional
+        Settings.
+    progress : callable, optional
+        Called with (finished, total) tiles.
+
+    Returns
+    -------
+    SceneResult
+        With the network as prior.
+
+    Raises
+    ------
+    InputError
+        When something given cannot be used; nothing is written then.
+    WorkError
+        When something failed later; nothing is written then either.
+
+    Examples
+    --------
+    >>> import imaging
+    >>> options = imaging.SuperResolveOptions(scale=4)
+    >>> imaging.super_resolve_scene("scene.tif", output="fine.tif", options=options).megapixels  # doctest: +SKIP
+    """
+    options = options or SuperResolveOptions()
+    source = Path(input)
+    target = as_path(output) or source.absolute().with_name(f"{source.absolute().stem}_x{scale_of(options)}.tif")
+    paths = ScenePaths(input=source, output=target, uncertainty=False, overwrite=overwrite, resume=resume)
+    return run_scene(paths, None, options, progress=progress)
+
+
+def as_path(given: str | Path | None) -> Path | None:
+    """A path as the standard library has it."""
+    return None if given is None else Path(given)
+
+
+def open_engine(paths: ScenePaths, sensor: Sensor, options: Options) -> Engine:
+    """Open a scene and decide what is done with it; nothing is written.
+
+    Raises
+    ------
+    InputError
+        For whatever cannot be used, with the reason.
+    """
+    if isinstance(options, SuperResolveOptions):
+        return open_super_resolution(replace(paths, uncertainty=False), options)
+    return open_restoration(paths, sensor, options)
+
+
+def run_scene(
+    paths: ScenePaths, sensor: Sensor, options: Options, *, reference: Path | None = None, progress: Progress | None = None,
+    elsewhere: Callable[[int], list[str]] | None = None, afterwards: Callable[[Any, SceneResult], None] | None = None,
+) -> SceneResult:  # fmt: skip
+    """Restore or super-resolve one scene, as its options say.
+
+    Parameters
+    ----------
+    paths, sensor, options, reference, progress, afterwards
+        As of `restore_scene` and `super_resolve_scene`.
+    elsewhere : callable, optional
+        Called with the number of tiles before the first is worked on; what it has other processes do with `run_tiles` is taken over, the
+        rest done here. Returns what the user should know.
+
+    Raises
+    ------
+    ImagingError
+        As by those.
+    """
+    began = time.monotonic()
+    engine = open_engine(paths, sensor, options)
+    with engine.scene:
         if reference is not None:
-            check_reference(job, reference)
-        check_disk(job.outputs, job.disk_need)
-        mark = fingerprint(job)
-        store = TileStore(paths.restored_path, mark, job.outputs)
-        tiles = job.plan.tiles()
-        with store.running(resume=paths.resume):
-            if elsewhere is not None:
-                job.notes.extend(elsewhere(len(tiles)))
-            Run(job, store, progress, seconds).finish(tiles)
-            written = _written(job, tiles, store)
-            if fingerprint(job) != mark:
-                raise WorkError(f"{paths.input} changed while it was restored; nothing is written")
-            publish(written)
-        figures = None if reference is None else compare(job, reference)
-        result = _result(job, time.monotonic() - began, seconds, figures)
+            check_reference(engine, reference)
+        stages = run(engine, progress, elsewhere)
+        figures = None if reference is None else compare(engine, reference)
+        result = _result(engine, time.monotonic() - began, stages, figures)
         if afterwards is not None:
-            afterwards(job, result)
+            afterwards(engine, result)
     return result
 
 
-def _written(job: Job, tiles: list[Tile], store: TileStore) -> list[tuple[Path, Path]]:
-    """Write all outputs into the hidden folder; with their places, in the order in which they are to appear."""
-    written = [(write_product(job.grid, p, tiles, store), p.path) for p in products(job)]
-    if job.paths.style_path is not None:  # standard deviations come first
-        written.insert(1, (write_style(written[0][0]), job.paths.style_path))
-    if job.estimated:
-        profile = store.folder / job.paths.sensor_path.name
-        write_profile(job.profile, profile)
-        written.insert(0, (profile, job.paths.sensor_path))
-    return written
-
-
-def restore_tiles(paths: ScenePaths, sensor: Sensor, options: RestoreOptions, first: int, last: int) -> int:
-    """Fit some of a scene's tiles for a `restore_scene` that runs elsewhere and takes them over.
+def run_tiles(paths: ScenePaths, sensor: Sensor, options: Options, first: int, last: int) -> int:
+    """Work on some of a scene's tiles for a `run_scene` that goes on elsewhere and takes them over.
 
     Parameters
     ----------
@@ -169,14 +276,58 @@ def restore_tiles(paths: ScenePaths, sensor: Sensor, options: RestoreOptions, fi
     ResumeError
         When no such run is under way, or one with other settings.
     """
-    job = prepare(replace(paths, resume=True), sensor, options)
-    with job.scene:
-        store = TileStore(paths.restored_path, fingerprint(job), job.outputs)
+    engine = open_engine(replace(paths, resume=True), sensor, options)
+    with engine.scene:
+        store = store_of(engine)
         store.join()
-        tiles = job.plan.tiles()[first:last]
+        tiles = engine.tiles[first:last]
         missing = sum(not store.has(t) for t in tiles)
-        Run(job, store).finish(tiles)
+        Run(engine, store).finish(tiles)
     return missing
+
+
+@formerly(_former_paths, "plan_scene(input, sensor, output=..., options=...)")
+def plan_scene(
+    input: str | Path, sensor: Sensor = None, *, output: str | Path | None = None, std: str | Path | None = None, uncertainty: bool = True,
+    save_samples: str | Path | None = None, overwrite: bool = False, resume: bool = False, options: RestoreOptions | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """What a restoration would do, without doing it: outputs, tiles, windows, decoder work, temporary disk space.
+
+    Parameters
+    ----------
+    input, sensor, output, std, uncertainty, save_samples, overwrite, resume, options
+        As of `imaging.restore_scene`.
+
+    Returns
+    -------
+    dict
+        Sizes in pixels of the outputs, ``disk_mb`` in MB, ``notes`` for the user; what the command shows with ``--dry-run``.
+
+    Raises
+    ------
+    InputError
+        When something given cannot be used.
+    """
+    paths = ScenePaths(
+        input=Path(input), output=as_path(output), std=as_path(std), uncertainty=uncertainty, save_samples=as_path(save_samples),
+        overwrite=overwrite, resume=resume,
+    )  # fmt: skip
+    return plan_of(paths, sensor, options or RestoreOptions())
+
+
+def plan_of(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> dict[str, Any]:
+    """What `plan_scene` tells of these files."""
+    engine = open_restoration(paths, sensor, options)
+    with engine.scene:
+        windows, method = [t.window for t in engine.tiles], engine.method
+        return {
+            "input": str(paths.input), "outputs": [str(p) for p in engine.outputs], "sensor": engine.profile.name,
+            "prior": method.name, "method": method.kind, "width": engine.grid.width, "height": engine.grid.height,
+            "bands": list(engine.scene.bands), "tiles": len(windows), "largest_window": max(max(w.height, w.width) for w in windows),
+            "window_megapixels": sum(w.height * w.width for w in windows) / 1e6, "tile": engine.plan.side, "halo": engine.plan.halo,
+            "iterations": method.steps, "rate_scale": [round(f.rate_scale, 4) for f in engine.fitters],
+            "disk_mb": round(engine.disk_need / 1e6, 1), "notes": engine.notes,
+        }  # fmt: skip
 
 
 def peak_memory_mb() -> float:
@@ -184,14 +335,11 @@ def peak_memory_mb() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3), 1)
 
 
-def _result(job: Job, seconds: float, stages: Seconds, figures: dict[str, float] | None) -> SceneResult:
-    std = job.paths.std_path
-    grid = job.grid
+def _result(engine: Engine, seconds: float, stages: Seconds, figures: dict[str, float] | None) -> SceneResult:
+    paths, grid = engine.paths, engine.grid
     return SceneResult(
-        input=str(job.paths.input), restored=str(job.paths.restored_path), std=None if std is None else str(std), sensor=job.profile.name,
-        sensor_file=str(job.paths.sensor_path) if job.estimated else None,
-        prior=job.method.name, method=job.method.kind, scale=job.options.scale, width=grid.width, height=grid.height,
-        bands=list(job.scene.bands), iterations=job.method.steps, seconds=round(seconds, 2),
-        stages=stages.rounded(), megapixels=grid.width * grid.height / 1e6,
-        peak_memory_mb=peak_memory_mb(), seed=job.options.seed, version=imaging.__version__, notes=job.notes, reference=figures,
+        input=str(paths.input), restored=str(paths.restored_path), std=None if paths.std_path is None else str(paths.std_path),
+        scale=engine.scale, width=grid.width, height=grid.height, bands=list(engine.scene.bands), seconds=round(seconds, 2),
+        stages=stages.rounded(), megapixels=grid.width * grid.height / 1e6, peak_memory_mb=peak_memory_mb(), version=imaging.__version__,
+        notes=engine.notes, reference=figures, **engine.summary(),
     )  # fmt: skip

@@ -21,7 +21,6 @@ from tests.cli.commands import invoke, sentence
 from tests.scenes import listing, smooth, write_scene
 from tests.sensors.products import dimap, landsat
 
-NOTHING = ScenePaths(input=Path())
 WRITTEN = ("restored.tif", "std.qml", "std.tif")
 
 
@@ -45,9 +44,9 @@ def threads() -> Executor:
     return ThreadPoolExecutor(1)
 
 
-def run(scenes: Path, out: Path, prior: Path, *, make: Any = threads, ahead: int = 1, paths: ScenePaths = NOTHING, **more: Any) -> Any:
+def run(scenes: Path, out: Path, prior: Path, *, make: Any = threads, **more: Any) -> Any:
     chosen = options(prior, **{k: more.pop(k) for k in ("seed", "iterations") if k in more})
-    return restore_archive(find_entries(scenes, out), "pleiades-raw", chosen, paths, make_executor=make, ahead=ahead, **more)
+    return restore_archive(scenes, "pleiades-raw", output=out, options=chosen, make_executor=make, **more)
 
 
 def test_broken_scenes_are_reported_and_the_rest_is_restored(tmp_path: Path, tiny_prior: Path) -> None:
@@ -73,7 +72,7 @@ def test_the_same_command_again_restores_only_what_is_missing(tmp_path: Path, ti
     (out / "0_restored.tif").write_text("the user's own")
     assert outcome(run(scenes, out, tiny_prior)) == {"0": "skipped", "1": "skipped", "2": "restored", "3": "skipped"}
     assert listing(out) == before | {"0_restored.tif": b"the user's own"}
-    again = run(scenes, out, tiny_prior, paths=ScenePaths(input=Path(), overwrite=True))
+    again = run(scenes, out, tiny_prior, overwrite=True)
     assert again.count("restored") == 4
     assert listing(out) == before
 
@@ -93,14 +92,13 @@ def test_interrupted_scenes_go_on_from_their_tiles_and_start_afresh_with_other_s
 
 def _interrupt(entry: Entry, settings: RestoreOptions) -> None:
     """A run that is cut off after its first tile."""
-    from imaging.raster import TileStore
-    from imaging.restoration.pipeline import Run
-    from imaging.restoration.planning import fingerprint, prepare
+    from imaging.restoration import open_restoration
+    from imaging.restoration.pipeline import Run, store_of
 
     paths = ScenePaths(input=entry.input, output=entry.output, overwrite=True)
-    job = prepare(paths, "pleiades-raw", settings)
+    job = open_restoration(paths, "pleiades-raw", settings)
     with job.scene:
-        store = TileStore(paths.restored_path, fingerprint(job), tuple(paths.outputs(0)))
+        store = store_of(job)
         store.open(resume=False)
         Run(job, store).finish(job.plan.tiles()[:1])
         store.close()
@@ -122,7 +120,7 @@ def test_processes_give_the_same_bytes_and_one_that_is_killed_loses_nothing(tmp_
             os.kill(killed[0], signal.SIGKILL)
 
     killed: list[int] = []
-    report = run(scenes, tmp_path / "out", tiny_prior, make=make, ahead=3, progress=kill)
+    report = run(scenes, tmp_path / "out", tiny_prior, make=make, workers=2, progress=kill)
     assert len(made) >= 2
     assert report.count("restored") + report.count("skipped") == 6
     assert listing(tmp_path / "out") == listing(tmp_path / "alone")
@@ -152,7 +150,7 @@ class Deadly(Executor):
 
 def test_a_scene_that_kills_its_process_is_given_up_and_no_other(tmp_path: Path, tiny_prior: Path) -> None:
     scenes = archive(tmp_path, 5)
-    report = run(scenes, tmp_path / "out", tiny_prior, make=lambda: Deadly("2"), ahead=4)
+    report = run(scenes, tmp_path / "out", tiny_prior, make=lambda: Deadly("2"), workers=2)
     found = outcome(report)
     assert found.pop("2") == "failed"
     assert set(found.values()) <= {"restored", "skipped"}
@@ -177,7 +175,7 @@ def test_a_dask_cluster_restores_what_processes_do(tmp_path: Path, tiny_prior: P
                 os.kill(pids[0], signal.SIGKILL)
 
         address = cluster.scheduler_address
-        report = run(scenes, tmp_path / "out", tiny_prior, make=lambda: scheduler_executor(address)[0], ahead=4, progress=kill)
+        report = run(scenes, tmp_path / "out", tiny_prior, make=lambda: scheduler_executor(address)[0], workers=2, progress=kill)
     assert killed
     assert outcome(report)["7"] == "failed"
     assert len(report.failures) == 1
@@ -265,9 +263,9 @@ def test_samples_lie_in_folders_like_those_of_the_outputs(tmp_path: Path, tiny_p
     for name in ("a", "b"):
         (tmp_path / "scenes" / name).mkdir(parents=True)
         write_scene(tmp_path / "scenes" / name / "pan.tif", smooth(1, 64, 64).astype(np.uint16))
-    chosen, paths = options(tiny_prior, samples=1), ScenePaths(input=Path(), samples=tmp_path / "drawn")
+    chosen = options(tiny_prior, samples=1)
     entries = find_entries(tmp_path / "scenes", tmp_path / "out")
-    report = restore_archive(entries, "pleiades-raw", chosen, paths, make_executor=threads, ahead=1)
+    report = restore_archive(entries, "pleiades-raw", options=chosen, save_samples=tmp_path / "drawn", make_executor=threads)
     assert report.count("restored") == 2, report.failures
     assert sorted(k for k, v in listing(tmp_path / "drawn").items() if v) == ["a/pan_sample_000.tif", "b/pan_sample_000.tif"]
 
@@ -323,7 +321,7 @@ class Forgetful(Executor):
 
 
 def test_each_scene_may_be_lost_once(tmp_path: Path, tiny_prior: Path) -> None:
-    report = run(archive(tmp_path, 3), tmp_path / "out", tiny_prior, make=Forgetful, ahead=3)
+    report = run(archive(tmp_path, 3), tmp_path / "out", tiny_prior, make=Forgetful, workers=2)
     assert outcome(report) == dict.fromkeys("012", "restored")
 
 

@@ -15,7 +15,7 @@ import pytest
 from imaging.archive import local_executor, restore_spread, scheduler_executor
 from imaging.archive.spread import blocks_of
 from imaging.errors import InputError, ResumeError
-from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, restore_tiles
+from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, run_tiles
 from tests.cli.commands import invoke
 from tests.scenes import fit, listing, smooth, write_scene
 
@@ -118,7 +118,7 @@ def test_workers_that_see_another_input_end_the_run_and_leave_nothing(scene: Pat
 def test_tiles_of_no_run_are_refused(scene: Path, tiny_prior: Path) -> None:
     settings = RestoreOptions(prior=str(tiny_prior), iterations=2, tile=64, halo=16)
     with pytest.raises(InputError, match=r"no run of .* is under way"):
-        restore_tiles(ScenePaths(input=scene), "pleiades-raw", settings, 0, 4)
+        run_tiles(ScenePaths(input=scene), "pleiades-raw", settings, 0, 4)
     assert list(listing(scene.parent)) == ["scene.tif"]
 
 

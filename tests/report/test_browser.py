@@ -16,7 +16,7 @@ import rasterio
 from PIL import Image
 
 from imaging.report import report
-from imaging.restoration import RestoreOptions, ScenePaths, restore_scene
+from imaging.restoration import RestoreOptions, restore_scene
 from tests.scenes import FURTHER, read, smooth, write_scene
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -38,9 +38,8 @@ def browser() -> Iterator[Any]:
 
 def restored(scene: Path, sensor: str, folder: Path, iterations: int) -> Path:
     """Folder with the outputs of a quick restoration and its report."""
-    paths = ScenePaths(input=scene, output=folder / "scene_restored.tif", std=folder / "scene_std.tif")
     restore_scene(
-        paths, sensor, RestoreOptions(iterations=iterations),
+        scene, sensor, output=folder / "scene_restored.tif", std=folder / "scene_std.tif", options=RestoreOptions(iterations=iterations),
         afterwards=lambda job, result: (folder / "report.html").write_bytes(report(job, result)) and None,
     )  # fmt: skip
     return folder
@@ -262,7 +261,7 @@ def test_what_a_file_says_of_itself_is_text_and_no_markup(browser: Any, tmp_path
         target.descriptions = (evil,)
     page_file = tmp_path / "report.html"
     restore_scene(
-        ScenePaths(input=path), "pleiades-raw", RestoreOptions(method="tv"),
+        path, "pleiades-raw", options=RestoreOptions(method="tv"),
         afterwards=lambda job, result: page_file.write_bytes(report(job, result)) and None,
     )  # fmt: skip
     with Page(browser, page_file) as page:

@@ -16,7 +16,7 @@ import rasterio
 
 from imaging.report import page, report
 from imaging.report.packing import unpack
-from imaging.restoration import RestoreOptions, ScenePaths, restore_scene
+from imaging.restoration import RestoreOptions, restore_scene
 from tests.scenes import read, smooth, write_scene
 
 
@@ -24,7 +24,7 @@ def made(scene: Path, prior: Path, sensor: str = "pleiades-raw", **options: Any)
     """The report of a small restoration."""
     pages: list[bytes] = []
     settings = RestoreOptions(**{"prior": str(prior), "iterations": 2, "tile": 64, "halo": 16} | options)
-    restore_scene(ScenePaths(input=scene), sensor, settings, afterwards=lambda job, result: pages.append(report(job, result)))
+    restore_scene(scene, sensor, options=settings, afterwards=lambda job, result: pages.append(report(job, result)))
     return pages[0].decode("utf-8")
 
 
@@ -131,7 +131,7 @@ def test_colours_and_names_are_those_of_the_file(tmp_path: Path) -> None:
         target.units = ("photons",) * 4
     pages: list[bytes] = []
     options = RestoreOptions(method="tv", noise=(10.0, 0.0))
-    restore_scene(ScenePaths(input=path), "generic", options, afterwards=lambda j, r: pages.append(report(j, r)))
+    restore_scene(path, "generic", options=options, afterwards=lambda j, r: pages.append(report(j, r)))
     text = pages[0].decode()
     data = data_of(text)
     assert (data["bands"], data["colour"], data["natural"]) == (["Blue", "Green", "Red", "Infrared"], [2, 1, 0], True)
@@ -143,7 +143,7 @@ def test_colours_and_names_are_those_of_the_file(tmp_path: Path) -> None:
 def test_a_method_without_standard_deviations_has_a_report_without_them(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", smooth(1, 64, 64).round().astype(np.uint16))
     pages: list[bytes] = []
-    restore_scene(ScenePaths(input=scene), "pleiades-raw", RestoreOptions(method="tv"), afterwards=lambda j, r: pages.append(report(j, r)))
+    restore_scene(scene, "pleiades-raw", options=RestoreOptions(method="tv"), afterwards=lambda j, r: pages.append(report(j, r)))
     data = data_of(pages[0].decode())
     assert set(data["views"][0]["layers"]) == {"measured", "restored"}
 

@@ -17,8 +17,7 @@ from imaging.report.layers import Trio
 from imaging.report.packing import pack, unpack
 from imaging.report.sections import _verdict
 from imaging.report.spectrum import ideal_gain, radial, spectra
-from imaging.restoration import RestoreOptions, ScenePaths
-from imaging.restoration.planning import prepare
+from imaging.restoration import RestoreOptions, ScenePaths, open_restoration
 from imaging.sensors import Mtf, Noise, NoiseEstimate, load_profile
 from tests.scenes import write_scene
 
@@ -120,7 +119,7 @@ def test_noise_that_is_not_the_profiles_is_seen(factor: float, agrees: bool, tmp
     truth = 800 + 300 * np.add.outer(np.sin(np.arange(256) / 40), np.cos(np.arange(256) / 55))
     values = (truth + rng.normal(0, 12, truth.shape)).round().astype(np.uint16)
     path = write_scene(tmp_path / "scene.tif", values[None])
-    job = prepare(ScenePaths(input=path), "pleiades-raw", RestoreOptions(method="tv", noise=(factor * 12, 0.0)))
+    job = open_restoration(ScenePaths(input=path), "pleiades-raw", RestoreOptions(method="tv", noise=(factor * 12, 0.0)))
     with job.scene:
         (check,) = check_bands(job)
     assert check.residual is None  # a point estimate has no posterior
@@ -136,7 +135,7 @@ def test_only_noise_estimated_from_this_scene_agrees_by_construction(tmp_path: P
     band = profile.bands[0]
     elsewhere = replace(profile, bands=(replace(band, noise=Noise(24.0, 0.0, source="estimated from the scene: before")),))
     for sensor, noise, own in ((elsewhere, "profile", False), (elsewhere, "estimate", True)):
-        job = prepare(ScenePaths(input=path), sensor, RestoreOptions(method="tv", noise=noise))
+        job = open_restoration(ScenePaths(input=path), sensor, RestoreOptions(method="tv", noise=noise))
         with job.scene:
             (check,) = check_bands(job)
         assert check.own is own
@@ -164,7 +163,7 @@ def test_there_is_no_verdict_where_nothing_can_be_told(own: bool, error: float, 
 
 def test_a_posterior_draw_leaves_white_noise_of_the_profile(tmp_path: Path) -> None:
     sample = Path(__file__).parents[2] / "data" / "pleiades_like_pan.tif"
-    job = prepare(ScenePaths(input=sample, output=tmp_path / "a.tif"), "pleiades-raw", RestoreOptions())
+    job = open_restoration(ScenePaths(input=sample, output=tmp_path / "a.tif"), "pleiades-raw", RestoreOptions())
     with job.scene:
         (check,) = check_bands(job)
     assert check.agrees

@@ -22,7 +22,7 @@ from imaging.report.excerpt import excerpt, liveliest
 from imaging.report.layers import Trio
 from imaging.report.paths import write_whole
 from imaging.report.quicklook import quicklook, shown_bands
-from imaging.restoration import RestoreOptions, ScenePaths, restore_scene
+from imaging.restoration import RestoreOptions, restore_scene
 from imaging.sensors import Band, SensorProfile, load_profile
 from tests.cli.commands import invoke, restore, sentence
 from tests.scenes import listing, read, smooth, write_scene
@@ -54,7 +54,7 @@ def made(scene: Path, prior: Path, sensor: Any = "pleiades-raw", **changes: Any)
     found: list[Any] = []
     settings = {"prior": str(prior), "iterations": 1, "tile": 64, "halo": 16} | changes
     result = restore_scene(
-        ScenePaths(input=scene), sensor, RestoreOptions(**settings), afterwards=lambda job, r: found.extend((job.bands, quicklook(job, r)))
+        scene, sensor, options=RestoreOptions(**settings), afterwards=lambda job, r: found.extend((job.bands, quicklook(job, r)))
     )
     picture = np.asarray(Image.open(io.BytesIO(found[1])))
     std = None if result.std is None else read(Path(result.std))
@@ -182,9 +182,7 @@ def test_a_picture_of_pure_noise_gets_smaller_panels(tmp_path: Path, tiny_prior:
     small = write_scene(tmp_path / "small.tif", noise[:, :64, :64])
     jobs: list[Any] = []
     options = RestoreOptions(prior=str(tiny_prior), iterations=1, tile=64, halo=16)
-    result = restore_scene(
-        ScenePaths(input=small, output=tmp_path / "out.tif"), colours(), options, afterwards=lambda job, _: jobs.append(job)
-    )
+    result = restore_scene(small, colours(), output=tmp_path / "out.tif", options=options, afterwards=lambda job, _: jobs.append(job))
     for name in ("out.tif", "out_std.tif"):
         write_scene(tmp_path / name, noise)
     with Scene(write_scene(tmp_path / "n.tif", noise)) as scene:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from imaging.restoration import RestoreOptions, ScenePaths, plan_scene
+from imaging.restoration import RestoreOptions, plan_scene
 from tests.scenes import fit, listing
 
 torch.set_num_threads(1)
@@ -74,7 +74,7 @@ def _resumed(scene: Path, prior: Path, whole: dict[str, bytes | None], what: str
 
 def main(scene: Path, prior: Path, kills: int) -> None:
     """Kill at random moments, then after each change of the disk; prints how many kills met a run."""
-    plan_scene(ScenePaths(input=scene), "pleiades-raw", RestoreOptions(prior=str(prior)))  # imports what is imported late
+    plan_scene(scene, "pleiades-raw", options=RestoreOptions(prior=str(prior)))  # imports what is imported late
     torch.optim.Adam([torch.zeros(1)])
     began = time.monotonic()
     os.waitpid(_forked(lambda: _restore(scene, prior)), 0)

@@ -9,7 +9,7 @@ import pytest
 
 from imaging.errors import InputError
 from imaging.metrics import coverage, psnr
-from imaging.restoration import RestoreOptions, ScenePaths, comparison, restore_scene
+from imaging.restoration import RestoreOptions, ScenePaths, comparison, restore_scene, run_scene
 from tests.scenes import listing, read, smooth, write_scene
 
 
@@ -22,7 +22,7 @@ def test_figures_are_those_of_the_stored_files(tmp_path: Path, tiny_prior: Path,
     scene = write_scene(tmp_path / "scene.tif", noisy.astype(np.uint16), nodata=0)
     reference = write_scene(tmp_path / "truth.tif", truth.astype(np.uint16), nodata=0)
     options = RestoreOptions(prior=str(tiny_prior), iterations=2)
-    figures = restore_scene(ScenePaths(input=scene), "pleiades-raw", options, reference=reference).reference
+    figures = restore_scene(scene, "pleiades-raw", options=options, reference=reference).reference
     before, after, std, x = (read(tmp_path / f"{n}.tif") for n in ("scene", "scene_restored", "scene_std", "truth"))
     good = (before != 0) & (x != 0)
     assert figures == pytest.approx(
@@ -42,7 +42,7 @@ def test_a_reference_without_common_pixels_is_refused_before_anything_is_written
     reference = write_scene(tmp_path / "truth.tif", truth, nodata=0)
     before = listing(tmp_path)
     with pytest.raises(InputError, match="has no valid pixel where the scene has one"):
-        restore_scene(ScenePaths(input=scene), "pleiades-raw", RestoreOptions(prior=str(tiny_prior)), reference=reference)
+        restore_scene(scene, "pleiades-raw", options=RestoreOptions(prior=str(tiny_prior)), reference=reference)
     assert listing(tmp_path) == before
 
 
@@ -51,5 +51,5 @@ def test_an_output_never_replaces_the_reference(tmp_path: Path, tiny_prior: Path
     before = listing(tmp_path)
     paths = ScenePaths(input=scene, output=reference, overwrite=True)
     with pytest.raises(InputError, match="is the reference itself; choose another --output"):
-        restore_scene(paths, "pleiades-raw", RestoreOptions(prior=str(tiny_prior)), reference=reference)
+        run_scene(paths, "pleiades-raw", RestoreOptions(prior=str(tiny_prior)), reference=reference)
     assert listing(tmp_path) == before

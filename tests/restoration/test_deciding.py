@@ -15,7 +15,7 @@ import imaging
 from imaging.amortised import save_network
 from imaging.errors import InputError
 from imaging.names import DEFAULT_METHOD
-from imaging.restoration import RestoreOptions, ScenePaths, plan_scene, restore_scene
+from imaging.restoration import RestoreOptions, ScenePaths, check_choice, plan_scene, run_scene
 from imaging.restoration.selftest import simulated_scene
 from imaging.sensors import Noise, SensorProfile, load_profile, sensor_physics
 from tests.amortised.networks import tiny
@@ -40,8 +40,8 @@ def noisier(factor: float) -> SensorProfile:
 
 
 def restored(scene: Path, sensor: str | SensorProfile = "pleiades-raw", folder: Path | None = None, **options: Any) -> Any:
-    paths = ScenePaths(input=scene, overwrite=True, samples=folder)
-    return restore_scene(paths, sensor, RestoreOptions(**options))
+    paths = ScenePaths(input=scene, overwrite=True, save_samples=folder)
+    return run_scene(paths, sensor, RestoreOptions(**options))
 
 
 def test_default_is_the_one_that_is_written_down(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_default_is_the_one_that_is_written_down(tmp_path: Path) -> None:
         (RestoreOptions(method="vble-xz"), ("vble-xz", "pan", 24, [])),
         (RestoreOptions(start="pass"), ("vble-xz", "pan", 4, [])),
     ):
-        plan = plan_scene(ScenePaths(input=scene), "pleiades-raw", options)
+        plan = plan_scene(scene, "pleiades-raw", options=options)
         assert (plan["method"], plan["prior"], plan["iterations"], plan["notes"]) == expected
     assert DEFAULT_METHOD == "amortised"
 
@@ -65,7 +65,7 @@ def test_the_pass_says_what_it_is(tmp_path: Path) -> None:
         tags = file.tags()
     assert tags["IMAGING_METHOD"] == "amortised"
     assert tags["IMAGING_PRIOR"] == "pan-amortised"
-    plan = plan_scene(ScenePaths(input=scene, overwrite=True), "pleiades-raw", PASS)
+    plan = plan_scene(scene, "pleiades-raw", overwrite=True, options=PASS)
     assert (plan["method"], plan["tiles"], plan["halo"]) == ("amortised", 1, 0)
     assert plan["tile"] % 32 == 0
 
@@ -85,7 +85,7 @@ def test_result_is_better_than_the_measurement_and_covers(options: RestoreOption
     "given", [{"prior": "vae-small"}, {"iterations": 2}, {"rate_scale": 0.5}, {"weight": 2.0}, {"calibrated": False}, {"start": "pass"}]
 )
 def test_settings_of_a_fit_choose_the_fit(tmp_path: Path, given: dict[str, Any]) -> None:
-    plan = plan_scene(ScenePaths(input=write_scene(tmp_path / "scene.tif", measured(64))), "pleiades-raw", RestoreOptions(**given))
+    plan = plan_scene(write_scene(tmp_path / "scene.tif", measured(64)), "pleiades-raw", options=RestoreOptions(**given))
     assert plan["method"] == "vble-xz"
 
 
@@ -95,28 +95,28 @@ def test_a_pass_refuses_settings_of_a_fit() -> None:
     with pytest.raises(InputError, match="iterations is 3; of amortised accepted are 1, 2, 4, other methods take any number"):
         RestoreOptions(method="amortised", iterations=3)
     with pytest.raises(InputError, match="pan is a prior and no inference network; choose --method vble-xz with it"):
-        RestoreOptions(method="amortised", prior="pan").check()
+        check_choice(RestoreOptions(method="amortised", prior="pan"))
     with pytest.raises(InputError, match="wcrr is a learned regulariser and no inference network; choose --method wcrr with it"):
-        RestoreOptions(method="amortised", prior="wcrr").check()
+        check_choice(RestoreOptions(method="amortised", prior="wcrr"))
     with pytest.raises(InputError, match="pan-amortised is an inference network and no prior; choose --method amortised with it"):
-        RestoreOptions(method="vble-xz", prior="pan-amortised").check()
+        check_choice(RestoreOptions(method="vble-xz", prior="pan-amortised"))
 
 
 def test_unknown_scenes_are_fitted_unless_one_insists(tmp_path: Path) -> None:
     """Noise of a hundredth of what the profile says cannot be explained by it; the fit is said, and so is the warning."""
     scene, sensor = write_scene(tmp_path / "scene.tif", measured(96)), noisier(0.01)
     for options in (PASS, RestoreOptions(start="pass")):
-        plan = plan_scene(ScenePaths(input=scene), sensor, options)
+        plan = plan_scene(scene, sensor, options=options)
         assert (plan["method"], plan["iterations"]) == ("vble-xz", 24)
         assert len(plan["notes"]) == 1
         said = "fitted from Wiener filters by vble-xz, as the scene is unlike what pan-amortised was trained for: its "
         assert plan["notes"][0].startswith(said)
-    plan = plan_scene(ScenePaths(input=scene), sensor, RestoreOptions(method="amortised", iterations=1))
+    plan = plan_scene(scene, sensor, options=RestoreOptions(method="amortised", iterations=1))
     assert (plan["method"], plan["iterations"]) == ("vble-xz", 24)  # orientations of the pass are no steps of the fit
     insisted = restored(scene, sensor, fallback=False, method="amortised")
     assert insisted.method == "amortised"
     assert insisted.notes[0].startswith("the scene is unlike what pan-amortised was trained for: its ")
-    plan = plan_scene(ScenePaths(input=scene, overwrite=True), sensor, RestoreOptions(fallback=False, start="pass"))
+    plan = plan_scene(scene, sensor, overwrite=True, options=RestoreOptions(fallback=False, start="pass"))
     assert (plan["method"], plan["iterations"], plan["notes"]) == ("vble-xz", 4, [])
 
 

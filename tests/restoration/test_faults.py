@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from imaging.errors import WorkError
-from imaging.restoration import pipeline
+from imaging.restoration import Restoration
 from imaging.restoration.fitting import Fitter
 from tests.scenes import fit, listing, smooth, write_scene
 
@@ -124,14 +124,14 @@ def test_a_disk_that_is_full_after_some_tiles_leaves_nothing(scene: Path, tiny_p
 
 def test_reading_fitting_and_writing_overlap_and_memory_is_bounded(scene: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, fitted = [0], [0]
-    original = pipeline.load
+    original = Restoration.read
 
     def counted(*arguments: Any) -> Any:
         loaded[0] += 1
         assert loaded[0] - fitted[0] <= 4
         return original(*arguments)
 
-    monkeypatch.setattr(pipeline, "load", counted)
+    monkeypatch.setattr(Restoration, "read", counted)
     ahead: list[int] = []
 
     def look(made: int, _: int) -> None:
@@ -169,10 +169,9 @@ def test_a_worker_of_a_run_that_was_begun_anew_keeps_its_tiles_to_itself(scene: 
     from imaging.errors import ResumeError
     from imaging.raster import TileStore
     from imaging.raster.tiles import Tile
-    from imaging.restoration import RestoreOptions, ScenePaths
-    from imaging.restoration.planning import prepare
+    from imaging.restoration import RestoreOptions, ScenePaths, open_restoration
 
-    job = prepare(ScenePaths(input=scene), "pleiades-raw", RestoreOptions(prior=str(tiny_prior)))
+    job = open_restoration(ScenePaths(input=scene), "pleiades-raw", RestoreOptions(prior=str(tiny_prior)))
     job.scene.source.close()
     tile: Tile = job.plan.tiles()[0]
     old, new = (TileStore(scene.parent / "out.tif", {"seed": k}) for k in (0, 1))

@@ -102,9 +102,9 @@ def test_rate_scale_and_level_follow_the_scene(tiny_prior: Path) -> None:
     )
     assert quiet.level == pytest.approx(float(sample[0][0].mean()) / 4095, rel=1e-5)
     # The rate follows the error that each measurement leaves, which grows more slowly than the noise.
-    assert 1.2 * loud.scale < quiet.scale < 2 * loud.scale
+    assert 1.2 * loud.rate_scale < quiet.rate_scale < 2 * loud.rate_scale
     fixed = fitters_of(bands(1), sample, prior, FitSettings(rate_scale=0.31))[0]
-    assert fixed.scale == 0.31
+    assert fixed.rate_scale == 0.31
 
 
 def test_noise_comes_from_the_profile_or_from_the_scene() -> None:

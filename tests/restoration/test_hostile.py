@@ -13,7 +13,7 @@ import rasterio
 
 from imaging.amortised import AmortisedReconstructor, ImagePosterior
 from imaging.errors import InputError
-from imaging.restoration import RestoreOptions, ScenePaths, plan_scene, restore_scene
+from imaging.restoration import RestoreOptions, plan_scene, restore_scene
 from tests.scenes import listing, smooth, write_scene
 
 NOISE = (2.0, 0.01)
@@ -21,11 +21,11 @@ BAD = -3.4e38
 
 
 def restored(scene: Path, **options: Any) -> None:
-    restore_scene(ScenePaths(input=scene), "generic", RestoreOptions(**{"noise": NOISE} | options))
+    restore_scene(scene, "generic", options=RestoreOptions(**{"noise": NOISE} | options))
 
 
 def plan(scene: Path) -> dict[str, Any]:
-    return plan_scene(ScenePaths(input=scene), "generic", RestoreOptions(noise=NOISE))
+    return plan_scene(scene, "generic", options=RestoreOptions(noise=NOISE))
 
 
 @pytest.mark.parametrize("bad", [BAD, 3e38])
@@ -117,7 +117,7 @@ def test_the_tag_that_masks_pixels_is_not_copied(tmp_path: Path) -> None:
 def test_names_that_no_output_can_have_are_refused(tmp_path: Path, name: str) -> None:
     scene = write_scene(tmp_path / "a.tif", smooth(1, 48, 48).astype(np.uint16))
     with pytest.raises(InputError, match=r"the name .* is (too long|no text)"):
-        restore_scene(ScenePaths(input=scene, output=tmp_path / name), "generic", RestoreOptions(noise=NOISE))
+        restore_scene(scene, "generic", output=tmp_path / name, options=RestoreOptions(noise=NOISE))
     assert sorted(listing(tmp_path)) == ["a.tif"]
 
 

@@ -11,6 +11,9 @@ import torch
 from imaging.errors import InputError
 from imaging.posterior import FitSettings
 from imaging.restoration import RestoreOptions, ScenePaths
+from imaging.restoration.deciding import fit_settings
+from imaging.restoration.method import torch_device
+from imaging.restoration.paths import check_paths
 
 
 @pytest.mark.parametrize(
@@ -35,24 +38,24 @@ def test_unusable_settings_are_refused(changes: dict[str, Any], sentence: str) -
 
 
 def test_what_concerns_the_fit_reaches_it() -> None:
-    settings = RestoreOptions(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble").fit_settings("vble", "pass")
+    settings = fit_settings(RestoreOptions(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble"), "vble", "pass")
     assert settings == FitSettings(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble", learning_rate=0.1)
-    assert RestoreOptions().fit_settings("vble-xz", "wiener") == FitSettings()
-    assert RestoreOptions(iterations=24).fit_settings("vble-xz", "pass") == FitSettings()
+    assert fit_settings(RestoreOptions(), "vble-xz", "wiener") == FitSettings()
+    assert fit_settings(RestoreOptions(iterations=24), "vble-xz", "pass") == FitSettings()
 
 
 def test_a_folder_for_samples_without_their_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="but no number of them; add --samples N"):
-        ScenePaths(input=tmp_path / "a.tif", samples=tmp_path).check(0)
+        check_paths(ScenePaths(input=tmp_path / "a.tif", save_samples=tmp_path), 0)
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="device is 'tpu'; accepted are auto, cpu and cuda"):
-        RestoreOptions(device="tpu").torch_device()
+        RestoreOptions(device="tpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert RestoreOptions(device="auto").torch_device() == torch.device("cpu")
+    assert torch_device("auto") == torch.device("cpu")
     with pytest.raises(InputError, match="no CUDA device is available on this machine; use --device auto"):
-        RestoreOptions(device="cuda").torch_device()
+        torch_device("cuda")
 
 
 @pytest.mark.parametrize(
@@ -72,11 +75,11 @@ def test_names_of_the_outputs(given: dict[str, Any], restored: str, std: str | N
 
 
 def test_names_of_the_samples() -> None:
-    paths = ScenePaths(input=Path("scene.tif"), samples=Path("many"))
+    paths = ScenePaths(input=Path("scene.tif"), save_samples=Path("many"))
     assert paths.outputs(2)[2:4] == [Path("many/scene_sample_000.tif"), Path("many/scene_sample_001.tif")]
 
 
 def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
     paths = ScenePaths(input=tmp_path / "a.tif", output=tmp_path / "b.tif", std=tmp_path / "b.tif")
     with pytest.raises(InputError, match=r"two outputs have the same name, .*b.tif; choose another --std"):
-        paths.check(0)
+        check_paths(paths, 0)

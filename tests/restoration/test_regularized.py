@@ -10,8 +10,7 @@ import rasterio
 
 from imaging.errors import InputError
 from imaging.names import METHODS
-from imaging.restoration import RestoreOptions, ScenePaths, plan_scene, restore, restore_scene
-from imaging.restoration.methods import make_method
+from imaging.restoration import RestoreOptions, ScenePaths, plan_of, restore, restore_scene, run_scene
 from tests.scenes import listing, read, smooth, write_scene
 
 SENSOR = "pleiades-raw"
@@ -26,9 +25,9 @@ def scene(tmp_path: Path) -> Path:
 def test_a_scene_has_no_standard_deviations_and_says_so(tmp_path: Path, scene: Path) -> None:
     steps: list[tuple[int, int]] = []
     paths, options = ScenePaths(input=scene), RestoreOptions(method="tv")
-    plan = plan_scene(paths, SENSOR, options)
+    plan = plan_of(paths, SENSOR, options)
     assert plan["outputs"] == [str(tmp_path / "scene_restored.tif")]
-    result = restore_scene(paths, SENSOR, options, progress=lambda a, b: steps.append((a, b)))
+    result = run_scene(paths, SENSOR, options, progress=lambda a, b: steps.append((a, b)))
     assert sorted(listing(tmp_path)) == ["scene.tif", "scene_restored.tif"]
     assert (result.std, result.method, result.prior, result.iterations) == (None, "tv", "tv", 60)
     assert any("no standard deviations" in n for n in result.notes)
@@ -46,7 +45,7 @@ def test_tiles_do_not_show(tmp_path: Path, scale: int) -> None:
     scene, found = write_scene(tmp_path / "scene.tif", values), []
     for tile in (64, 512):
         paths = ScenePaths(input=scene, output=tmp_path / f"tile{tile}.tif")
-        restore_scene(paths, SENSOR, RestoreOptions(method="tv", tile=tile, scale=scale))
+        run_scene(paths, SENSOR, RestoreOptions(method="tv", tile=tile, scale=scale))
         found.append(read(paths.restored_path))
     assert found[0].shape == (1, 160 * scale, 160 * scale)
     assert float(np.abs(found[0] - found[1]).max()) < 0.02 * float(np.abs(found[1][:, ::scale, ::scale] - values).mean())
@@ -85,20 +84,20 @@ def test_what_only_a_posterior_has_is_refused(changed: dict[str, object], messag
 
 def test_standard_deviations_by_name_are_refused(tmp_path: Path, scene: Path) -> None:
     with pytest.raises(InputError, match="tv is a point estimate without standard deviations"):
-        restore_scene(ScenePaths(input=scene, std=tmp_path / "s.tif"), SENSOR, RestoreOptions(method="tv"))
+        restore_scene(scene, SENSOR, std=tmp_path / "s.tif", options=RestoreOptions(method="tv"))
     assert sorted(listing(tmp_path)) == ["scene.tif"]
 
 
 @pytest.mark.parametrize(("method", "prior"), [("tv", "wcrr"), ("wcrr", "crr"), ("crr", "wcrr-bsd"), ("foe", "tv"), ("tv", "pan")])
 def test_a_method_takes_its_own_regularisers_alone(tmp_path: Path, scene: Path, method: str, prior: str) -> None:
     with pytest.raises(InputError, match=r"is no regulariser for --method|unknown regulariser"):
-        restore_scene(ScenePaths(input=scene), SENSOR, RestoreOptions(method=method, prior=prior))
+        restore_scene(scene, SENSOR, options=RestoreOptions(method=method, prior=prior))
     assert sorted(listing(tmp_path)) == ["scene.tif"]
 
 
 def test_a_regulariser_is_no_prior(scene: Path) -> None:
     with pytest.raises(InputError, match="tv"):
-        restore_scene(ScenePaths(input=scene), SENSOR, RestoreOptions(prior="tv"))
+        restore_scene(scene, SENSOR, options=RestoreOptions(prior="tv"))
 
 
 def test_methods_are_known_by_their_names() -> None:
@@ -106,4 +105,4 @@ def test_methods_are_known_by_their_names() -> None:
     with pytest.raises(InputError, match="did you mean wcrr"):
         RestoreOptions(method="wccr")
     with pytest.raises(InputError, match="unknown method"):
-        make_method("wavelet", "pan", RestoreOptions().torch_device())
+        RestoreOptions(method="wavelet")

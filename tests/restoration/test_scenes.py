@@ -176,12 +176,12 @@ def test_other_methods_restore_the_same_scene(tmp_path: Path, tiny_prior: Path, 
 
 
 def test_progress_runs_from_the_first_iteration_to_the_last(tmp_path: Path, tiny_prior: Path) -> None:
-    from imaging.restoration import RestoreOptions, ScenePaths, restore_scene
+    from imaging.restoration import RestoreOptions, restore_scene
 
     seen: list[tuple[int, int]] = []
     scene = write_scene(tmp_path / "scene.tif", smooth(2, 64, 128).astype(np.uint16))
     options = RestoreOptions(prior=str(tiny_prior), iterations=2, tile=64, halo=16, noise=(6.0, 0.09))
-    restore_scene(ScenePaths(input=scene), "generic", options, progress=lambda done, total: seen.append((done, total)))
+    restore_scene(scene, "generic", options=options, progress=lambda done, total: seen.append((done, total)))
     done = [d for d, _ in seen]
     assert done == sorted(done)
     assert {t for _, t in seen} == {done[-1]}

@@ -148,14 +148,14 @@ def test_a_psf_from_a_file_describes_the_measured_grid() -> None:
 
 
 def test_a_reference_must_be_on_the_finer_grid(tmp_path: Path, tiny_prior: Path) -> None:
-    from imaging.restoration import ScenePaths, restore_scene
+    from imaging.restoration import restore_scene
 
     truth = smooth(1, 80, 96)
     scene = write_scene(tmp_path / "scene.tif", measured(truth))
     right = write_scene(tmp_path / "truth.tif", truth.astype(np.uint16), transform=UTM["transform"] @ Affine.scale(0.5))
     options = RestoreOptions(prior=str(tiny_prior), iterations=2, scale=2)
-    result = restore_scene(ScenePaths(input=scene), SENSOR, options, reference=right)
+    result = restore_scene(scene, SENSOR, options=options, reference=right)
     assert result.reference is not None
     assert result.reference["psnr_before"] > 20
     with pytest.raises(InputError, match="the scene at scale 2 96 x 80"):
-        restore_scene(ScenePaths(input=scene, overwrite=True), SENSOR, options, reference=scene)
+        restore_scene(scene, SENSOR, overwrite=True, options=options, reference=scene)

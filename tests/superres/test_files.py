@@ -19,7 +19,7 @@ from rasterio.transform import Affine
 
 from imaging.cli.superres import main
 from imaging.errors import InputError
-from imaging.restoration import ScenePaths, SuperResolveOptions, super_resolve_scene
+from imaging.restoration import ScenePaths, SuperResolveOptions, find_resolver, run_scene, super_resolve_scene
 from imaging.superres import SuperResolutionReconstructor, SuperResolver, export, list_models, load_network
 from imaging.superres.zoo import find_model, model_file
 from tests.cli.commands import invoke, sentence
@@ -82,7 +82,7 @@ def test_tiles_do_not_show(tmp_path: Path, model: Path, precision: str) -> None:
     for tile in (64, 96, 1024):
         path = tmp_path / f"{tile}.tif"
         options = SuperResolveOptions(model=str(model), tile=tile, range=4095, threads=1, precision=precision)
-        super_resolve_scene(ScenePaths(input=scene, output=path), options)
+        super_resolve_scene(scene, output=path, options=options)
         found.append(read(path))
     assert found[0].shape == (1, 300, 426)
     np.testing.assert_array_equal(found[0], found[2])
@@ -114,7 +114,7 @@ def test_an_interrupted_run_is_taken_over(tmp_path: Path, model: Path, monkeypat
     scene = write_scene(tmp_path / "a.tif", smooth(1, 128, 128).astype(np.uint16))
     options = SuperResolveOptions(model=str(model), tile=64, threads=1)
     paths = ScenePaths(input=scene, output=tmp_path / "out.tif")
-    super_resolve_scene(paths, options)
+    run_scene(paths, None, options)
     whole, calls = (tmp_path / "out.tif").read_bytes(), []
     (tmp_path / "out.tif").unlink()
     window = SuperResolver.window
@@ -127,9 +127,9 @@ def test_an_interrupted_run_is_taken_over(tmp_path: Path, model: Path, monkeypat
 
     monkeypatch.setattr(SuperResolver, "window", counted)
     with pytest.raises(KeyboardInterrupt):
-        super_resolve_scene(paths, options)
+        run_scene(paths, None, options)
     assert not (tmp_path / "out.tif").exists()
-    super_resolve_scene(ScenePaths(input=scene, output=tmp_path / "out.tif", resume=True), options)
+    super_resolve_scene(scene, output=tmp_path / "out.tif", resume=True, options=options)
     assert len(calls) <= 6 + 16 - 3
     assert (tmp_path / "out.tif").read_bytes() == whole
     assert sorted(listing(tmp_path)) == ["a.tif", "out.tif"]
@@ -250,8 +250,8 @@ def test_first_estimate_of_a_posterior_at_scale_2(model: Path, tiny_prior: Path)
 
 
 def test_by_default_a_scale_has_the_model_of_fewest_bands_then_the_largest() -> None:
-    assert SuperResolveOptions(scale=2).model_name() == "quantnas-sat-x2"
-    assert SuperResolveOptions(scale=4).model_name() == "quantnas-x4-large"
+    assert find_resolver(SuperResolveOptions(scale=2)).manifest.name == "quantnas-sat-x2"
+    assert find_resolver(SuperResolveOptions(scale=4)).manifest.name == "quantnas-x4-large"
 
 
 @pytest.mark.parametrize("name", list_models())
@@ -287,7 +287,7 @@ def test_tiles_do_not_show_where_one_of_several_bands_has_no_data(tmp_path: Path
     scene, found = write_scene(tmp_path / "a.tif", values, nodata=-9999), []
     for tile in (64, 128, 1024):
         options = SuperResolveOptions(model=str(joint), scale=4, tile=tile, range=4095, threads=1)
-        super_resolve_scene(ScenePaths(input=scene, output=tmp_path / f"{tile}.tif"), options)
+        super_resolve_scene(scene, output=tmp_path / f"{tile}.tif", options=options)
         found.append(read(tmp_path / f"{tile}.tif"))
     np.testing.assert_array_equal(found[0], found[2])
     np.testing.assert_array_equal(found[1], found[2])
