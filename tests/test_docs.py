@@ -38,7 +38,7 @@ else:
 CLICK: dict[str, click.Command] = dict(zip(COMMANDS, (restore, superres, rio_restore), strict=True))
 SMALLER = {
     "README.md": [("samples=4", "samples=1, iterations=1")],
-    "docs/report.md": [('"pleiades-raw", afterwards', '"pleiades-raw", imaging.RestoreOptions(iterations=1), afterwards')],
+    "docs/report.md": [('output="scene_restored.tif"', 'output="scene_restored.tif", options=imaging.RestoreOptions(iterations=1)')],
     "docs/superres.md": [
         ("[:96, :96]", "[:32, :32]"), ("epochs=20, steps=100", "epochs=2, warmup=1, steps=1"), ("channels=48", "channels=16"),
         ("batch=32, crop=48", "batch=2, crop=16"), ("20_000", "2"), ("2500", "2"), ("range(8)", "range(1)"),
