@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
 
-import imaging
 from imaging.errors import ImagingError, InputError, one_line
 from imaging.names import PRECISIONS, SUPERRES_FAMILY
 from imaging.releases import digest_of, read_recipe, zoo_folder
+from imaging.version import __version__
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 REINSTALL = "install the package again, as its README shows"
@@ -231,7 +231,7 @@ def restoration() -> Check:
 
 def versions() -> Check:
     """The package and Python."""
-    return Check("imaging-restore", OK, f"{imaging.__version__}, Python {platform.python_version()} in {sys.prefix}")
+    return Check("imaging-restore", OK, f"{__version__}, Python {platform.python_version()} in {sys.prefix}")
 
 
 def all_checks() -> list[tuple[str, Callable[[], Check | Iterator[Check]], str]]:

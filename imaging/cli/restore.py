@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaging import __version__, names
+from imaging import names
 from imaging.cli import completion, listing
 from imaging.cli.guard import guarded, instead
 from imaging.cli.help import SectionedCommand, examples
 from imaging.cli.parameters import FOLDER, PATH, Bands, Batch, Noise
 from imaging.cli.progress import progress_bar
 from imaging.errors import InputError
+from imaging.version import __version__
 
 if TYPE_CHECKING:
     from imaging.restoration import RestoreOptions, ScenePaths, SceneResult

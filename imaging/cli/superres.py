@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
-from imaging import __version__, names
+from imaging import names
 from imaging.cli import completion
 from imaging.cli.guard import guarded, instead
 from imaging.cli.help import SectionedCommand, examples
 from imaging.cli.parameters import PATH, Bands
 from imaging.cli.progress import progress_bar
+from imaging.version import __version__
 
 
 def run(source: Path, output: Path | None, **values: Any) -> None:

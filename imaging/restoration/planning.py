@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import imaging
 from imaging.errors import InputError
 from imaging.names import ESTIMATE
 from imaging.raster import Area, Magnified, Scene, Tile, TilePlan
@@ -25,6 +24,7 @@ from imaging.restoration.options import RestoreOptions
 from imaging.restoration.paths import ScenePaths
 from imaging.restoration.radiometry import stored_range
 from imaging.sensors import Band, ProductScene, SensorProfile, estimate_sensor, find_scene, load_profile
+from imaging.version import __version__
 
 
 @dataclass(frozen=True)
@@ -258,6 +258,6 @@ def fingerprint(job: Job) -> dict[str, Any]:
     return {
         "input": [str(job.paths.input.absolute()), state_of(job.paths.input, job.scene)], "options": json.loads(json.dumps(options)),
         "bands": bands, "bits": job.profile.bits, "prior": [job.method.kind, job.method.digest, job.method.record()],
-        "plan": [job.plan.side, job.plan.halo], "version": imaging.__version__,
+        "plan": [job.plan.side, job.plan.halo], "version": __version__,
         "uncertainty": job.paths.uncertainty,
     }  # fmt: skip

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import imaging
 from imaging.raster import Product, as_stored
 from imaging.restoration.planning import Job
+from imaging.version import __version__
 
 
 def to_stored(job: Job, original: NDArray[Any], valid: NDArray[np.bool_], arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -33,7 +33,7 @@ def _tags(job: Job) -> dict[str, str]:
     record = job.method.record()
     widths = {"IMAGING_HALF_WIDTHS": json.dumps(record["half_widths"])} if "half_widths" in record else {}
     return widths | {
-        "IMAGING_VERSION": imaging.__version__, "IMAGING_SENSOR": job.profile.name, "IMAGING_METHOD": job.method.kind,
+        "IMAGING_VERSION": __version__, "IMAGING_SENSOR": job.profile.name, "IMAGING_METHOD": job.method.kind,
         "IMAGING_PRIOR": job.method.name, "IMAGING_PRIOR_SHA256": job.method.digest,
         "IMAGING_ITERATIONS": str(job.method.steps), "IMAGING_SEED": str(job.options.seed),
         "IMAGING_TILE": str(job.plan.side), "IMAGING_SCALE": str(job.options.scale), "IMAGING_BANDS": json.dumps(job.scene.bands),

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import imaging
 from imaging.errors import WorkError
 from imaging.raster import Tile, TileStore, publish, write_product, write_style
 from imaging.restoration.comparison import check_reference, compare
@@ -19,6 +18,7 @@ from imaging.restoration.pipeline import Progress, Run, Seconds
 from imaging.restoration.planning import Job, Sensor, check_disk, fingerprint, prepare
 from imaging.restoration.products import products
 from imaging.sensors import write_profile
+from imaging.version import __version__
 
 
 @dataclass(frozen=True)
@@ -193,5 +193,5 @@ def _result(job: Job, seconds: float, stages: Seconds, figures: dict[str, float]
         prior=job.method.name, method=job.method.kind, scale=job.options.scale, width=grid.width, height=grid.height,
         bands=list(job.scene.bands), iterations=job.method.steps, seconds=round(seconds, 2),
         stages=stages.rounded(), megapixels=grid.width * grid.height / 1e6,
-        peak_memory_mb=peak_memory_mb(), seed=job.options.seed, version=imaging.__version__, notes=job.notes, reference=figures,
+        peak_memory_mb=peak_memory_mb(), seed=job.options.seed, version=__version__, notes=job.notes, reference=figures,
     )  # fmt: skip

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import imaging
 from imaging.errors import InputError, WorkError
 from imaging.raster import Area, Magnified, Product, Scene, Tile, TileStore, as_stored, filled, publish, write_product
 from imaging.restoration.paths import ScenePaths
@@ -21,6 +20,7 @@ from imaging.restoration.scenes import SceneResult, peak_memory_mb
 from imaging.sensors import find_scene
 from imaging.superres import SuperResolver
 from imaging.superres.zoo import list_models, manifest_of, size_of
+from imaging.version import __version__
 
 _BRIGHT = 1.5
 """Range of a scene that names none: so many times the 99th percentile of its pixels."""
@@ -232,14 +232,14 @@ class _Work:
         o = self.options
         return {
             "input": [str(paths.input.absolute()), state_of(paths.input, self.scene)], "model": self.resolver.manifest.sha256,
-            "scale": o.scale, "bands": list(self.scene.bands), "range": self.full_scale, "tile": o.tile, "version": imaging.__version__,
+            "scale": o.scale, "bands": list(self.scene.bands), "range": self.full_scale, "tile": o.tile, "version": __version__,
         }  # fmt: skip
 
     def product(self, paths: ScenePaths) -> Product:
         """The output with its tags."""
         manifest, scene = self.resolver.manifest, self.scene
         tags = {
-            "IMAGING_VERSION": imaging.__version__, "IMAGING_METHOD": "super-resolution", "IMAGING_PRIOR": manifest.name,
+            "IMAGING_VERSION": __version__, "IMAGING_METHOD": "super-resolution", "IMAGING_PRIOR": manifest.name,
             "IMAGING_PRIOR_SHA256": manifest.sha256, "IMAGING_PRECISION": manifest.precision, "IMAGING_SCALE": str(manifest.factor),
             "IMAGING_RANGE": f"{self.full_scale:g}", "IMAGING_TILE": str(self.options.tile),
         }  # fmt: skip
@@ -254,5 +254,5 @@ class _Work:
             method=f"super-resolution, {manifest.precision}", scale=manifest.factor, width=grid.width, height=grid.height,
             bands=list(self.scene.bands), iterations=1, seconds=round(seconds, 2),
             stages=self.seconds.rounded(), megapixels=grid.width * grid.height / 1e6,
-            peak_memory_mb=peak_memory_mb(), seed=0, version=imaging.__version__, notes=notes,
+            peak_memory_mb=peak_memory_mb(), seed=0, version=__version__, notes=notes,
         )  # fmt: skip
