@@ -167,7 +167,7 @@ def released(data: Path) -> list[str]:
     """Tables of quality and speed of the released models."""
     quality = ["| model | test set | bicubic | float32 | int8 |", "|---|---|---|---|---|"]
     speed = ["| model | MACs of a coarse pixel | float32 ms | int8 ms | ratio | OpenVINO float32 | bfloat16 | int8 |", "|" + "---|" * 8]
-    for name in list_models():
+    for name in (m.name for m in list_models()):
         folder = find_model(name)
         recipe = Recipe.parse((folder / "recipe.toml").read_text(encoding="utf-8"))
         networks = [load_network(name, quantised=q) for q in (False, True)]

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from imaging.amortised.features import CONTRASTS, filled_holes
 from imaging.amortised.posterior import ImagePosterior
-from imaging.errors import InputError
 from imaging.priors.calibration import read_guarantee
 from imaging.releases import read_recipe
 from imaging.sensors.physics import SensorPhysics
@@ -89,14 +88,13 @@ def load_limits(folder: Path) -> Limits:
         For a table that holds no ranges.
     """
     recipe = read_recipe(folder)
-    table = recipe.get("limits", {})
-    try:
-        ranges = {k: (float(low), float(high)) for k, (low, high) in table.items() if k in QUANTITIES}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{folder}/recipe.toml: [limits] must have two numbers for each name") from error
-    if any(not 0 < low < high for low, high in ranges.values()):
-        raise InputError(f"{folder}/recipe.toml: [limits] must have two positive numbers in ascending order for each name")
-    guarantee = read_guarantee(recipe, folder)
+    table, ranges = recipe.under("limits"), {}
+    for name in QUANTITIES:
+        if name in table.values:
+            ranges[name] = low, high = table.get(name, tuple[float, float])
+            if not 0 < low < high:
+                table.refuse(name, "two positive numbers in ascending order")
+    guarantee = read_guarantee(recipe)
     return Limits(ranges, {} if guarantee is None else guarantee.half_widths)
 
 

@@ -51,12 +51,11 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
 
 
 def _models() -> None:
-    from imaging.releases import read_recipe
-    from imaging.superres.zoo import find_model, list_models, manifest_of
+    from imaging.superres.zoo import list_models, manifest_of
 
-    for name in list_models():
-        manifest = manifest_of(name)
-        click.echo(f"{name:18s} x{manifest.factor}, {manifest.bands} band(s)  {read_recipe(find_model(name)).get('title', '')}")
+    for model in list_models():
+        manifest = manifest_of(model.name)
+        click.echo(f"{model.name:18s} x{manifest.factor}, {manifest.bands} band(s)  {model.title}")
 
 
 @click.command(

@@ -18,23 +18,13 @@ FAMILIES = {
 """Module and class of each family."""
 
 
-def make_prior(family: str, settings: dict[str, Any]) -> LatentPrior:
-    """An untrained prior.
-
-    Parameters
-    ----------
-    family : str
-        A key of `FAMILIES`.
-    settings : dict
-        Arguments of its class: the ``[model]`` table of a recipe.
-
-    Raises
-    ------
-    KeyError
-        For an unknown family.
-    TypeError, ValueError, RuntimeError, ArithmeticError
-        When no model can be made from the settings.
-    """
+def family_class(family: str) -> type[LatentPrior]:
+    """The class of a family, a key of `FAMILIES`."""
     module, name = FAMILIES[family]
-    model: LatentPrior = getattr(import_module(module), name)(**settings)
-    return model
+    found: type[LatentPrior] = getattr(import_module(module), name)
+    return found
+
+
+def make_prior(family: str, settings: dict[str, Any]) -> LatentPrior:
+    """An untrained prior of a family from the arguments of its class, the ``[model]`` table of a recipe."""
+    return family_class(family)(**settings)

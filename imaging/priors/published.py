@@ -171,9 +171,10 @@ class JointAutoencoder(PublishedAutoencoder):
 
     source = JointAutoregressiveHierarchicalPriors
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.causal_groups = [0] * self.settings["latents"]
+    @property
+    def causal_groups(self) -> list[int]:  # type: ignore[override]
+        """All latents in one group."""
+        return [0] * int(self.settings["latents"])
 
     def _scales_means(self, z: Tensor, h: Tensor) -> Tensor:
         # compressai's masked convolution overwrites its weights at each call, which autograd and threads may not like.

@@ -20,7 +20,7 @@ from imaging.priors.data import CropSampler
 from imaging.priors.losses import random_widths, rate_distortion, std_loss, validate
 from imaging.priors.pictures import write_comparison
 from imaging.priors.recipe import TrainingSettings
-from imaging.priors.zoo import full_precision
+from imaging.releases import full_precision
 
 _LONGEST_STEP = 20.0
 """Seconds a step may count for; what is beyond was a pause."""

@@ -12,7 +12,6 @@ from torch import Tensor
 from imaging.amortised import (
     DEFAULT_ORIENTATIONS,
     AmortisedReconstructor,
-    NetworkInfo,
     find_network,
     list_networks,
     load_limits,
@@ -31,8 +30,9 @@ from imaging.bilevel import (
 from imaging.errors import InputError, did_you_mean
 from imaging.names import AMORTISED, METHODS, POSTERIORS, REGULARIZERS
 from imaging.posterior import VBLE, FitSettings, lattice_room, rate_scale, sensor_deviation
-from imaging.priors import LatentPrior, PriorInfo, list_priors, load_prior, zoo
+from imaging.priors import LatentPrior, list_priors, load_prior, zoo
 from imaging.raster.tiles import STEP
+from imaging.releases import ModelInfo
 from imaging.restoration.amortised import AmortisedMethod
 from imaging.restoration.method import Method, Progress, Window
 from imaging.sensors import SensorPhysics
@@ -177,7 +177,7 @@ def find_regularizer(method: str, name: str) -> LearnedRegularizer:
     return learned
 
 
-def find_pass(name: str) -> NetworkInfo:
+def find_pass(name: str) -> ModelInfo:
     """An inference network of the zoo, or of a folder.
 
     Raises
@@ -187,14 +187,14 @@ def find_pass(name: str) -> NetworkInfo:
     """
     if not Path(name).is_dir() and name in {p.name for p in list_priors()}:
         raise InputError(f"{name} is a prior and no inference network; choose --method {POSTERIORS[0]} with it")
-    if not Path(name).is_dir() and name in list_regularizers():
+    if not Path(name).is_dir() and name in {r.name for r in list_regularizers()}:
         raise InputError(
             f"{name} is a learned regulariser and no inference network; choose --method {method_of(load_regularizer(name))} with it"
         )
     return find_network(name)
 
 
-def find_prior(name: str, *, download: bool = False) -> PriorInfo:
+def find_prior(name: str, *, download: bool = False) -> ModelInfo:
     """A prior as `imaging.priors.zoo.find_prior` finds it.
 
     Raises
@@ -202,7 +202,7 @@ def find_prior(name: str, *, download: bool = False) -> PriorInfo:
     InputError
         When there is none; of a regulariser, with the method that it is for.
     """
-    if not Path(name).is_dir() and name in list_regularizers():
+    if not Path(name).is_dir() and name in {r.name for r in list_regularizers()}:
         raise InputError(f"{name} is a learned regulariser and no prior; choose --method {method_of(load_regularizer(name))} with it")
     if not Path(name).is_dir() and name in {n.name for n in list_networks()}:
         raise InputError(f"{name} is an inference network and no prior; choose --method {AMORTISED} with it")

@@ -81,7 +81,7 @@ class SuperResolveOptions:
         """
         if self.model is not None:
             return self.model
-        known = {name: manifest_of(name) for name in list_models()}
+        known = {m.name: manifest_of(m.name) for m in list_models()}
         suited = [name for name, m in known.items() if m.factor == self.scale]
         if not suited:
             raise InputError(f"the zoo has no super-resolution model of scale {self.scale}; give one with --model")

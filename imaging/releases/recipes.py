@@ -1,0 +1,170 @@
+"""Recipes: TOML tables whose values are what they should be, or one sentence that names the file and the key."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+
+from imaging.errors import InputError, did_you_mean
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+T = TypeVar("T")
+
+MOST_CHANNELS = 32
+_SIZES = {"channels": MOST_CHANNELS, "blocks": 64, "fine_blocks": 64, "context_blocks": 64, "kernel": 64}
+"""Largest whole numbers in the tables that models are made from, so that no recipe asks for more memory than there is."""
+_SIZE, _COUNT = 1024, 10**7
+"""Of sizes of other names there, and of whole numbers elsewhere."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe or one of its tables: what is asked of it is what it should be, or an `InputError` that names the file and the key.
+
+    Attributes
+    ----------
+    values : dict
+        What was read, which is not to be changed.
+    source : str
+        What the recipe is called in messages.
+    table : str
+        Name of the table; empty for the recipe itself.
+    """
+
+    values: Mapping[str, Any]
+    source: str = "the recipe"
+    table: str = ""
+
+    @classmethod
+    def parse(cls, text: str, source: str = "the recipe") -> Recipe:
+        """From TOML; the same text is parsed once."""
+        try:
+            return cls(_parsed(text), source)
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"{source} is no TOML: {error}") from error
+
+    @property
+    def _place(self) -> str:
+        return f" in [{self.table}]" if self.table else ""
+
+    def refuse(self, key: str, accepted: str) -> NoReturn:
+        """Say what is wrong with a key."""
+        if key not in self.values:
+            raise InputError(f"{self.source} lacks {key}{self._place}; accepted are {accepted}")
+        raise InputError(f"{self.source}: {key}{self._place} is {short(self.values[key])}; accepted are {accepted}")
+
+    def under(self, name: str) -> Recipe:
+        """One of its tables, empty where there is none."""
+        values = self.values.get(name, {})
+        if not isinstance(values, dict):
+            self.refuse(name, "tables")
+        return Recipe(values, self.source, f"{self.table}.{name}" if self.table else name)
+
+    def get(self, key: str, kind: Any, default: Any = None) -> Any:
+        """A value of an annotated type; required where the default is None."""
+        value = self.values.get(key, default)
+        if not _fits(value, kind, _COUNT):
+            self.refuse(key, _described(kind, _COUNT))
+        return _frozen(value)
+
+    def number(self, key: str, default: float, least: float, below: float) -> float:
+        """A number from ``least`` to below a limit."""
+        value = self.values.get(key, default)
+        if not _fits(value, float, 0) or not least <= value < below:
+            self.refuse(key, f"numbers from {least:g} below {below:g}")
+        return float(value)
+
+    def make(self, kind: type[T], *, sizes: bool = False) -> T:
+        """What a class makes of the table's values as its arguments, each of the type that it is annotated with.
+
+        Parameters
+        ----------
+        kind : type
+            A class of settings or of a model.
+        sizes : bool
+            Whether the whole numbers are sizes of what is made, and limited as such.
+        """
+        arguments, types = inspect.signature(kind).parameters, get_type_hints(kind.__init__)  # type: ignore[misc]
+        for key, value in self.values.items():
+            if key not in arguments:
+                raise InputError(f"{self.source}: unknown key {key!r}{self._place}; {did_you_mean(key, arguments)}")
+            most = _SIZES.get(key, _SIZE) if sizes else _COUNT
+            if not _fits(value, types[key], most):
+                self.refuse(key, _described(types[key], most))
+        try:
+            return kind(**_frozen(self.values))
+        except (InputError, TypeError, ValueError, RuntimeError, ArithmeticError, IndexError) as error:
+            raise InputError(f"{self.source}: nothing can be made from [{self.table}]: {error}") from error
+
+
+@lru_cache(64)
+def _parsed(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
+
+
+def _frozen(value: Any) -> Any:
+    """A value with tuples for lists."""
+    if isinstance(value, dict):
+        return {k: _frozen(v) for k, v in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _fits(value: Any, kind: Any, most: float) -> bool:
+    """Whether a recipe's value is of an annotated type, its whole numbers from 0 to ``most``."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return True
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    if kind is int:
+        return isinstance(value, int) and 0 <= value <= most
+    if kind is float:
+        return isinstance(value, (int, float)) and abs(value) < 1e300  # neither infinite nor not a number
+    if origin is dict or origin is Mapping:
+        return isinstance(value, dict) and all(_fits(v, inner[1], most) for v in value.values())
+    if origin is tuple and Ellipsis not in inner:
+        return isinstance(value, list | tuple) and len(value) == len(inner) and all(map(_fits, value, inner, [most] * len(inner)))
+    if origin in (tuple, list, Sequence):
+        return isinstance(value, list | tuple) and all(_fits(v, inner[0], most) for v in value)
+    if isinstance(kind, type):
+        return isinstance(value, kind)
+    return any(_fits(value, k, most) for k in inner)
+
+
+def _described(kind: Any, most: float) -> str:
+    """Values of an annotated type, in words."""
+    origin, inner = get_origin(kind), get_args(kind)
+    plain = {int: f"whole numbers from 0 to {most:g}", float: "finite numbers", bool: "true and false", str: "texts"}
+    if kind in plain:
+        return plain[kind]
+    if origin is dict or origin is Mapping:
+        return f"tables of {_described(inner[1], most)}"
+    if origin in (tuple, list, Sequence):
+        count = "" if origin is not tuple or Ellipsis in inner else f"{len(inner)} "
+        return f"lists of {count}{_described(inner[0], most)}"
+    return " or ".join(_described(k, most) for k in inner if k is not type(None))
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Recipe of a model folder.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    path = folder / "recipe.toml"
+    try:
+        return Recipe(_parsed(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{folder} is not a model folder: its recipe.toml cannot be read") from error
