@@ -19,12 +19,13 @@ from pathlib import Path
 import torch
 
 from imaging.priors import LatentPrior, load_prior
-from imaging.priors.data import CropSampler, find_images, statistics_batch, validation_images
 from imaging.priors.families import make_prior
 from imaging.priors.losses import validate
-from imaging.priors.recipe import TrainingSettings
 from imaging.priors.training import Trainer
 from imaging.releases import Recipe
+from imaging.training.crops import CropSampler, statistics_batch
+from imaging.training.images import find_images, validation_images
+from imaging.training.settings import TrainingSettings
 
 
 def seconds(model: LatentPrior, side: int = 512, repetitions: int = 7) -> float:

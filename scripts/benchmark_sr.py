@@ -27,7 +27,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.priors.data import read_image
 from imaging.restoration import ScenePaths, SuperResolveOptions, super_resolve_scene
 from imaging.superres import Genotype, Network, Search, SearchSettings, SearchSpace, SupernetSettings, blueprint, list_models, load_network
 from imaging.superres.blueprint import Blueprint
@@ -38,6 +37,7 @@ from imaging.superres.networks import super_resolve
 from imaging.superres.recipes import Recipe, whole_image
 from imaging.superres.runtime import session
 from imaging.superres.zoo import find_model, model_file
+from imaging.training.images import read_image
 
 SIDE, RUNS, SCENE, TILE = 256, 7, 2048, 10_980
 SHAPES = {"direct": "D", "random": "^"}

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from imaging.bilevel import LowerLevel, Patches, PatchSettings, StochasticSettings, StochasticState, denoise, stochastic
 from imaging.bilevel.zoo import load_regularizer, make_regularizer, save_regularizer
-from imaging.priors.data import find_images
 from imaging.releases import Recipe
+from imaging.training.images import find_images
 
 LEVELS = (5, 15, 25)
 

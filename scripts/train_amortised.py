@@ -21,9 +21,9 @@ from imaging.amortised.sensors import SensorRanges
 from imaging.amortised.training import Batches, Trainer, validation_batches
 from imaging.amortised.zoo import find_network, load_network, make_network, save_network
 from imaging.parallel import place, run_together
-from imaging.priors.data import find_images
-from imaging.priors.recipe import TrainingSettings
 from imaging.releases import Recipe
+from imaging.training.images import find_images
+from imaging.training.settings import TrainingSettings
 
 
 def parsed() -> argparse.Namespace:

@@ -17,12 +17,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from imaging.priors.data import CropSampler, find_images, statistics_batch, validation_images
 from imaging.priors.families import make_prior
-from imaging.priors.recipe import TrainingSettings
 from imaging.priors.training import Trainer
 from imaging.priors.zoo import PRIORS, save_prior, start_from
 from imaging.releases import Recipe
+from imaging.training.crops import CropSampler, statistics_batch
+from imaging.training.images import find_images, validation_images
+from imaging.training.settings import TrainingSettings
 
 
 def parsed() -> argparse.Namespace:

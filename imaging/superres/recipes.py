@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from imaging import releases
-from imaging.priors.data import find_images
 from imaging.superres.data import CropSettings, Degradation, Pairs, tiles_of
 from imaging.superres.search import SearchSettings
 from imaging.superres.space import SearchSpace
 from imaging.superres.training import TrainingSettings
+from imaging.training.images import find_images, full_scale
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Recipe:
 
 def whole_image(image: NDArray[Any], bands: int, scale: int) -> Tensor:
     """An image as ``(1, bands, H, W)`` in [0, 1], its sides cut to multiples of the scale; one band is the mean of all."""
-    pixels = torch.from_numpy(image.astype(np.float32) / (4095 if image.dtype == np.uint16 else 255))
+    pixels = torch.from_numpy(image.astype(np.float32) / full_scale(image))
     pixels = pixels.mean(0, keepdim=True) if bands == 1 else pixels[:bands]
     if len(pixels) < bands:
         pixels = pixels[:1].expand(bands, -1, -1)

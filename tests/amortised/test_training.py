@@ -18,8 +18,8 @@ from imaging.amortised.sensors import SensorRanges
 from imaging.amortised.training import Batches, Trainer, crops_of, validation_batches
 from imaging.amortised.zoo import choose_network, find_network, list_networks
 from imaging.errors import InputError
-from imaging.priors.data import CropSampler
-from imaging.priors.recipe import TrainingSettings
+from imaging.training.crops import CropSampler
+from imaging.training.settings import TrainingSettings
 from tests.amortised.networks import tiny
 from tests.scenes import smooth
 

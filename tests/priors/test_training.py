@@ -11,13 +11,15 @@ import torch
 from PIL import Image
 
 from imaging.errors import InputError
-from imaging.priors import training
 from imaging.priors.base import LatentPrior
-from imaging.priors.data import CropSampler, find_images, read_image, statistics_batch, validation_images, write_pack
 from imaging.priors.families import make_prior
 from imaging.priors.losses import random_widths, rate_distortion
-from imaging.priors.recipe import TrainingSettings
 from imaging.priors.training import Trainer
+from imaging.releases import Recipe
+from imaging.training import loop
+from imaging.training.crops import CropSampler, statistics_batch
+from imaging.training.images import find_images, read_image, validation_images, write_pack
+from imaging.training.settings import TrainingSettings
 from tests.priors.models import tiny
 from tests.scenes import smooth, write_scene
 
@@ -31,25 +33,27 @@ def photograph(tmp_path: Path) -> Path:
 
 
 def trainer(path: Path, folder: Path, model: LatentPrior | None = None, **settings: float) -> Trainer:
-    chosen = TrainingSettings.from_table({"minutes": 10, "batch": 1, "crop": 64, "warmup": 1} | settings)
+    chosen = TrainingSettings(**{"minutes": 10, "batch": 1, "crop": 64, "warmup": 1} | settings)
     model = (model or tiny(trained=False)).train().requires_grad_(True)
     return Trainer(model, CropSampler([read_image(path)], chosen), torch.rand(2, 1, 64, 64), chosen, folder)
 
 
 def test_unknown_training_setting_is_refused() -> None:
-    assert TrainingSettings.from_table({"gain": [0.5, 2.0]}).gain == (0.5, 2.0)
-    with pytest.raises(ValueError, match=r"unknown training setting 'learning_rat'; known are .*learning_rate"):
-        TrainingSettings.from_table({"learning_rat": 1e-4})
+    assert Recipe({"training": {"gain": [0.5, 2.0]}}).under("training").make(TrainingSettings).gain == (0.5, 2.0)
+    with pytest.raises(
+        InputError, match=r"unknown key 'learning_rat' in \[training\]; did you mean learning_rate\? known are .*learning_rate"
+    ):
+        Recipe({"training": {"learning_rat": 1e-4}}).under("training").make(TrainingSettings)
 
 
 @pytest.mark.parametrize(
     "table",
     [{"crop": 100}, {"crop": 0}, {"gain": [2.0, 0.5]}, {"gain": [0.0, 0.5]}, {"gain": [1.0]},
-     {"exponent": [2.0, 0.5]}, {"narrowest": 0.0}, {"narrowest": 1.5}, {"shrink": 1.5}, {"steps": -1}, {"minutes": 0.0}],
+     {"exponent": [2.0, 0.5]}, {"narrowest": 0.0}, {"narrowest": 1.5}, {"shrink": 1.5}, {"steps": -1}, {"minutes": 0.0}, {"warmup": 0}],
 )  # fmt: skip
 def test_impossible_training_setting_is_refused(table: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="it must be"):
-        TrainingSettings.from_table(table)
+    with pytest.raises(InputError, match=rf"{next(iter(table))}.* is .*; (it must be|accepted are)"):
+        Recipe({"training": table}).under("training").make(TrainingSettings)
 
 
 def test_images_are_read_band_first(tmp_path: Path) -> None:
@@ -198,8 +202,8 @@ def test_training_resumes_at_the_stored_step(photograph: Path, tmp_path: Path) -
     for key, value in first.model.state_dict().items():
         assert torch.equal(second.model.state_dict()[key], value)
         assert torch.equal(second.average[key], first.average[key])
-    moments = [s["exp_avg"] for s in first.optimizer.state_dict()["state"].values()]
-    resumed = [s["exp_avg"] for s in second.optimizer.state_dict()["state"].values()]
+    moments = [s["exp_avg"] for s in first.optimizers[0].state_dict()["state"].values()]
+    resumed = [s["exp_avg"] for s in second.optimizers[0].state_dict()["state"].values()]
     assert any(m.any() for m in moments)
     assert all(torch.equal(a, b) for a, b in zip(moments, resumed, strict=True))
     assert next(iter(second.run(lambda _: None))) == 4
@@ -271,7 +275,7 @@ def test_each_stage_of_other_families_lowers_its_loss(family: str, photograph: P
     run.validation = statistics_batch(run.sampler, 4)
     model.set_statistics(run.validation)
     run.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    before = run._evaluate()
+    before = run._averaged()
     reports: list[dict[str, float]] = []
     list(run.run(reports.append))
     assert reports[-1]["objective"] < before["objective"]
@@ -282,9 +286,9 @@ def test_each_stage_of_other_families_lowers_its_loss(family: str, photograph: P
 def test_a_pause_does_not_count_as_training(photograph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trainer(photograph, tmp_path / "run")
     clock = iter([0.0, 1.0, 3601.0, 3602.0, 3603.0])
-    monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
     list(itertools.islice(run.run(lambda _: None), 3))
-    assert run.elapsed == 1 + training._LONGEST_STEP + 1
+    assert run.elapsed == 1 + loop._LONGEST_STEP + 1
 
 
 def test_stages_touch_only_their_own_weights(photograph: Path, tmp_path: Path) -> None:
