@@ -22,7 +22,7 @@ from imaging.priors import LatentPrior, load_prior
 from imaging.priors.families import make_prior
 from imaging.priors.losses import validate
 from imaging.priors.training import Trainer
-from imaging.releases import Recipe
+from imaging.releases import Table
 from imaging.training.crops import CropSampler, statistics_batch
 from imaging.training.images import find_images, validation_images
 from imaging.training.settings import TrainingSettings
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="training steps of each design, instead of the file's")
     parser.add_argument("--priors", nargs="*", default=[], help="released priors to time beside the designs")
     arguments = parser.parse_args()
-    recipe = Recipe.parse((Path(__file__).parent / "designs" / "decoders.toml").read_text(encoding="utf-8"))
+    recipe = Table.parse((Path(__file__).parent / "designs" / "decoders.toml").read_text(encoding="utf-8"))
     plan, settings = recipe.values, recipe.under("training").make(TrainingSettings)
     if arguments.steps:
         settings = dataclasses.replace(settings, steps=arguments.steps)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from imaging.bilevel import LowerLevel, Patches, PatchSettings, StochasticSettings, StochasticState, denoise, stochastic
 from imaging.bilevel.zoo import load_regularizer, make_regularizer, save_regularizer
-from imaging.releases import Recipe
+from imaging.releases import Table
 from imaging.training.images import find_images
 
 LEVELS = (5, 15, 25)
@@ -71,7 +71,7 @@ def main() -> None:
     """Learn, release."""
     arguments = parsed()
     text = arguments.recipe.read_text(encoding="utf-8")
-    recipe = Recipe.parse(text, str(arguments.recipe))
+    recipe = Table.parse(text, str(arguments.recipe))
     device, data = torch.device(arguments.device), recipe.values["data"]
     regularizer = make_regularizer(recipe)
     theta = regularizer.start(**recipe.values.get("start", {}))

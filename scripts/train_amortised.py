@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 
-from imaging.amortised.characterise import find_limits
+from imaging.amortised.limits import find_limits
 from imaging.amortised.sensors import SensorRanges
 from imaging.amortised.training import Batches, Trainer, validation_batches
 from imaging.amortised.zoo import find_network, load_network, make_network, save_network
 from imaging.parallel import place, run_together
-from imaging.releases import Recipe
+from imaging.releases import Table
 from imaging.training.images import find_images
 from imaging.training.settings import TrainingSettings
 
@@ -54,7 +54,7 @@ def train(arguments: argparse.Namespace) -> None:
     """Train; the first process releases."""
     torch.set_num_threads(arguments.threads)
     recipe_text = arguments.recipe.read_text(encoding="utf-8")
-    recipe = Recipe.parse(recipe_text, str(arguments.recipe))
+    recipe = Table.parse(recipe_text, str(arguments.recipe))
     settings = recipe.under("training").make(TrainingSettings)
     if arguments.minutes:
         settings = dataclasses.replace(settings, minutes=arguments.minutes, steps=0)

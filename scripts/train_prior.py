@@ -20,7 +20,7 @@ from tqdm import tqdm
 from imaging.priors.families import make_prior
 from imaging.priors.training import Trainer
 from imaging.priors.zoo import PRIORS, save_prior, start_from
-from imaging.releases import Recipe
+from imaging.releases import Table
 from imaging.training.crops import CropSampler, statistics_batch
 from imaging.training.images import find_images, validation_images
 from imaging.training.settings import TrainingSettings
@@ -50,7 +50,7 @@ def main() -> None:
     """Train, release."""
     arguments = parsed()
     recipe_text = arguments.recipe.read_text(encoding="utf-8")
-    recipe = Recipe.parse(recipe_text, str(arguments.recipe))
+    recipe = Table.parse(recipe_text, str(arguments.recipe))
     settings = recipe.under("training").make(TrainingSettings)
     if arguments.minutes:
         settings = dataclasses.replace(settings, minutes=arguments.minutes, steps=0)

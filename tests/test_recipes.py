@@ -28,7 +28,7 @@ from imaging.errors import InputError
 from imaging.priors import load_prior
 from imaging.priors.families import make_prior
 from imaging.priors.zoo import save_prior
-from imaging.releases import Recipe, read_recipe
+from imaging.releases import Table, read_recipe
 from imaging.superres import SearchSettings, SearchSpace, SuperResolver
 from imaging.superres import load_network as load_resolver
 from tests.amortised import networks
@@ -175,11 +175,11 @@ TABLES: dict[str, tuple[Any, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", TABLES)
 def test_a_tampered_table_is_one_sentence(name: str) -> None:
     kind, table = TABLES[name]
-    assert isinstance(Recipe({name: table}).under(name).make(kind), kind)
+    assert isinstance(Table({name: table}).under(name).make(kind), kind)
     refused = 0
     for _, changed in tampered(table):
         given = {k: v for k, v in changed.items() if v is not None}
-        said = refusal(lambda given=given: Recipe({name: given}, "r.toml").under(name).make(kind))
+        said = refusal(lambda given=given: Table({name: given}, "r.toml").under(name).make(kind))
         refused += bool(said)
         assert not said or (said.startswith("r.toml: ") and name in said and "\n" not in said)
     assert refused > 5 * len(table)
@@ -189,7 +189,7 @@ def test_a_tampered_table_is_one_sentence(name: str) -> None:
 def test_a_table_that_is_none_is_refused(name: str) -> None:
     for value in ("many", 1, [1]):
         with pytest.raises(InputError, match=rf"r.toml: {name} is .*; accepted are tables"):
-            Recipe({name: value}, "r.toml").under(name)
+            Table({name: value}, "r.toml").under(name)
 
 
 def test_what_is_no_recipe_is_refused(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from imaging.amortised.characterise import physics_of
 from imaging.amortised.features import Features, make_features
+from imaging.amortised.limits import physics_of
 from imaging.amortised.losses import LIKELIHOOD, posterior_loss, relative_error
 from imaging.amortised.network import InferenceNetwork
 from imaging.amortised.optimizer import Muon

@@ -9,7 +9,7 @@ import torch
 
 from imaging.amortised.network import InferenceNetwork, NetworkSettings
 from imaging.names import AMORTISED
-from imaging.releases import Measurements, ModelInfo, Recipe, Zoo, check_state, read_weights, ready, write_release
+from imaging.releases import Measurements, ModelInfo, Table, Zoo, check_state, read_weights, ready, write_release
 
 DEFAULT_NETWORK = "pan-amortised"
 NETWORKS = Zoo("inference network", (AMORTISED,))
@@ -30,7 +30,7 @@ def find_network(name: str) -> ModelInfo:
     return NETWORKS.find(name)
 
 
-def make_network(recipe: Recipe) -> InferenceNetwork:
+def make_network(recipe: Table) -> InferenceNetwork:
     """The network of a recipe, with fresh weights; `InputError` for a ``[model]`` that there is not."""
     return InferenceNetwork(recipe.under("model").make(NetworkSettings, sizes=True))
 
@@ -75,7 +75,7 @@ def save_network(
     notes : dict, optional
         More keys for the ``[release]`` table, such as the compute given.
     measured : dict, optional
-        The table ``limits``, see `imaging.amortised.characterise`.
+        The table ``limits``, see `imaging.amortised.limits`.
     """
     stored = {k: v.half().contiguous() for k, v in network.state_dict().items()}
     return write_release(folder, stored, recipe, {"parameters": sum(p.numel() for p in network.parameters())} | (notes or {}), measured)

@@ -12,7 +12,7 @@ from imaging.bilevel.experts import FieldOfExperts
 from imaging.bilevel.regularizers import Regularizer, TotalVariation
 from imaging.bilevel.ridge import RidgeRegularizer
 from imaging.errors import InputError
-from imaging.releases import ModelInfo, Recipe, Zoo, read_weights, write_release
+from imaging.releases import ModelInfo, Table, Zoo, read_weights, write_release
 
 REGULARIZERS: dict[str, type[Regularizer]] = {"tv": TotalVariation, "foe": FieldOfExperts, "ridge": RidgeRegularizer}
 """Families of regularisers by the name that recipes call them."""
@@ -45,7 +45,7 @@ class LearnedRegularizer:
     weight: float = 1.0
 
 
-def make_regularizer(recipe: Recipe) -> Regularizer:
+def make_regularizer(recipe: Table) -> Regularizer:
     """The energy that a recipe describes.
 
     Raises

@@ -11,9 +11,8 @@ from torch.nn import functional as F
 
 from imaging.priors.anchored import BLOCK, AnchoredPrior
 from imaging.priors.base import Latents
-from imaging.priors.context import GroupCausalConv2d
 from imaging.priors.lapped import frequency_order
-from imaging.priors.networks import CausalBlock, ResidualBlock, refiner, zero
+from imaging.priors.networks import CausalBlock, GroupCausalConv2d, ResidualBlock, refiner, zero
 from imaging.priors.rate import SCALE_BOUND, SCALE_REACH, bounded, log_bottleneck, log_uniform_gaussian
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from imaging.releases import Recipe
+from imaging.releases import Table
 
 
 class Calibration(NamedTuple):
@@ -82,7 +82,7 @@ class Guarantee(NamedTuple):
     half_widths: dict[float, float]
 
 
-def read_calibration(recipe: Recipe) -> Calibration:
+def read_calibration(recipe: Table) -> Calibration:
     """Variance factors from a recipe's ``[calibration]`` table, those that change nothing without one.
 
     Raises
@@ -96,7 +96,7 @@ def read_calibration(recipe: Recipe) -> Calibration:
     return Calibration(low, high, image, *(table.number(k, 0.0, -3, 3) for k in ("latent_exponent", "sharpness_exponent")))
 
 
-def read_guarantee(recipe: Recipe) -> Guarantee | None:
+def read_guarantee(recipe: Table) -> Guarantee | None:
     """Half-widths from a recipe's ``[conformal]`` table (``scenes``, ``level_90`` and so on); None without one.
 
     Raises

@@ -11,11 +11,10 @@ from imaging.errors import InputError
 from imaging.priors import compressai_zoo
 from imaging.priors.base import LatentPrior
 from imaging.priors.calibration import read_calibration, read_guarantee
-from imaging.priors.context import GroupCausalConv2d
 from imaging.priors.families import FAMILIES, family_class
 from imaging.priors.importing import convert, read_checkpoint
-from imaging.priors.packing import packed, unpacked
-from imaging.priors.state import fill, is_constant, weights
+from imaging.priors.networks import GroupCausalConv2d
+from imaging.priors.state import fill, is_constant, packed, unpacked, weights
 from imaging.releases import ModelInfo, Zoo, digest_of, read_weights, ready, write_release
 
 DEFAULT_PRIOR = "pan"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from imaging.releases.files import Measurements, check_digest, check_state, digest_of, full_precision, read_weights, ready, write_release
-from imaging.releases.recipes import Recipe, read_recipe
+from imaging.releases.recipes import Table, read_recipe
 from imaging.releases.zoo import ModelInfo, Zoo, zoo_folder
 
 __all__ = [
     "Measurements",
     "ModelInfo",
-    "Recipe",
+    "Table",
     "Zoo",
     "check_digest",
     "check_state",

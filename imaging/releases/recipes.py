@@ -28,7 +28,7 @@ _SIZE, _COUNT = 1024, 10**7
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Table:
     """A recipe or one of its tables: what is asked of it is what it should be, or an `InputError` that names the file and the key.
 
     Attributes
@@ -46,7 +46,7 @@ class Recipe:
     table: str = ""
 
     @classmethod
-    def parse(cls, text: str, source: str = "the recipe") -> Recipe:
+    def parse(cls, text: str, source: str = "the recipe") -> Table:
         """From TOML; the same text is parsed once."""
         try:
             return cls(_parsed(text), source)
@@ -63,12 +63,12 @@ class Recipe:
             raise InputError(f"{self.source} lacks {key}{self._place}; accepted are {accepted}")
         raise InputError(f"{self.source}: {key}{self._place} is {short(self.values[key])}; accepted are {accepted}")
 
-    def under(self, name: str) -> Recipe:
+    def under(self, name: str) -> Table:
         """One of its tables, empty where there is none."""
         values = self.values.get(name, {})
         if not isinstance(values, dict):
             self.refuse(name, "tables")
-        return Recipe(values, self.source, f"{self.table}.{name}" if self.table else name)
+        return Table(values, self.source, f"{self.table}.{name}" if self.table else name)
 
     def get(self, key: str, kind: Any, default: Any = None) -> Any:
         """A value of an annotated type; required where the default is None."""
@@ -155,8 +155,8 @@ def _described(kind: Any, most: float) -> str:
     return " or ".join(_described(k, most) for k in inner if k is not type(None))
 
 
-def read_recipe(folder: Path) -> Recipe:
-    """Recipe of a model folder.
+def read_recipe(folder: Path) -> Table:
+    """Table of a model folder.
 
     Raises
     ------
@@ -165,6 +165,6 @@ def read_recipe(folder: Path) -> Recipe:
     """
     path = folder / "recipe.toml"
     try:
-        return Recipe(_parsed(path.read_text(encoding="utf-8")), str(path))
+        return Table(_parsed(path.read_text(encoding="utf-8")), str(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder} is not a model folder: its recipe.toml cannot be read") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from reprlib import repr as short
 
 from imaging.errors import InputError, did_you_mean
-from imaging.releases.recipes import MOST_CHANNELS, Recipe, read_recipe
+from imaging.releases.recipes import MOST_CHANNELS, Table, read_recipe
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ModelInfo:
     bands: tuple[str, ...] = ()
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Table:
         """How it was made, and what was measured of it."""
         return read_recipe(self.folder)
 

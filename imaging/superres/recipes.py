@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from imaging import releases
+from imaging.releases import Table
 from imaging.superres.data import CropSettings, Degradation, Pairs, tiles_of
 from imaging.superres.search import SearchSettings
 from imaging.superres.space import SearchSpace
@@ -62,7 +62,7 @@ class Recipe:
     @classmethod
     def parse(cls, text: str) -> Recipe:
         """From TOML."""
-        recipe = releases.Recipe.parse(text)
+        recipe = Table.parse(text)
         crops = recipe.under("crops").make(CropSettings)
         return cls(
             text=text, name=recipe.get("name", str, ""), title=recipe.get("title", str, ""),

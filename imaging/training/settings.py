@@ -71,7 +71,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         check_within(
             self, minutes=(1e-9, math.inf), steps=(0, math.inf), batch=(1, 10**5), crop=(32, 2**15), learning_rate=(0, 1),
-            warmup=(1, math.inf), average=(0, 1), gain=(1e-6, 1e6), exponent=(1e-3, 1e3), haze=(0, 1), shrink=(0, 1), narrowest=(1e-6, 1), std_share=(0, 1),
+            warmup=(1, math.inf), average=(0, 1), gain=(1e-6, 1e6), exponent=(1e-3, 1e3), haze=(0, 1), shrink=(0, 1),
+            narrowest=(1e-6, 1), std_share=(0, 1),
         )  # fmt: skip
         if self.crop % 32:
             raise ValueError(f"crop is {self.crop}; it must be a multiple of 32")

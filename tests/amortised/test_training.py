@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from imaging.amortised import InferenceNetwork, NetworkSettings, load_limits, load_network, save_network
-from imaging.amortised.characterise import find_limits
+from imaging.amortised.limits import find_limits
 from imaging.amortised.losses import posterior_loss
 from imaging.amortised.optimizer import Muon, orthogonalised
 from imaging.amortised.sensors import SensorRanges

@@ -30,7 +30,7 @@ from imaging.bilevel.patches import first_guess
 from imaging.bilevel.solvers import norms
 from imaging.errors import InputError
 from imaging.priors import list_priors
-from imaging.releases import Recipe, zoo_folder
+from imaging.releases import Table, zoo_folder
 from imaging.sensors import SensorPhysics, SignalDependentNoise
 from tests.bilevel.models import images
 
@@ -79,9 +79,9 @@ def test_what_is_wrong_with_a_release_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"does not hold a regulariser|is damaged"):
         load_regularizer(str(tmp_path / "t"))
     with pytest.raises(InputError, match="family is 'wavelet'; accepted are tv, foe, ridge"):
-        make_regularizer(Recipe({"family": "wavelet"}))
+        make_regularizer(Table({"family": "wavelet"}))
     with pytest.raises(InputError, match=r"unknown key 'depth' in \[model\]"):
-        make_regularizer(Recipe({"family": "tv", "model": {"depth": 3}}))
+        make_regularizer(Table({"family": "tv", "model": {"depth": 3}}))
 
 
 @pytest.mark.parametrize("name", [r.name for r in list_regularizers()])

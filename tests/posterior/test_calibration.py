@@ -11,7 +11,7 @@ from imaging.errors import InputError
 from imaging.posterior import VBLE, FitSettings
 from imaging.priors.autoencoders import LappedAutoencoder
 from imaging.priors.calibration import Calibration, read_calibration, read_guarantee
-from imaging.releases import Recipe
+from imaging.releases import Table
 from imaging.sensors import load_profile, sensor_physics
 
 
@@ -83,11 +83,11 @@ def test_each_item_of_a_fit_is_calibrated_at_its_own_rate(posterior) -> None:
 @pytest.mark.parametrize("value", [-0.1, 100, "x", True])
 def test_bad_factors_are_refused(value) -> None:
     with pytest.raises(InputError, match="calibration"):
-        read_calibration(Recipe({"calibration": {"latent_variance": value}}))
+        read_calibration(Table({"calibration": {"latent_variance": value}}))
     with pytest.raises(InputError, match="conformal"):
-        read_guarantee(Recipe({"conformal": {"scenes": 20, "level_90": "x" if value == 100 else value}}))
-    assert read_calibration(Recipe({})) == (1.0, 1.0, 1.0, 0.0, 0.0)
-    assert read_calibration(Recipe({"calibration": {"latent_variance": 0.8}})) == (0.8, 0.8, 1.0, 0.0, 0.0)
-    assert read_guarantee(Recipe({})) is None
-    found = read_guarantee(Recipe({"conformal": {"scenes": 20, "level_90": 1.9, "level_99_5": 4}}))
+        read_guarantee(Table({"conformal": {"scenes": 20, "level_90": "x" if value == 100 else value}}))
+    assert read_calibration(Table({})) == (1.0, 1.0, 1.0, 0.0, 0.0)
+    assert read_calibration(Table({"calibration": {"latent_variance": 0.8}})) == (0.8, 0.8, 1.0, 0.0, 0.0)
+    assert read_guarantee(Table({})) is None
+    found = read_guarantee(Table({"conformal": {"scenes": 20, "level_90": 1.9, "level_99_5": 4}}))
     assert found == (20, {0.9: 1.9, 0.995: 4.0})

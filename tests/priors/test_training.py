@@ -15,7 +15,7 @@ from imaging.priors.base import LatentPrior
 from imaging.priors.families import make_prior
 from imaging.priors.losses import random_widths, rate_distortion
 from imaging.priors.training import Trainer
-from imaging.releases import Recipe
+from imaging.releases import Table
 from imaging.training import loop
 from imaging.training.crops import CropSampler, statistics_batch
 from imaging.training.images import find_images, read_image, validation_images, write_pack
@@ -39,11 +39,11 @@ def trainer(path: Path, folder: Path, model: LatentPrior | None = None, **settin
 
 
 def test_unknown_training_setting_is_refused() -> None:
-    assert Recipe({"training": {"gain": [0.5, 2.0]}}).under("training").make(TrainingSettings).gain == (0.5, 2.0)
+    assert Table({"training": {"gain": [0.5, 2.0]}}).under("training").make(TrainingSettings).gain == (0.5, 2.0)
     with pytest.raises(
         InputError, match=r"unknown key 'learning_rat' in \[training\]; did you mean learning_rate\? known are .*learning_rate"
     ):
-        Recipe({"training": {"learning_rat": 1e-4}}).under("training").make(TrainingSettings)
+        Table({"training": {"learning_rat": 1e-4}}).under("training").make(TrainingSettings)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_unknown_training_setting_is_refused() -> None:
 )  # fmt: skip
 def test_impossible_training_setting_is_refused(table: dict[str, object]) -> None:
     with pytest.raises(InputError, match=rf"{next(iter(table))}.* is .*; (it must be|accepted are)"):
-        Recipe({"training": table}).under("training").make(TrainingSettings)
+        Table({"training": table}).under("training").make(TrainingSettings)
 
 
 def test_images_are_read_band_first(tmp_path: Path) -> None:
