@@ -37,7 +37,7 @@ from imaging.priors import load_prior
 from imaging.restoration.options import RestoreOptions
 from imaging.sensors import SensorPhysics, SignalDependentNoise
 from imaging.sensors.mtf import separable_psf
-from imaging.training.images import read_image
+from imaging.training import read_image
 
 MARGIN = 8
 BLOCKS = (4, 16, 64)

@@ -23,9 +23,7 @@ from imaging.priors.families import make_prior
 from imaging.priors.losses import validate
 from imaging.priors.training import Trainer
 from imaging.releases import Table
-from imaging.training.crops import CropSampler, statistics_batch
-from imaging.training.images import find_images, validation_images
-from imaging.training.settings import TrainingSettings
+from imaging.training import CropSampler, TrainingSettings, find_images, statistics_batch, validation_images
 
 
 def seconds(model: LatentPrior, side: int = 512, repetitions: int = 7) -> float:

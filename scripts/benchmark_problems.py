@@ -40,7 +40,7 @@ from imaging.posterior.gaussian import gaussian_estimate
 from imaging.posterior.measurement import parts
 from imaging.priors import load_prior
 from imaging.sensors import SensorPhysics, SignalDependentNoise, sensor_physics
-from imaging.training.images import read_image
+from imaging.training import read_image
 
 BORDER = 16
 THREADS = torch.get_num_threads()

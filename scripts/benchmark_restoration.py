@@ -32,7 +32,7 @@ from imaging.names import AMORTISED, REGULARIZERS
 from imaging.priors import DEFAULT_PRIOR
 from imaging.restoration import RestoreOptions
 from imaging.sensors import Band, Mtf, Noise, SensorPhysics, SensorProfile, sensor_physics
-from imaging.training.images import read_image
+from imaging.training import read_image
 
 FULL = 4095.0
 MARGIN = 8

@@ -37,7 +37,7 @@ from imaging.superres.networks import super_resolve
 from imaging.superres.recipes import Recipe, whole_image
 from imaging.superres.runtime import session
 from imaging.superres.zoo import find_model, model_file
-from imaging.training.images import read_image
+from imaging.training import read_image
 
 SIDE, RUNS, SCENE, TILE = 256, 7, 2048, 10_980
 SHAPES = {"direct": "D", "random": "^"}

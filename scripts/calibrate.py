@@ -34,7 +34,7 @@ from imaging.priors import DEFAULT_PRIOR, load_prior
 from imaging.priors.calibration import Calibration
 from imaging.restoration import RestoreOptions
 from imaging.sensors import sensor_physics
-from imaging.training.images import read_image
+from imaging.training import read_image
 
 LEVELS = {0.90: 1.644854, 0.95: 1.959964}
 LEAST_IMAGE_PART = 0.05

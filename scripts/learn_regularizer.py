@@ -18,7 +18,7 @@ from tqdm import tqdm
 from imaging.bilevel import LowerLevel, Patches, PatchSettings, StochasticSettings, StochasticState, denoise, stochastic
 from imaging.bilevel.zoo import load_regularizer, make_regularizer, save_regularizer
 from imaging.releases import Table
-from imaging.training.images import find_images
+from imaging.training import find_images
 
 LEVELS = (5, 15, 25)
 

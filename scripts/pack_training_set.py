@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from imaging.training.images import write_pack
+from imaging.training import write_pack
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -16,7 +16,7 @@ import torch
 from rasterio.transform import from_origin
 
 from imaging.sensors import load_profile, sensor_physics
-from imaging.training.images import read_image
+from imaging.training import read_image
 
 
 def write(path: Path, values: np.ndarray, gsd: float, tags: dict[str, str]) -> None:

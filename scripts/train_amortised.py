@@ -22,8 +22,7 @@ from imaging.amortised.training import Batches, Trainer, validation_batches
 from imaging.amortised.zoo import find_network, load_network, make_network, save_network
 from imaging.parallel import place, run_together
 from imaging.releases import Table
-from imaging.training.images import find_images
-from imaging.training.settings import TrainingSettings
+from imaging.training import TrainingSettings, find_images
 
 
 def parsed() -> argparse.Namespace:

@@ -21,9 +21,7 @@ from imaging.priors.families import make_prior
 from imaging.priors.training import Trainer
 from imaging.priors.zoo import PRIORS, save_prior, start_from
 from imaging.releases import Table
-from imaging.training.crops import CropSampler, statistics_batch
-from imaging.training.images import find_images, validation_images
-from imaging.training.settings import TrainingSettings
+from imaging.training import CropSampler, TrainingSettings, find_images, statistics_batch, validation_images
 
 
 def parsed() -> argparse.Namespace:

@@ -25,9 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from imaging.sensors import SignalDependentNoise, sensor_physics
-from imaging.training.crops import CropSampler
-from imaging.training.images import find_images, validation_images
-from imaging.training.settings import TrainingSettings
+from imaging.training import CropSampler, TrainingSettings, find_images, validation_images
 
 RECIPE = Path(__file__).parents[1] / "models" / "pan" / "recipe.toml"
 SETTINGS = TrainingSettings(batch=12, crop=96, gain=(0.15, 1.2), exponent=(0.7, 1.8), shrink=0.3, learning_rate=1e-3, warmup=300)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from imaging.sensors.noise import SignalDependentNoise
 from imaging.sensors.physics import SensorPhysics
-from imaging.training.settings import check_within
+from imaging.training import check_within
 
 _RADIUS = 6
 """Of kernels, pixels of the measurement."""

@@ -18,10 +18,7 @@ from imaging.amortised.losses import LIKELIHOOD, posterior_loss, relative_error
 from imaging.amortised.network import InferenceNetwork
 from imaging.amortised.optimizer import Muon
 from imaging.amortised.sensors import Measured, SensorRanges, measure
-from imaging.training.crops import CropSampler
-from imaging.training.images import full_scale
-from imaging.training.loop import InterruptibleTraining
-from imaging.training.settings import TrainingSettings
+from imaging.training import CropSampler, InterruptibleTraining, TrainingSettings, full_scale
 
 _BORDER = 8
 """Measured pixels at the edge of a crop that do not count."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from imaging.bilevel.lower_level import LowerLevel
 from imaging.bilevel.problem import BilevelProblem
-from imaging.training.settings import check_within
+from imaging.training import check_within
 
 _LITTLE = 10 / 255
 """Noise from which on smoothed images are closer to the minimisers than the images themselves."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from imaging.priors.anchored import BLOCK, AnchoredPrior
 from imaging.priors.base import Latents
 from imaging.priors.lapped import frequency_order
-from imaging.priors.networks import CausalBlock, GroupCausalConv2d, ResidualBlock, refiner, zero
+from imaging.priors.networks import CausalBlock, GroupCausalConv2d, zero
 from imaging.priors.rate import SCALE_BOUND, SCALE_REACH, bounded, log_bottleneck, log_uniform_gaussian
 
 
@@ -43,8 +43,6 @@ class LappedAutoencoder(AnchoredPrior):
     Biquard et al. (2025); ``gamma**2 = channels / (2 ln 2 alpha 255**2)``.
     """
 
-    std_decoder: nn.Module
-
     def __init__(
         self,
         channels: int = 1,
@@ -69,15 +67,7 @@ class LappedAutoencoder(AnchoredPrior):
         # A uniform error of one step, 1 / gain, has the standard deviation gamma.
         self.gain = 1 / (math.sqrt(12) * self.gamma)
         count = self.latents
-        self.encoder = nn.Sequential(
-            nn.Conv2d(count, width, 3, padding=1),
-            ResidualBlock(width),
-            ResidualBlock(width),
-            zero(nn.Conv2d(width, count, 3, padding=1)),
-        )
-        self.decoder = refiner(count, width, blocks, fine, fine_blocks, channels)
-        odds = self.gamma / (1 - self.gamma)
-        self.std_decoder = refiner(count, 2 * width // 3, 1, fine // 2, 1, channels, bias=math.log(odds))
+        self._make_networks(width, blocks, fine, fine_blocks, bias=math.log(self.gamma / (1 - self.gamma)))
         self.hyper_encoder = nn.Sequential(
             nn.Conv2d(count, width, 3, padding=1),
             nn.GELU(),

@@ -16,9 +16,7 @@ from imaging.priors.base import LatentPrior
 from imaging.priors.losses import random_widths, rate_distortion, std_loss, validate
 from imaging.priors.pictures import write_comparison
 from imaging.releases import full_precision
-from imaging.training.crops import CropSampler
-from imaging.training.loop import InterruptibleTraining
-from imaging.training.settings import TrainingSettings
+from imaging.training import CropSampler, InterruptibleTraining, TrainingSettings
 
 _MAKERS = 3
 """Processes that make batches for a GPU."""

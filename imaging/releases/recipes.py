@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -72,15 +72,13 @@ class Table:
 
     def get(self, key: str, kind: Any, default: Any = None) -> Any:
         """A value of an annotated type; required where the default is None."""
-        value = self.values.get(key, default)
-        if not _fits(value, kind, _COUNT):
-            self.refuse(key, _described(kind, _COUNT))
-        return _frozen(value)
+        value, (fits, words) = self.values.get(key, default), _accepted(kind, _COUNT)
+        return _frozen(value) if fits(value) else self.refuse(key, words)
 
     def number(self, key: str, default: float, least: float, below: float) -> float:
         """A number from ``least`` to below a limit."""
         value = self.values.get(key, default)
-        if not _fits(value, float, 0) or not least <= value < below:
+        if not _accepted(float, 0)[0](value) or not least <= value < below:
             self.refuse(key, f"numbers from {least:g} below {below:g}")
         return float(value)
 
@@ -98,9 +96,9 @@ class Table:
         for key, value in self.values.items():
             if key not in arguments:
                 raise InputError(f"{self.source}: unknown key {key!r}{self._place}; {did_you_mean(key, arguments)}")
-            most = _SIZES.get(key, _SIZE) if sizes else _COUNT
-            if not _fits(value, types[key], most):
-                self.refuse(key, _described(types[key], most))
+            fits, words = _accepted(types[key], _SIZES.get(key, _SIZE) if sizes else _COUNT)
+            if not fits(value):
+                self.refuse(key, words)
         try:
             return kind(**_frozen(self.values))
         except (InputError, TypeError, ValueError, RuntimeError, ArithmeticError, IndexError) as error:
@@ -119,40 +117,24 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
-def _fits(value: Any, kind: Any, most: float) -> bool:
-    """Whether a recipe's value is of an annotated type, its whole numbers from 0 to ``most``."""
+def _accepted(kind: Any, most: float) -> tuple[Callable[[Any], bool], str]:
+    """What an annotated type accepts of a recipe, its whole numbers from 0 to ``most``: as a check, and in words."""
     origin, inner = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return True
-    if isinstance(value, bool) or kind is bool:
-        return isinstance(value, bool) and kind is bool
     if kind is int:
-        return isinstance(value, int) and 0 <= value <= most
+        return lambda v: type(v) is int and 0 <= v <= most, f"whole numbers from 0 to {most:g}"
     if kind is float:
-        return isinstance(value, (int, float)) and abs(value) < 1e300  # neither infinite nor not a number
-    if origin is dict or origin is Mapping:
-        return isinstance(value, dict) and all(_fits(v, inner[1], most) for v in value.values())
-    if origin is tuple and Ellipsis not in inner:
-        return isinstance(value, list | tuple) and len(value) == len(inner) and all(map(_fits, value, inner, [most] * len(inner)))
-    if origin in (tuple, list, Sequence):
-        return isinstance(value, list | tuple) and all(_fits(v, inner[0], most) for v in value)
-    if isinstance(kind, type):
-        return isinstance(value, kind)
-    return any(_fits(value, k, most) for k in inner)
-
-
-def _described(kind: Any, most: float) -> str:
-    """Values of an annotated type, in words."""
-    origin, inner = get_origin(kind), get_args(kind)
-    plain = {int: f"whole numbers from 0 to {most:g}", float: "finite numbers", bool: "true and false", str: "texts"}
-    if kind in plain:
-        return plain[kind]
-    if origin is dict or origin is Mapping:
-        return f"tables of {_described(inner[1], most)}"
-    if origin in (tuple, list, Sequence):
-        count = "" if origin is not tuple or Ellipsis in inner else f"{len(inner)} "
-        return f"lists of {count}{_described(inner[0], most)}"
-    return " or ".join(_described(k, most) for k in inner if k is not type(None))
+        return lambda v: type(v) in (int, float) and abs(v) < 1e300, "finite numbers"
+    if isinstance(kind, type) and origin is None:
+        return lambda v: isinstance(v, kind), {bool: "true and false", str: "texts"}.get(kind, "")
+    if origin is dict:
+        fits, words = _accepted(inner[1], most)
+        return lambda v: isinstance(v, dict) and all(map(fits, v.values())), f"tables of {words}"
+    if origin in (tuple, Sequence):
+        fits, words = _accepted(inner[0], most)
+        count = len(inner) if origin is tuple and Ellipsis not in inner else ""
+        return lambda v: isinstance(v, list | tuple) and count in ("", len(v)) and all(map(fits, v)), f"lists of {count} {words}"
+    checks = [_accepted(k, most) for k in inner]
+    return lambda v: any(fits(v) for fits, _ in checks), " or ".join(words for _, words in checks if words)
 
 
 def read_recipe(folder: Path) -> Table:

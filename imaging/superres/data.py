@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.training.settings import check_within
+from imaging.training import check_within
 
 FULL = 4095
 """Whole numbers that images are kept as reach so far."""

@@ -17,7 +17,7 @@ from imaging.superres.data import CropSettings, Degradation, Pairs, tiles_of
 from imaging.superres.search import SearchSettings
 from imaging.superres.space import SearchSpace
 from imaging.superres.training import TrainingSettings
-from imaging.training.images import find_images, full_scale
+from imaging.training import find_images, full_scale
 
 
 @dataclass(frozen=True)

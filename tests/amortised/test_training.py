@@ -18,8 +18,7 @@ from imaging.amortised.sensors import SensorRanges
 from imaging.amortised.training import Batches, Trainer, crops_of, validation_batches
 from imaging.amortised.zoo import choose_network, find_network, list_networks
 from imaging.errors import InputError
-from imaging.training.crops import CropSampler
-from imaging.training.settings import TrainingSettings
+from imaging.training import CropSampler, TrainingSettings
 from tests.amortised.networks import tiny
 from tests.scenes import smooth
 

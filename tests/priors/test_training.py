@@ -16,10 +16,7 @@ from imaging.priors.families import make_prior
 from imaging.priors.losses import random_widths, rate_distortion
 from imaging.priors.training import Trainer
 from imaging.releases import Table
-from imaging.training import loop
-from imaging.training.crops import CropSampler, statistics_batch
-from imaging.training.images import find_images, read_image, validation_images, write_pack
-from imaging.training.settings import TrainingSettings
+from imaging.training import CropSampler, TrainingSettings, find_images, loop, read_image, statistics_batch, validation_images, write_pack
 from tests.priors.models import tiny
 from tests.scenes import smooth, write_scene
 
