@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from imaging.priors.families import make_prior
+from imaging.priors.families import prior_of
 from imaging.priors.training import Trainer
 from imaging.priors.zoo import PRIORS, save_prior, start_from
 from imaging.releases import Table
@@ -53,7 +53,7 @@ def main() -> None:
     if arguments.minutes:
         settings = dataclasses.replace(settings, minutes=arguments.minutes, steps=0)
     torch.manual_seed(settings.seed)
-    model, data = make_prior(recipe.values["family"], recipe.values["model"]), recipe.values["data"]
+    model, data = prior_of(recipe), recipe.values["data"]
     sampler = CropSampler(find_images(arguments.data, data["train"]), settings, model.channels)
     validation = validation_images(find_images(arguments.data, data["validation"])[: data["validation_count"]], model.channels)
     model.set_statistics(statistics_batch(sampler))

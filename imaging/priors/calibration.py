@@ -83,13 +83,7 @@ class Guarantee(NamedTuple):
 
 
 def read_calibration(recipe: Table) -> Calibration:
-    """Variance factors from a recipe's ``[calibration]`` table, those that change nothing without one.
-
-    Raises
-    ------
-    InputError
-        For what is no factor.
-    """
+    """Variance factors from a recipe's ``[calibration]`` table, those that change nothing without one; `InputError` for what is none."""
     table = recipe.under("calibration")
     low = table.number("latent_variance", 1.0, 0, 100)
     high, image = table.number("latent_variance_high", low, 0, 100), table.number("image_variance", 1.0, 0, 100)
@@ -97,13 +91,7 @@ def read_calibration(recipe: Table) -> Calibration:
 
 
 def read_guarantee(recipe: Table) -> Guarantee | None:
-    """Half-widths from a recipe's ``[conformal]`` table (``scenes``, ``level_90`` and so on); None without one.
-
-    Raises
-    ------
-    InputError
-        For what is no half-width.
-    """
+    """Half-widths from a recipe's ``[conformal]`` table (``scenes``, ``level_90`` and so on); None without one, `InputError` for others."""
     if "conformal" not in recipe.values:
         return None
     table = recipe.under("conformal")

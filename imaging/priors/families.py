@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from imaging.priors.base import LatentPrior
+from imaging.releases import Table
 
 FAMILIES = {
     "lapped": ("imaging.priors.autoencoders", "LappedAutoencoder"),
@@ -23,6 +24,15 @@ def family_class(family: str) -> type[LatentPrior]:
     module, name = FAMILIES[family]
     found: type[LatentPrior] = getattr(import_module(module), name)
     return found
+
+
+def prior_of(recipe: Table) -> LatentPrior:
+    """The untrained prior of a recipe; `InputError` for a family or a ``[model]`` that there is not."""
+    family, table = recipe.get("family", str), recipe.under("model")
+    if family not in FAMILIES:
+        recipe.refuse("family", ", ".join(FAMILIES))
+    table.get("channels", int)  # families differ in what they take it for where it is missing
+    return table.make(family_class(family), sizes=True)
 
 
 def make_prior(family: str, settings: dict[str, Any]) -> LatentPrior:

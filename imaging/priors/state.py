@@ -31,13 +31,7 @@ def weights(model: LatentPrior) -> dict[str, Tensor]:
 
 
 def fill(model: LatentPrior, state: dict[str, Tensor], source: str) -> None:
-    """Give a model all of its weights.
-
-    Raises
-    ------
-    InputError
-        When a weight is missing, unknown or of another shape; ``source`` names where the weights come from.
-    """
+    """Give a model all of its weights; see `imaging.releases.check_state`."""
     check_state(weights(model), state, source)
     model.load_state_dict(state, strict=False)
 

@@ -11,7 +11,7 @@ from imaging.errors import InputError
 from imaging.priors import compressai_zoo
 from imaging.priors.base import LatentPrior
 from imaging.priors.calibration import read_calibration, read_guarantee
-from imaging.priors.families import FAMILIES, family_class
+from imaging.priors.families import FAMILIES, prior_of
 from imaging.priors.importing import convert, read_checkpoint
 from imaging.priors.networks import GroupCausalConv2d
 from imaging.priors.state import fill, is_constant, packed, unpacked, weights
@@ -79,10 +79,8 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *,
         path, alpha = compressai_zoo.cached_file(name, download=download)
         return ready(convert(read_checkpoint(path), name, alpha=alpha).model, device)
     info = PRIORS.find(name)
-    table = info.recipe.under("model")
-    table.get("channels", int)  # families differ in what they take it for where it is missing
     state = {k: v for k, v in unpacked(read_weights(info.folder, info.digest)).items() if not is_constant(k)}
-    model = table.make(family_class(info.family), sizes=True)
+    model = prior_of(info.recipe)
     fill(model, state, str(info.folder / "weights.safetensors"))
     model.bands = info.bands
     model.calibration, model.guarantee = read_calibration(info.recipe), read_guarantee(info.recipe)
@@ -90,13 +88,7 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *,
 
 
 def start_from(model: LatentPrior, folder: Path) -> None:
-    """Give a freshly made model a released one's weights, that of a smaller one where both are of the family ``lapped``.
-
-    Raises
-    ------
-    InputError
-        When the released model is not one that this model can start from.
-    """
+    """Give a freshly made model a released one's weights, of a smaller one where both are ``lapped``; `InputError` where they do not fit."""
     from imaging.priors.autoencoders import LappedAutoencoder
     from imaging.priors.growing import grow, misfit
 

@@ -38,19 +38,13 @@ def check_digest(path: Path, recorded: str, says: str = "recipe") -> None:
 
 
 def read_weights(folder: Path, recorded: str, name: str = "weights.safetensors") -> dict[str, torch.Tensor]:
-    """Stored tensors of a file in a model folder, their digest checked against the recorded one.
-
-    Raises
-    ------
-    InputError
-        When no digest was recorded, or the file cannot be read, is damaged or no safetensors file.
-    """
+    """Stored tensors of a file in a model folder, their digest checked against the recorded one; `InputError` where that cannot be."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = folder / name
     if not recorded:
-        raise InputError(f"{folder}/recipe.toml has no digest in [release]: {name}, which was not released, cannot be checked")
+        raise InputError(f"{folder}/recipe.toml has no sha256 in [release]: {name}, which was not released, cannot be checked")
     check_digest(path, recorded)
     try:
         stored: dict[str, torch.Tensor] = load_file(path)
@@ -60,13 +54,7 @@ def read_weights(folder: Path, recorded: str, name: str = "weights.safetensors")
 
 
 def check_state(wanted: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Refuse weights that are not those of a model.
-
-    Raises
-    ------
-    InputError
-        When one is missing, unknown or of another shape; ``source`` names where they come from.
-    """
+    """Refuse weights of which one is missing, unknown or of another shape; ``source`` names where they come from."""
     wrong = sorted(set(wanted) ^ set(state)) or sorted(k for k in wanted if wanted[k].shape != state[k].shape)
     if wrong:
         raise InputError(f"{source} does not fit its recipe: weight {wrong[0]} is missing, unknown or of another shape")

@@ -11,7 +11,7 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
-from imaging.errors import InputError, did_you_mean
+from imaging.errors import InputError, did_you_mean, one_line
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,8 +23,8 @@ T = TypeVar("T")
 MOST_CHANNELS = 32
 _SIZES = {"channels": MOST_CHANNELS, "blocks": 64, "fine_blocks": 64, "context_blocks": 64, "kernel": 64}
 """Largest whole numbers in the tables that models are made from, so that no recipe asks for more memory than there is."""
-_SIZE, _COUNT = 1024, 10**7
-"""Of sizes of other names there, and of whole numbers elsewhere."""
+_SIZE = 1024
+"""Of sizes of other names there."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class Table:
 
     def get(self, key: str, kind: Any, default: Any = None) -> Any:
         """A value of an annotated type; required where the default is None."""
-        value, (fits, words) = self.values.get(key, default), _accepted(kind, _COUNT)
+        value, (fits, words) = self.values.get(key, default), _accepted(kind)
         return _frozen(value) if fits(value) else self.refuse(key, words)
 
     def number(self, key: str, default: float, least: float, below: float) -> float:
         """A number from ``least`` to below a limit."""
         value = self.values.get(key, default)
-        if not _accepted(float, 0)[0](value) or not least <= value < below:
+        if not _accepted(float)[0](value) or not least <= value < below:
             self.refuse(key, f"numbers from {least:g} below {below:g}")
         return float(value)
 
@@ -96,13 +96,14 @@ class Table:
         for key, value in self.values.items():
             if key not in arguments:
                 raise InputError(f"{self.source}: unknown key {key!r}{self._place}; {did_you_mean(key, arguments)}")
-            fits, words = _accepted(types[key], _SIZES.get(key, _SIZE) if sizes else _COUNT)
+            limits = (0 if key.endswith("blocks") else 1, _SIZES.get(key, _SIZE)) if sizes else ()
+            fits, words = _accepted(types[key], *limits)
             if not fits(value):
                 self.refuse(key, words)
         try:
             return kind(**_frozen(self.values))
         except (InputError, TypeError, ValueError, RuntimeError, ArithmeticError, IndexError) as error:
-            raise InputError(f"{self.source}: nothing can be made from [{self.table}]: {error}") from error
+            raise InputError(f"{self.source}: nothing can be made from [{self.table}]: {one_line(error)}") from error
 
 
 @lru_cache(64)
@@ -117,34 +118,29 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
-def _accepted(kind: Any, most: float) -> tuple[Callable[[Any], bool], str]:
-    """What an annotated type accepts of a recipe, its whole numbers from 0 to ``most``: as a check, and in words."""
+def _accepted(kind: Any, least: int = 0, most: int = 10**7) -> tuple[Callable[[Any], bool], str]:
+    """What an annotated type accepts of a recipe, its whole numbers from ``least`` to ``most``: as a check, and in words."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind is int:
-        return lambda v: type(v) is int and 0 <= v <= most, f"whole numbers from 0 to {most:g}"
+        return lambda v: type(v) is int and least <= v <= most, f"whole numbers from {least} to {most}"
     if kind is float:
         return lambda v: type(v) in (int, float) and abs(v) < 1e300, "finite numbers"
     if isinstance(kind, type) and origin is None:
         return lambda v: isinstance(v, kind), {bool: "true and false", str: "texts"}.get(kind, "")
     if origin is dict:
-        fits, words = _accepted(inner[1], most)
+        fits, words = _accepted(inner[1], least, most)
         return lambda v: isinstance(v, dict) and all(map(fits, v.values())), f"tables of {words}"
     if origin in (tuple, Sequence):
-        fits, words = _accepted(inner[0], most)
-        count = len(inner) if origin is tuple and Ellipsis not in inner else ""
-        return lambda v: isinstance(v, list | tuple) and count in ("", len(v)) and all(map(fits, v)), f"lists of {count} {words}"
-    checks = [_accepted(k, most) for k in inner]
+        fits, words = _accepted(inner[0], least, most)
+        count = [len(inner)] if origin is tuple and Ellipsis not in inner else []
+        words = " ".join(["lists of", *map(str, count), words])
+        return lambda v: isinstance(v, list | tuple) and len(v) >= least and count in ([], [len(v)]) and all(map(fits, v)), words
+    checks = [_accepted(k, least, most) for k in inner]
     return lambda v: any(fits(v) for fits, _ in checks), " or ".join(words for _, words in checks if words)
 
 
 def read_recipe(folder: Path) -> Table:
-    """Table of a model folder.
-
-    Raises
-    ------
-    InputError
-        When there is none.
-    """
+    """Recipe of a model folder; `InputError` where there is none."""
     path = folder / "recipe.toml"
     try:
         return Table(_parsed(path.read_text(encoding="utf-8")), str(path))

@@ -65,13 +65,7 @@ class Zoo:
     also: str = ""
 
     def info(self, folder: Path) -> ModelInfo:
-        """What a model folder says of itself.
-
-        Raises
-        ------
-        InputError
-            When it holds no model of the kind, or its recipe is not as it should be.
-        """
+        """What a model folder says of itself; `InputError` where it holds no model of the kind, or its recipe is not as it should be."""
         recipe = read_recipe(folder)
         family = recipe.values.get("family")
         if family not in self.families:
@@ -92,13 +86,7 @@ class Zoo:
         return [self.info(f) for f in folders if read_recipe(f).values.get("family") in self.families]
 
     def find(self, name: str) -> ModelInfo:
-        """One by its name, or that of a folder.
-
-        Raises
-        ------
-        InputError
-            For an unknown name, and as of `info`.
-        """
+        """One by its name, or that of a folder; `InputError` for an unknown name, and as of `info`."""
         if Path(name).is_dir():
             return self.info(Path(name))
         known = {m.name: m for m in self.models()}

@@ -149,7 +149,7 @@ BROKEN = {
     "other size": (lambda f: edit(f, "width = 16", "width = 24"), "does not fit its recipe: weight"),
     "no release": (
         lambda f: edit(f, "[release]", "[released]"),
-        "has no digest in [release]: weights.safetensors, which was not released, cannot be checked",
+        "has no sha256 in [release]: weights.safetensors, which was not released, cannot be checked",
     ),
     "unknown family": (lambda f: edit(f, '"lapped"', '"wavelet"'), "family is 'wavelet'; accepted are lapped"),
     "no family": (lambda f: edit(f, 'family = "lapped"', ""), "family is None; accepted are lapped"),
