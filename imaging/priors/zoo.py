@@ -88,7 +88,7 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *,
 
 
 def start_from(model: LatentPrior, folder: Path) -> None:
-    """Give a freshly made model a released one's weights, of a smaller one where both are ``lapped``; `InputError` where they do not fit."""
+    """Give a freshly made model a released one's weights, a smaller one's where both are ``lapped``; `InputError` for others."""
     from imaging.priors.autoencoders import LappedAutoencoder
     from imaging.priors.growing import grow, misfit
 

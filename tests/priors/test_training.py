@@ -206,6 +206,29 @@ def test_training_resumes_at_the_stored_step(photograph: Path, tmp_path: Path) -
     assert next(iter(second.run(lambda _: None))) == 4
 
 
+def test_a_checkpoint_and_a_log_of_before_are_gone_on_with(photograph: Path, tmp_path: Path) -> None:
+    """Earlier versions wrote one optimizer under its own name, without more, and other columns."""
+    settings = {"steps": 6, "std_share": 0.5, "warmup": 2, "crop": 32}
+    whole = trainer(photograph, tmp_path / "whole", **settings)
+    list(whole.run(lambda _: None))
+    for stop in (2, 5):  # before and after the decoder of standard deviations takes over
+        part = trainer(photograph, tmp_path / str(stop), **settings)
+        for _ in itertools.islice(part.run(lambda _: None), stop):
+            pass
+        state = part.state()
+        (state["optimizer"],) = state.pop("optimizers")
+        torch.save(state, tmp_path / str(stop) / "checkpoint.pt")
+        (tmp_path / str(stop) / "log.csv").write_text("step,seconds,loss\n1,2,3\n")
+        again = trainer(photograph, tmp_path / str(stop), **settings)
+        assert again.resume()
+        list(again.run(lambda _: None))
+        for key, value in whole.average.items():
+            assert torch.equal(again.average[key], value), key
+        lines = (tmp_path / str(stop) / "log.csv").read_text().splitlines()
+        assert [len(line.split(",")) for line in lines] == [3, 3, 3]
+        assert lines[2].startswith("6,")
+
+
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(photograph: Path, tmp_path: Path) -> None:
     settings = {"steps": 8, "std_share": 0.25, "warmup": 2, "narrowest": 0.5, "shrink": 0.5, "crop": 32}
     whole = trainer(photograph, tmp_path / "whole", **settings)
