@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from imaging.version import __version__
 
 _PUBLIC = {
     "AmortisedReconstructor": "imaging.amortised",
@@ -17,7 +17,7 @@ _PUBLIC = {
     "LatentPosterior": "imaging.posterior",
     "LatentPrior": "imaging.priors",
     "LearnedRegularizer": "imaging.bilevel",
-    "PriorInfo": "imaging.priors",
+    "ModelInfo": "imaging.releases",
     "RegularizedReconstructor": "imaging.bilevel",
     "RestoreOptions": "imaging.restoration",
     "Restored": "imaging.restoration",
@@ -73,9 +73,9 @@ if TYPE_CHECKING:
     from imaging.posterior import FitSettings as FitSettings
     from imaging.posterior import LatentPosterior as LatentPosterior
     from imaging.priors import LatentPrior as LatentPrior
-    from imaging.priors import PriorInfo as PriorInfo
     from imaging.priors import list_priors as list_priors
     from imaging.priors import load_prior as load_prior
+    from imaging.releases import ModelInfo as ModelInfo
     from imaging.restoration import Restored as Restored
     from imaging.restoration import RestoreOptions as RestoreOptions
     from imaging.restoration import ScenePaths as ScenePaths

@@ -34,11 +34,11 @@ from imaging.metrics import coverage, psnr
 from imaging.moments import Moments
 from imaging.posterior import VBLE
 from imaging.priors import load_prior
-from imaging.priors.data import read_image
 from imaging.restoration.deciding import fit_settings
 from imaging.restoration.options import RestoreOptions
 from imaging.sensors import SensorPhysics, SignalDependentNoise
 from imaging.sensors.mtf import separable_psf
+from imaging.training import read_image
 
 MARGIN = 8
 BLOCKS = (4, 16, 64)

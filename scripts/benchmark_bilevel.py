@@ -39,7 +39,7 @@ from imaging.bilevel import (
     hoag,
     maid,
 )
-from imaging.priors.data import read_image
+from imaging.training import read_image
 
 SIDE, NOISE = 96, 0.1
 ACCURACIES = (1e2, 1e0, 1e-2, 1e-5)

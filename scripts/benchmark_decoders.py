@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -20,16 +19,11 @@ from pathlib import Path
 import torch
 
 from imaging.priors import LatentPrior, load_prior
-from imaging.priors.data import CropSampler, find_images, statistics_batch, validation_images
 from imaging.priors.families import make_prior
 from imaging.priors.losses import validate
-from imaging.priors.recipe import TrainingSettings
 from imaging.priors.training import Trainer
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from imaging.releases import Table
+from imaging.training import CropSampler, TrainingSettings, find_images, statistics_batch, validation_images
 
 
 def seconds(model: LatentPrior, side: int = 512, repetitions: int = 7) -> float:
@@ -52,8 +46,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="training steps of each design, instead of the file's")
     parser.add_argument("--priors", nargs="*", default=[], help="released priors to time beside the designs")
     arguments = parser.parse_args()
-    plan = tomllib.loads((Path(__file__).parent / "designs" / "decoders.toml").read_text(encoding="utf-8"))
-    settings = TrainingSettings.from_table(plan["training"])
+    recipe = Table.parse((Path(__file__).parent / "designs" / "decoders.toml").read_text(encoding="utf-8"))
+    plan, settings = recipe.values, recipe.under("training").make(TrainingSettings)
     if arguments.steps:
         settings = dataclasses.replace(settings, steps=arguments.steps)
     images = find_images([arguments.data], plan["data"]["train"])

@@ -22,7 +22,7 @@ from imaging.bilevel import LowerLevel, denoise
 from imaging.bilevel.patches import first_guess
 from imaging.bilevel.zoo import LearnedRegularizer, load_regularizer
 from imaging.metrics import psnr
-from imaging.priors.data import read_image
+from imaging.training import read_image
 
 LEVELS = (5, 15, 25)
 ACCURACY = 1e-3

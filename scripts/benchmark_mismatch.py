@@ -23,8 +23,8 @@ from imaging.metrics import block_mean, coverage, crps, interval_width, psnr
 from imaging.moments import Posterior
 from imaging.posterior import VBLE, FitSettings
 from imaging.priors import load_prior
-from imaging.priors.data import read_image
 from imaging.sensors import Noise, SensorProfile, sensor_physics
+from imaging.training import read_image
 
 NYQUIST, SNR = SENSORS["raw (MTF 0.15, SNR 90)"]
 COLUMNS = ("PSNR (dB)", "90 %", "95 %", "95 %, means of 4 x 4", "width of 95 % (DN)", "CRPS (DN)")

@@ -39,8 +39,8 @@ from imaging.posterior import VBLE, FitSettings
 from imaging.posterior.gaussian import gaussian_estimate
 from imaging.posterior.measurement import parts
 from imaging.priors import load_prior
-from imaging.priors.data import read_image
 from imaging.sensors import SensorPhysics, SignalDependentNoise, sensor_physics
+from imaging.training import read_image
 
 BORDER = 16
 THREADS = torch.get_num_threads()

@@ -30,9 +30,9 @@ import imaging
 from imaging.metrics import coverage, psnr, ssim
 from imaging.names import AMORTISED, REGULARIZERS
 from imaging.priors import DEFAULT_PRIOR
-from imaging.priors.data import read_image
 from imaging.restoration import RestoreOptions
 from imaging.sensors import Band, Mtf, Noise, SensorPhysics, SensorProfile, sensor_physics
+from imaging.training import read_image
 
 FULL = 4095.0
 MARGIN = 8

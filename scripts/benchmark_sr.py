@@ -27,7 +27,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.priors.data import read_image
 from imaging.restoration import ScenePaths, SuperResolveOptions, run_scene
 from imaging.superres import Genotype, Network, Search, SearchSettings, SearchSpace, SupernetSettings, blueprint, list_models, load_network
 from imaging.superres.blueprint import Blueprint
@@ -38,6 +37,7 @@ from imaging.superres.networks import super_resolve
 from imaging.superres.recipes import Recipe, whole_image
 from imaging.superres.runtime import session
 from imaging.superres.zoo import find_model, model_file
+from imaging.training import read_image
 
 SIDE, RUNS, SCENE, TILE = 256, 7, 2048, 10_980
 SHAPES = {"direct": "D", "random": "^"}
@@ -167,7 +167,7 @@ def released(data: Path) -> list[str]:
     """Tables of quality and speed of the released models."""
     quality = ["| model | test set | bicubic | float32 | int8 |", "|---|---|---|---|---|"]
     speed = ["| model | MACs of a coarse pixel | float32 ms | int8 ms | ratio | OpenVINO float32 | bfloat16 | int8 |", "|" + "---|" * 8]
-    for name in list_models():
+    for name in (m.name for m in list_models()):
         folder = find_model(name)
         recipe = Recipe.parse((folder / "recipe.toml").read_text(encoding="utf-8"))
         networks = [load_network(name, quantised=q) for q in (False, True)]

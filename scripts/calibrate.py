@@ -32,9 +32,9 @@ from imaging.posterior.fitted import pooled
 from imaging.posterior.sharpness import sharpness
 from imaging.priors import DEFAULT_PRIOR, load_prior
 from imaging.priors.calibration import Calibration
-from imaging.priors.data import read_image
 from imaging.restoration.method import torch_device
 from imaging.sensors import sensor_physics
+from imaging.training import read_image
 
 LEVELS = {0.90: 1.644854, 0.95: 1.959964}
 LEAST_IMAGE_PART = 0.05

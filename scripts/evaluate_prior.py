@@ -22,10 +22,10 @@ import torch
 from PIL import Image
 
 from imaging.priors import DEFAULT_PRIOR, LatentPrior, load_prior
-from imaging.priors.data import read_image
 from imaging.priors.pictures import write_picture
 from imaging.priors.rate import nats_to_bits
 from imaging.priors.sampling import sample_prior
+from imaging.training import read_image
 
 BORDER = 8
 INNER = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))

@@ -10,7 +10,6 @@ integer model is from the network it was trained as, in grey levels of 255.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +17,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from imaging.names import SUPERRES_FAMILY
-from imaging.releases import digest_of, write_release
+from imaging.releases import Table, digest_of, write_release
 from imaging.superres import Genotype, SuperResolver, export, load_network
 from imaging.superres.recipes import Recipe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 def main() -> None:
@@ -38,7 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     text = arguments.recipe.read_text(encoding="utf-8")
     recipe, folder = Recipe.parse(text), arguments.release
-    if tomllib.loads(text).get("family") != SUPERRES_FAMILY:
+    if Table.parse(text).values.get("family") != SUPERRES_FAMILY:
         raise SystemExit(f"{arguments.recipe} is of no super-resolution model: its family is not {SUPERRES_FAMILY}")
     genotype = Genotype.load(arguments.work / "genotype.json")
     notes: dict[str, float | str] = dict(n.split("=", 1) for n in arguments.note)

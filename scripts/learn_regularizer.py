@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-import tomllib
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from imaging.bilevel import LowerLevel, Patches, PatchSettings, StochasticSettings, StochasticState, denoise, stochastic
 from imaging.bilevel.zoo import load_regularizer, make_regularizer, save_regularizer
-from imaging.priors.data import find_images
+from imaging.releases import Table
+from imaging.training import find_images
 
 LEVELS = (5, 15, 25)
 
@@ -71,18 +71,18 @@ def main() -> None:
     """Learn, release."""
     arguments = parsed()
     text = arguments.recipe.read_text(encoding="utf-8")
-    recipe = tomllib.loads(text)
-    device, data = torch.device(arguments.device), recipe["data"]
+    recipe = Table.parse(text, str(arguments.recipe))
+    device, data = torch.device(arguments.device), recipe.values["data"]
     regularizer = make_regularizer(recipe)
-    theta = regularizer.start(**recipe.get("start", {}))
+    theta = regularizer.start(**recipe.values.get("start", {}))
     notes: dict[str, float | str] = {"device": arguments.device}
     if arguments.start:
         started = load_regularizer(str(arguments.start))
         theta = started.theta
         notes["start_sha256"] = started.digest
-    settings = StochasticSettings(**recipe["learning"])
+    settings = recipe.under("learning").make(StochasticSettings)
     lower = LowerLevel(regularizer, crowd=0.5)
-    patches = PatchSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in recipe["patches"].items()})
+    patches = recipe.under("patches").make(PatchSettings)
     problems = Patches(images(arguments.data, data["train"], device), patches, lower)
     validation = centres(images(arguments.data, data["validation"], device)[:: data.get("validation_every", 1)])
     state, elapsed = StochasticState.begin(theta.to(device)), 0.0

@@ -8,15 +8,10 @@ Writes pack.npz, pack-1.npz and so on, each of at most the given number of MiB; 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from imaging.priors.data import write_pack
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from imaging.releases import Table
+from imaging.training import write_pack
 
 
 def main() -> None:
@@ -29,7 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     patterns = []
     for path in arguments.recipes:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))["data"]
+        data = Table.parse(path.read_text(encoding="utf-8"), str(path)).under("data").values
         patterns += [*data["train"], *data["validation"]]
     for part in write_pack(arguments.data, patterns, arguments.output, int(arguments.limit * 2**20)):
         print(f"{part}: {part.stat().st_size / 2**20:.1f} MiB")

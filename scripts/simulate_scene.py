@@ -15,8 +15,8 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
-from imaging.priors.data import read_image
 from imaging.sensors import load_profile, sensor_physics
+from imaging.training import read_image
 
 
 def write(path: Path, values: np.ndarray, gsd: float, tags: dict[str, str]) -> None:

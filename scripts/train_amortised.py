@@ -12,23 +12,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from pathlib import Path
 
 import torch
 
-from imaging.amortised.characterise import find_limits
+from imaging.amortised.limits import find_limits
 from imaging.amortised.sensors import SensorRanges
 from imaging.amortised.training import Batches, Trainer, validation_batches
 from imaging.amortised.zoo import find_network, load_network, make_network, save_network
 from imaging.parallel import place, run_together
-from imaging.priors.data import find_images
-from imaging.priors.recipe import TrainingSettings
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from imaging.releases import Table
+from imaging.training import TrainingSettings, find_images
 
 
 def parsed() -> argparse.Namespace:
@@ -59,11 +53,11 @@ def train(arguments: argparse.Namespace) -> None:
     """Train; the first process releases."""
     torch.set_num_threads(arguments.threads)
     recipe_text = arguments.recipe.read_text(encoding="utf-8")
-    recipe = tomllib.loads(recipe_text)
-    settings = TrainingSettings.from_table(recipe["training"])
+    recipe = Table.parse(recipe_text, str(arguments.recipe))
+    settings = recipe.under("training").make(TrainingSettings)
     if arguments.minutes:
         settings = dataclasses.replace(settings, minutes=arguments.minutes, steps=0)
-    ranges, data = SensorRanges.from_table(recipe["sensors"]), recipe["data"]
+    ranges, data = recipe.under("sensors").make(SensorRanges), recipe.values["data"]
     torch.manual_seed(settings.seed)
     network = make_network(recipe)
     notes: dict[str, float | str] = {"device": arguments.device}
@@ -74,7 +68,7 @@ def train(arguments: argparse.Namespace) -> None:
             began.write_text(find_network(str(arguments.further)).digest)
         notes["start_sha256"] = began.read_text()
         network.load_state_dict(load_network(str(arguments.further)).state_dict())
-        settings = dataclasses.replace(settings, seed=settings.seed + int(recipe["release"]["steps"]))  # other crops than before
+        settings = dataclasses.replace(settings, seed=settings.seed + recipe.under("release").get("steps", int))  # other crops than before
     elif arguments.start:
         notes["start_sha256"] = find_network(arguments.start).digest
         network.begin_from(load_network(arguments.start))

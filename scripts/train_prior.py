@@ -12,22 +12,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from imaging.priors.data import CropSampler, find_images, statistics_batch, validation_images
-from imaging.priors.families import make_prior
-from imaging.priors.recipe import TrainingSettings
+from imaging.priors.families import prior_of
 from imaging.priors.training import Trainer
-from imaging.priors.zoo import prior_info, save_prior, start_from
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from imaging.priors.zoo import PRIORS, save_prior, start_from
+from imaging.releases import Table
+from imaging.training import CropSampler, TrainingSettings, find_images, statistics_batch, validation_images
 
 
 def parsed() -> argparse.Namespace:
@@ -54,18 +48,18 @@ def main() -> None:
     """Train, release."""
     arguments = parsed()
     recipe_text = arguments.recipe.read_text(encoding="utf-8")
-    recipe = tomllib.loads(recipe_text)
-    settings = TrainingSettings.from_table(recipe["training"])
+    recipe = Table.parse(recipe_text, str(arguments.recipe))
+    settings = recipe.under("training").make(TrainingSettings)
     if arguments.minutes:
         settings = dataclasses.replace(settings, minutes=arguments.minutes, steps=0)
     torch.manual_seed(settings.seed)
-    model, data = make_prior(recipe["family"], recipe["model"]), recipe["data"]
+    model, data = prior_of(recipe), recipe.values["data"]
     sampler = CropSampler(find_images(arguments.data, data["train"]), settings, model.channels)
     validation = validation_images(find_images(arguments.data, data["validation"])[: data["validation_count"]], model.channels)
     model.set_statistics(statistics_batch(sampler))
     notes: dict[str, float | str] = {"device": arguments.device}
     if arguments.start:
-        notes["start_sha256"] = prior_info(arguments.start).digest
+        notes["start_sha256"] = PRIORS.info(arguments.start).digest
         start_from(model, arguments.start)
         print(f"starts with the weights of {arguments.start}")
     trainer = Trainer(model, sampler, validation, settings, arguments.work, torch.device(arguments.device), arguments.compile)

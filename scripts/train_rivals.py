@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import tomllib
 import torch
 from benchmark_restoration import FULL, SENSORS, sensor
 from deepinv.physics import BlurFFT
@@ -24,9 +23,9 @@ from learned import HIGHEST, LOWEST, WEIGHTS, UNet
 from safetensors.torch import save_file
 from torch import Tensor
 
-from imaging.priors.data import CropSampler, find_images, validation_images
-from imaging.priors.recipe import TrainingSettings
+from imaging.releases import read_recipe
 from imaging.sensors import SignalDependentNoise, sensor_physics
+from imaging.training import CropSampler, TrainingSettings, find_images, validation_images
 
 RECIPE = Path(__file__).parents[1] / "models" / "pan" / "recipe.toml"
 SETTINGS = TrainingSettings(batch=12, crop=96, gain=(0.15, 1.2), exponent=(0.7, 1.8), shrink=0.3, learning_rate=1e-3, warmup=300)
@@ -74,7 +73,7 @@ def main() -> None:
     torch.manual_seed(0)
     network, loss = denoising() if arguments.network == "denoiser" else inverting()
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    data = tomllib.loads(RECIPE.read_text(encoding="utf-8"))["data"]
+    data = read_recipe(RECIPE.parent).under("data").values
     sampler = CropSampler(find_images([arguments.data], data["train"]), SETTINGS)
     validation = validation_images(find_images([arguments.data], data["validation"])[: data["validation_count"]], 1)
     optimizer = torch.optim.Adam(network.parameters())

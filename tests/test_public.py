@@ -35,7 +35,7 @@ result: imaging.SceneResult = imaging.restore_scene("scene.tif", "pleiades", out
 seconds: float = result.seconds
 prior: imaging.LatentPrior = imaging.load_prior("pan")
 model = imaging.VBLE(prior, imaging.FitSettings(iterations=8))
-names: list[str] = imaging.builtin_sensors()
+names: list[str] = imaging.builtin_sensors() + [m.name for m in imaging.list_models() + imaging.list_regularizers()]
 profile: imaging.SensorProfile = imaging.load_profile(names[0])
 physics: imaging.SensorPhysics = imaging.sensor_physics(profile.bands, profile.full_scale)
 point = imaging.RegularizedReconstructor(imaging.load_regularizer("wcrr"))

@@ -6,7 +6,7 @@ from imaging.amortised.limits import QUANTITIES, Excess, Limits, load_limits, sc
 from imaging.amortised.network import InferenceNetwork, NetworkSettings
 from imaging.amortised.posterior import ImagePosterior, load_image_posterior, save_image_posterior
 from imaging.amortised.reconstructor import DEFAULT_ORIENTATIONS, ORIENTATIONS, AmortisedReconstructor
-from imaging.amortised.zoo import DEFAULT_NETWORK, NetworkInfo, choose_network, find_network, list_networks, load_network, save_network
+from imaging.amortised.zoo import DEFAULT_NETWORK, choose_network, find_network, list_networks, load_network, save_network
 
 __all__ = [
     "DEFAULT_NETWORK",
@@ -18,7 +18,6 @@ __all__ = [
     "ImagePosterior",
     "InferenceNetwork",
     "Limits",
-    "NetworkInfo",
     "NetworkSettings",
     "choose_network",
     "find_network",

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from imaging.sensors.physics import SensorPhysics
 from imaging.sensors.variance import noise_variance
-from imaging.sensors.wiener import RADIUS, box_mean, modulation, repeated, sensor_bank, weight_at
+from imaging.sensors.wiener import RADIUS, WienerBank, box_mean, modulation, repeated, sensor_bank, weight_at
 
 CONTRASTS = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 16.0, 64.0, 256.0)
 """Of the bank: scenes in linear light have contrasts far above that of stretched orthophotos."""
@@ -70,7 +70,9 @@ def filled_holes(y: Tensor, mask: Tensor | None, level: Tensor) -> Tensor:
     return torch.where(valid > 0, y, found)
 
 
-def make_features(y: Tensor, physics: SensorPhysics, level: Tensor, mask: Tensor | None = None) -> Features:
+def make_features(
+    y: Tensor, physics: SensorPhysics, level: Tensor, mask: Tensor | None = None, bank: WienerBank | None = None
+) -> Features:  # fmt: skip
     """Features of measurements; what a pixel gets depends on some 90 measured pixels around it and on the mean signal.
 
     Parameters
@@ -83,9 +85,11 @@ def make_features(y: Tensor, physics: SensorPhysics, level: Tensor, mask: Tensor
         ``(B,)`` mean signal of each scene, above 0.
     mask : Tensor, optional
         One where ``y`` is valid, broadcastable to it.
+    bank : WienerBank, optional
+        Of the sensor at this level for `CONTRASTS`, where it is known already.
     """
     factor, levels = physics.factor, level.to(y).reshape(-1, 1, 1, 1)
-    bank = sensor_bank(physics, y, level, CONTRASTS)
+    bank = bank or sensor_bank(physics, y, level, CONTRASTS)
     known = filled_holes(y, mask, levels)
     position = bank.position(known)
     smooth = box_mean(known, _MEAN)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from imaging.amortised.features import CONTRASTS, filled_holes
+from imaging.amortised.network import InferenceNetwork
 from imaging.amortised.posterior import ImagePosterior
-from imaging.errors import InputError
+from imaging.amortised.reconstructor import AmortisedReconstructor
 from imaging.priors.calibration import read_guarantee
 from imaging.releases import read_recipe
+from imaging.sensors.noise import SignalDependentNoise
 from imaging.sensors.physics import SensorPhysics
 from imaging.sensors.variance import noise_variance
 from imaging.sensors.wiener import modulation, sensor_bank
@@ -24,6 +28,8 @@ QUANTITIES = {
     "contrast": "contrast relative to a typical scene's", "residual": "residual of a posterior draw over the noise",
 }  # fmt: skip
 """What is looked at, with what each is called; all are compared as logarithms."""
+_TAIL = 0.005
+"""Share of the crops that lie outside a range on either side."""
 
 
 class Excess(NamedTuple):
@@ -89,14 +95,13 @@ def load_limits(folder: Path) -> Limits:
         For a table that holds no ranges.
     """
     recipe = read_recipe(folder)
-    table = recipe.get("limits", {})
-    try:
-        ranges = {k: (float(low), float(high)) for k, (low, high) in table.items() if k in QUANTITIES}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{folder}/recipe.toml: [limits] must have two numbers for each name") from error
-    if any(not 0 < low < high for low, high in ranges.values()):
-        raise InputError(f"{folder}/recipe.toml: [limits] must have two positive numbers in ascending order for each name")
-    guarantee = read_guarantee(recipe, folder)
+    table, ranges = recipe.under("limits"), {}
+    for name in QUANTITIES:
+        if name in table.values:
+            ranges[name] = low, high = table.get(name, tuple[float, float])
+            if not 0 < low < high:
+                table.refuse(name, "two positive numbers in ascending order")
+    guarantee = read_guarantee(recipe)
     return Limits(ranges, {} if guarantee is None else guarantee.half_widths)
 
 
@@ -133,3 +138,24 @@ def scene_quantities(posterior: ImagePosterior, y: Tensor, physics: SensorPhysic
     residual = (power * mask).sum((2, 3)) / total
     contrast = CONTRASTS[0] * 4.0 ** place.mean((2, 3))
     return {"contrast": contrast.flatten().tolist(), "residual": residual.clamp(min=1e-6).flatten().tolist()}
+
+
+def physics_of(batch: dict[str, Tensor]) -> SensorPhysics:
+    """The sensors of a batch of `imaging.amortised.training.Batches`."""
+    factor = batch["truth"].shape[-1] // batch["y"].shape[-1]
+    return SensorPhysics(batch["psf"], SignalDependentNoise(batch["sigma0"], batch["gain"]), factor=factor)
+
+
+@torch.no_grad()
+def find_limits(network: InferenceNetwork, batches: Iterable[dict[str, Tensor]]) -> dict[str, tuple[float, float]]:
+    """Ranges of `QUANTITIES` over training crops and their sensors, all but some outermost crops."""
+    model, found = AmortisedReconstructor(network), dict[str, list[float]]()
+    for batch in batches:
+        physics = physics_of(batch)
+        parts = [sensor_quantities(physics, batch["level"], batch["y"].shape[1])]
+        posterior = model.fit(batch["y"], physics, mask=batch["mask"], level=batch["level"], margins=False)
+        parts.append(scene_quantities(posterior, batch["y"], physics, batch["mask"], batch["level"]))
+        for part in parts:
+            for name, values in part.items():
+                found.setdefault(name, []).extend(values)
+    return {k: (float(np.quantile(v, _TAIL)), float(np.quantile(v, 1 - _TAIL))) for k, v in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,15 +34,15 @@ class Muon(torch.optim.Optimizer):
 
     Parameters
     ----------
-    parameters : iterable of Parameter
-        Of at least two dimensions.
+    parameters : iterable of Parameter, or of dict
+        Of at least two dimensions, or groups of them.
     lr : float
         Root mean square of a step's entries is this times 0.2, as of Adam's.
     momentum : float
         Of the gradients (Nesterov's).
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float = 1e-3, momentum: float = 0.95) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], lr: float = 1e-3, momentum: float = 0.95) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()

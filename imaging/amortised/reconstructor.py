@@ -124,14 +124,14 @@ class AmortisedReconstructor(Reconstructor):  # type: ignore[misc]
             m = physics.margin // physics.factor
             y, valid = (F.pad(v, (m,) * 4) for v in (y, valid))
             corner = [(row - physics.margin, column - physics.margin) for row, column in corner]
-        features = make_features(y, physics, levels, None if bool((valid > 0).all()) else valid)
+        bank = sensor_bank(physics, y, levels, CONTRASTS)
+        features = make_features(y, physics, levels, None if bool((valid > 0).all()) else valid, bank)
         with torch.autocast(y.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
             change, spread = self.network(features.stack, self.orientations)
         estimate, unit = features.estimate, features.unit
         del features  # the stack is most of what a pass holds
         image = consistent(estimate + change * unit, y, physics, valid)
         deviation = spread * unit
-        bank = sensor_bank(physics, y, levels, CONTRASTS)
         field = error_field(bank, place_of(bank, deviation))
         return ImagePosterior(image, deviation, field, corner, seed)
 

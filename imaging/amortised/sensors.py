@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from imaging.sensors.noise import SignalDependentNoise
 from imaging.sensors.physics import SensorPhysics
+from imaging.training import check_within
 
 _RADIUS = 6
 """Of kernels, pixels of the measurement."""
@@ -63,25 +64,12 @@ class SensorRanges:
     saturated: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("nyquist", "defocus", "motion", "snr", "shot"):
-            low, high = getattr(self, name)
-            if not 0 <= low <= high:
-                raise ValueError(f"{name} is {[low, high]}; it must be two numbers from 0 in ascending order")
+        check_within(
+            self, nyquist=(1e-6, 1), anisotropy=(0, 10), defocus=(0, 100), motion=(0, 100), snr=(1e-3, 1e9), shot=(0, 1),
+            level_spread=(0, 10), double=(0, 1), holes=(0, 1), saturated=(0, 1),
+        )  # fmt: skip
         if len(self.shapes) != len(SHAPES) or min(self.shapes) < 0 or sum(self.shapes) <= 0:
             raise ValueError(f"shapes is {list(self.shapes)}; it must be {len(SHAPES)} shares")
-        for name in ("double", "holes", "saturated"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to 1")
-
-    @classmethod
-    def from_table(cls, table: dict[str, Any]) -> SensorRanges:
-        """Ranges from a recipe's ``[sensors]`` table; unknown keys are refused."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(table) - known)
-        if unknown:
-            raise ValueError(f"unknown setting {unknown[0]!r} of sensors; known are {', '.join(sorted(known))}")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-        return cls(**values)
 
 
 class Measured(NamedTuple):

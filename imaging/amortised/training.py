@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from imaging.amortised.characterise import physics_of
 from imaging.amortised.features import Features, make_features
+from imaging.amortised.limits import physics_of
 from imaging.amortised.losses import LIKELIHOOD, posterior_loss, relative_error
 from imaging.amortised.network import InferenceNetwork
 from imaging.amortised.optimizer import Muon
 from imaging.amortised.sensors import Measured, SensorRanges, measure
-from imaging.parallel import average_gradients, place
-from imaging.priors.data import CropSampler
-from imaging.priors.recipe import TrainingSettings
-from imaging.training import InterruptibleTraining
+from imaging.training import CropSampler, InterruptibleTraining, TrainingSettings, full_scale
 
 _BORDER = 8
 """Measured pixels at the edge of a crop that do not count."""
@@ -78,13 +73,6 @@ class Batches(Dataset[dict[str, Tensor]]):
             return _tensors(measure(self.samplers[factor].batch(rng), self.ranges, rng, factor), self.featured)
 
 
-def _modest(_: int) -> None:
-    """A process that makes batches takes one thread, and lets others go first."""
-    torch.set_num_threads(1)
-    if hasattr(os, "nice"):
-        os.nice(5)
-
-
 def features_of(batch: dict[str, Tensor]) -> Features:
     """Features of a batch, made now where they were not before."""
     if "stack" in batch:
@@ -101,54 +89,38 @@ class Trainer(InterruptibleTraining):
     network : InferenceNetwork
         Trained in place.
     images : sequence of ndarray
-        ``(bands, H, W)`` training images, see `imaging.priors.data.find_images`.
+        ``(bands, H, W)`` training images, see `imaging.training.images.find_images`.
     validation : list of dict
         See `validation_batches`.
     settings : TrainingSettings
         Crops, steps and rates.
     ranges : SensorRanges
         Sensors that are drawn.
-    folder, device
+    folder, device, makers
         See `InterruptibleTraining`.
-    makers : int
-        Processes that make batches beside the training; 0 makes them in between.
     """
 
     def __init__(
         self, network: InferenceNetwork, images: Sequence[np.ndarray[Any, Any]], validation: list[dict[str, Tensor]],
         settings: TrainingSettings, ranges: SensorRanges, folder: Path, device: torch.device, makers: int = 1,
     ) -> None:  # fmt: skip
-        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        super().__init__(network, folder, device, minutes=settings.minutes, steps=settings.steps, decay=settings.average)
-        self.settings, self.validation, self.makers = settings, validation, makers
         channels = network.settings.channels
         samplers = {f: CropSampler(images, crops_of(settings, f), channels) for f in ((1, 2) if ranges.double else (1,))}
-        self.source = Batches(samplers, ranges, settings.seed, device.type == "cpu")
+        source = Batches(samplers, ranges, settings.seed, device.type == "cpu")
+        super().__init__(network, settings, source, folder, device, makers)
+        self.validation = validation
         ends = [p for n, p in network.named_parameters() if p.ndim != 4 or n.startswith(_ENDS)]
         held = {id(p) for p in ends}
         inner = [p for p in network.parameters() if id(p) not in held]
-        self._optimizers = [Muon(inner, settings.learning_rate), torch.optim.Adam(ends, _ADAM * settings.learning_rate, betas=(0.9, 0.99))]
+        self.parameters = list(network.parameters())
+        self.optimizers = [
+            Muon([{"params": inner, "factor": 1.0}], settings.learning_rate),
+            torch.optim.Adam([{"params": ends, "factor": _ADAM}], _ADAM * settings.learning_rate, betas=(0.9, 0.99)),
+        ]
 
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Orthogonalised steps, and Adam."""
-        return self._optimizers
-
-    def batches(self) -> Iterator[dict[str, Tensor]]:
-        """From the present step on."""
-        number, together = place()
-        steps = itertools.count(self.step * together + number, together)
-        if not self.makers:
-            return map(self.source.__getitem__, steps)
-        made = DataLoader(
-            self.source, batch_size=None, sampler=steps, num_workers=self.makers, prefetch_factor=4, worker_init_fn=_modest,
-            pin_memory=self.device.type == "cuda",
-        )  # fmt: skip
-        return ({k: v.to(self.device, non_blocking=True) for k, v in batch.items()} for batch in made)
-
-    def rate(self) -> float:
-        """Learning rate: warm-up, then a straight line to zero."""
-        warm = min(1.0, (self.step + 1) / self.settings.warmup)
-        return self.settings.learning_rate * warm * (max(0.0, 1 - self.progress) + 0.002)
+    def decline(self) -> float:
+        """A straight line to nearly zero."""
+        return max(0.0, 1 - self.progress) + 0.002
 
     def _losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor, Features]:
         features = features_of(batch)
@@ -162,16 +134,7 @@ class Trainer(InterruptibleTraining):
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """One step."""
         fidelity, nats, *_ = self._losses(batch)
-        rate = self.rate()
-        for optimizer, share in zip(self._optimizers, (1.0, _ADAM), strict=True):
-            optimizer.param_groups[0]["lr"] = rate * share
-            optimizer.zero_grad(set_to_none=True)
-        (fidelity + LIKELIHOOD * nats).backward()  # type: ignore[no-untyped-call]
-        average_gradients(self.model.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        if torch.isfinite(norm):
-            for optimizer in self._optimizers:
-                optimizer.step()
+        self.descend(fidelity + LIKELIHOOD * nats)
         return {"fidelity": fidelity.detach(), "nats": nats.detach()}
 
     @torch.no_grad()
@@ -214,7 +177,7 @@ def validation_batches(
     found = []
     for k, image in enumerate(images):
         row, column = ((n - side) // 2 for n in image.shape[1:])
-        pixels = image[:, row : row + side, column : column + side].astype(np.float32) / (4095.0 if image.dtype == np.uint16 else 255.0)
+        pixels = image[:, row : row + side, column : column + side].astype(np.float32) / full_scale(image)
         scene = pixels.mean(0, keepdims=True) if channels == 1 else pixels[:channels]
         pair = torch.from_numpy(np.stack([scene, scene]))
         for factor in (1, 2) if ranges.double else (1,):

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from imaging.bilevel.lower_level import LowerLevel
 from imaging.bilevel.problem import BilevelProblem
+from imaging.training import check_within
 
 _LITTLE = 10 / 255
 """Noise from which on smoothed images are closer to the minimisers than the images themselves."""
@@ -44,6 +45,9 @@ class PatchSettings:
     gain: tuple[float, float] = (1.0, 1.0)
     shrink: float = 0.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_within(self, batch=(1, 10**5), crop=(1, 2**15), noise=(1e-3, 255), gain=(1e-6, 1e6), shrink=(0, 1))
 
 
 def _log_uniform(generator: torch.Generator, bounds: tuple[float, float]) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from imaging.bilevel.hypergradient import Hypergradient
 from imaging.bilevel.linear import Product, conjugate_gradients
 from imaging.bilevel.lower_level import Cost, Solution
 
+P = TypeVar("P", bound="_Single")
 _INEXACT, _DAMPINGS, _STEEPEST = 0.05, [0.5**k for k in range(30)], 1e12
 """Residual of Newton's directions, relative; factors on them that are tried; condition numbers beyond which no solve is tried."""
 
@@ -48,6 +50,11 @@ class _Single(ABC):
     @abstractmethod
     def error(self, solution: Solution) -> Tensor:
         """Gradient of the loss."""
+
+    def double(self: P) -> P:
+        """The same in float64, with a cost of its own."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cost"}  # type: ignore[arg-type]
+        return type(self)(**{k: v.double() if isinstance(v, Tensor) and v.is_floating_point() else v for k, v in given.items()})
 
     def _slope(self, x: Tensor, theta: Tensor) -> tuple[Tensor, float]:
         """Gradient of the energy and its length, counted."""
@@ -203,11 +210,6 @@ class QuadraticProblem(_Single):
         length, spread = float(self._residual(solution.x).norm()), self._norm * float(solution.bound)
         return 0.5 * max(length - spread, 0.0) ** 2, 0.5 * (length + spread) ** 2
 
-    def double(self) -> QuadraticProblem:
-        """The same in float64, with a cost of its own."""
-        upper, lower, coupling, goal, measured = (t.double() for t in (self.upper, self.lower, self.coupling, self.goal, self.measured))
-        return QuadraticProblem(upper, lower, coupling, goal, measured)
-
 
 @dataclass(frozen=True)
 class LogisticProblem(_Single):
@@ -305,7 +307,3 @@ class LogisticProblem(_Single):
         loss, bound, slope = self.loss(solution), float(solution.bound), float(self.error(solution).norm())
         rise = min(self.lipschitz, slope + 0.5 * self._smoothness[1] * bound)
         return max(loss - slope * bound, 0.0), loss + rise * bound
-
-    def double(self) -> LogisticProblem:
-        """The same in float64, with a cost of its own."""
-        return LogisticProblem(self.train.double(), self.labels, self.validation.double(), self.validation_labels, self.classes)

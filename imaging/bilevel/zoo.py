@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +11,12 @@ from torch import Tensor
 from imaging.bilevel.experts import FieldOfExperts
 from imaging.bilevel.regularizers import Regularizer, TotalVariation
 from imaging.bilevel.ridge import RidgeRegularizer
-from imaging.errors import InputError, did_you_mean
-from imaging.releases import read_recipe, read_weights, released, write_release, zoo_folder
+from imaging.errors import InputError
+from imaging.releases import ModelInfo, Table, Zoo, read_weights, write_release
 
 REGULARIZERS: dict[str, type[Regularizer]] = {"tv": TotalVariation, "foe": FieldOfExperts, "ridge": RidgeRegularizer}
 """Families of regularisers by the name that recipes call them."""
+ZOO = Zoo("regulariser", tuple(REGULARIZERS))
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class LearnedRegularizer:
     weight: float = 1.0
 
 
-def make_regularizer(recipe: dict[str, Any]) -> Regularizer:
+def make_regularizer(recipe: Table) -> Regularizer:
     """The energy that a recipe describes.
 
     Raises
@@ -54,24 +53,21 @@ def make_regularizer(recipe: dict[str, Any]) -> Regularizer:
     InputError
         For an unknown family or settings it does not have.
     """
-    family = recipe.get("family")
+    family = recipe.get("family", str)
     if family not in REGULARIZERS:
-        raise InputError(f"the family is {family!r}; accepted are {', '.join(REGULARIZERS)}")
-    try:
-        return REGULARIZERS[family](**recipe.get("model", {}))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"no regulariser can be made from [model]: {error}") from error
+        recipe.refuse("family", ", ".join(REGULARIZERS))
+    return recipe.under("model").make(REGULARIZERS[family], sizes=True)
 
 
-def list_regularizers() -> list[str]:
-    """Names of the released regularisers, in order; each is for the method that its name begins with, such as ``wcrr``.
+def list_regularizers() -> list[ModelInfo]:
+    """All released regularisers, in the order of their names; each is for the method that its name begins with, such as ``wcrr``.
 
     Raises
     ------
     InputError
         When no zoo is installed, or a recipe in it cannot be read.
     """
-    return [f.name for f in released(zoo_folder(), REGULARIZERS)]
+    return ZOO.models()
 
 
 def load_regularizer(name: str) -> LearnedRegularizer:
@@ -87,21 +83,15 @@ def load_regularizer(name: str) -> LearnedRegularizer:
     InputError
         For an unknown name, a damaged file or parameters that do not fit.
     """
-    folder = Path(name) if Path(name).is_dir() else zoo_folder() / name
-    if not Path(name).is_dir() and name not in list_regularizers():
-        raise InputError(f"unknown regulariser {name!r}; {did_you_mean(name, list_regularizers())}, or a path to a model folder")
-    recipe = read_recipe(folder)
-    digest = str(recipe.get("release", {}).get("sha256"))
-    theta = read_weights(folder, digest).get("theta", torch.zeros(0))
-    regularizer = make_regularizer(recipe)
+    info = ZOO.find(name)
+    theta = read_weights(info.folder, info.digest).get("theta", torch.zeros(0))
+    regularizer = make_regularizer(info.recipe)
     if theta.shape != (regularizer.size,) or not bool(torch.isfinite(theta).all()):
         raise InputError(
-            f"{folder}/weights.safetensors holds {tuple(theta.shape)} parameters; its recipe's regulariser has {regularizer.size}"
+            f"{info.folder}/weights.safetensors holds {tuple(theta.shape)} parameters; its recipe's regulariser has {regularizer.size}"
         )
-    weight = recipe.get("restoration", {}).get("weight", 1.0)
-    if not isinstance(weight, int | float) or not 0 < weight < math.inf:
-        raise InputError(f"the weight in {folder}/recipe.toml is {weight!r}; accepted are numbers above 0")
-    return LearnedRegularizer(str(recipe.get("name", folder.name)), str(recipe.get("title", "")), regularizer, theta, digest, float(weight))
+    weight = info.recipe.under("restoration").number("weight", 1.0, 1e-6, 1e6)
+    return LearnedRegularizer(info.name, info.title, regularizer, theta, info.digest, weight)
 
 
 def save_regularizer(

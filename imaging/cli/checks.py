@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
 
-import imaging
 from imaging.errors import ImagingError, InputError, one_line
 from imaging.names import PRECISIONS, SUPERRES_FAMILY
-from imaging.releases import digest_of, read_recipe, zoo_folder
+from imaging.releases import check_digest, read_recipe, zoo_folder
+from imaging.version import __version__
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 REINSTALL = "install the package again, as its README shows"
@@ -189,17 +189,11 @@ def _state(folder: Path) -> str:
 
     if not folder.is_dir():
         raise InputError("the model's folder is missing")
-    recipe = read_recipe(folder)
-    path, release = folder / "weights.safetensors", recipe.get("release")
-    recorded = str(release.get("sha256", "")) if isinstance(release, dict) else ""
+    recipe, path = read_recipe(folder), folder / "weights.safetensors"
     if not path.exists():
         raise InputError("weights.safetensors is missing")
-    digest = digest_of(path)
-    if digest != recorded:
-        raise InputError(
-            f"weights.safetensors is damaged: its SHA-256 starts with {digest[:12]}, the recipe says {recorded[:12] or 'none'}"
-        )
-    if recipe.get("family") == SUPERRES_FAMILY:
+    check_digest(path, recipe.under("release").get("sha256", str, ""))
+    if recipe.values.get("family") == SUPERRES_FAMILY:
         for precision in PRECISIONS:
             model_file(folder, precision)
     return f"{sum(p.stat().st_size for p in folder.iterdir()) / 1e3:.0f} kB, digests agree"
@@ -231,7 +225,7 @@ def restoration() -> Check:
 
 def versions() -> Check:
     """The package and Python."""
-    return Check("imaging-restore", OK, f"{imaging.__version__}, Python {platform.python_version()} in {sys.prefix}")
+    return Check("imaging-restore", OK, f"{__version__}, Python {platform.python_version()} in {sys.prefix}")
 
 
 def all_checks() -> list[tuple[str, Callable[[], Check | Iterator[Check]], str]]:

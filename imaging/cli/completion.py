@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from imaging.errors import ImagingError
 from imaging.names import AMORTISED, ESTIMATE, PRIOR_FAMILIES, REGULARIZER_FAMILIES, REGULARIZERS, SUPERRES_FAMILY
-from imaging.releases import read_recipe, released, zoo_folder
+from imaging.releases import Zoo
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -53,10 +53,9 @@ def models(_: click.Context, __: click.Parameter, incomplete: str) -> list[Compl
     return _models((SUPERRES_FAMILY,), incomplete)
 
 
-def _models(families: Collection[str], incomplete: str) -> list[CompletionItem]:
+def _models(families: tuple[str, ...], incomplete: str) -> list[CompletionItem]:
     try:
-        folders = released(zoo_folder(), families)
-        titles = {f.name: str(read_recipe(f).get("title", "")) for f in folders}
+        titles = {m.name: m.title for m in Zoo("model", families).models()}
     except (ImagingError, OSError):  # a broken installation is not for the shell to tell
         titles = {}
     return _named(titles, incomplete, titles) or [CompletionItem(incomplete, type="dir")]

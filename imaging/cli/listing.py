@@ -25,7 +25,7 @@ def priors() -> None:
         click.echo(f"{network.name:14s} --method amortised  {network.title}")
     for prior in list_priors():
         click.echo(f"{prior.name:14s} {prior.channels} channel(s)  {prior.title}")
-    for learned in map(load_regularizer, list_regularizers()):
+    for learned in (load_regularizer(r.name) for r in list_regularizers()):
         click.echo(f"{learned.name:14s} --method {method_of(learned)}  {learned.title}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaging import __version__, names
+from imaging import names
 from imaging.cli import completion, listing
 from imaging.cli.guard import guarded, instead
 from imaging.cli.help import examples
@@ -17,6 +17,7 @@ from imaging.cli.parameters import FOLDER, PATH, Batch, Noise
 from imaging.cli.progress import progress_bar
 from imaging.cli.shared import HINT, LOOK, RUNNING, SEVERAL, bands_option, source_option, with_options
 from imaging.errors import InputError
+from imaging.version import __version__
 
 if TYPE_CHECKING:
     from imaging.restoration import RestoreOptions, ScenePaths, SceneResult

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from imaging import __version__, names
+from imaging import names
 from imaging.cli import completion
 from imaging.cli.guard import guarded, instead
 from imaging.cli.help import examples
 from imaging.cli.parameters import PATH
 from imaging.cli.progress import progress_bar
 from imaging.cli.shared import HINT, LOOK, RUNNING, SEVERAL, bands_option, source_option, with_options
+from imaging.version import __version__
 
 
 def run(source: Path, output: Path | None, **values: Any) -> None:
@@ -47,12 +48,11 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
 
 
 def _models() -> None:
-    from imaging.releases import read_recipe
-    from imaging.superres.zoo import find_model, list_models, manifest_of
+    from imaging.superres.zoo import list_models, manifest_of
 
-    for name in list_models():
-        manifest = manifest_of(name)
-        click.echo(f"{name:18s} x{manifest.factor}, {manifest.bands} band(s)  {read_recipe(find_model(name)).get('title', '')}")
+    for model in list_models():
+        manifest = manifest_of(model.name)
+        click.echo(f"{model.name:18s} x{manifest.factor}, {manifest.bands} band(s)  {model.title}")
 
 
 @click.command(

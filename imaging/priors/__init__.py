@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from imaging.priors.base import LatentPrior, Latents
-from imaging.priors.zoo import DEFAULT_PRIOR, PriorInfo, choose_prior, list_priors, load_prior
+from imaging.priors.zoo import DEFAULT_PRIOR, choose_prior, list_priors, load_prior
 
-__all__ = ["DEFAULT_PRIOR", "LatentPrior", "Latents", "PriorInfo", "choose_prior", "list_priors", "load_prior"]
+__all__ = ["DEFAULT_PRIOR", "LatentPrior", "Latents", "choose_prior", "list_priors", "load_prior"]

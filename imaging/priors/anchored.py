@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from imaging.priors.base import LatentPrior
 from imaging.priors.lapped import frequency_order, lapped_kernels
+from imaging.priors.networks import ResidualBlock, refiner, zero
 
 BLOCK = 8
 
@@ -25,6 +26,7 @@ class AnchoredPrior(LatentPrior, ABC):
         Image channels, any number.
     """
 
+    std_decoder: nn.Module
     z_scale: Tensor
     z_mean: Tensor
 
@@ -37,6 +39,18 @@ class AnchoredPrior(LatentPrior, ABC):
         self.anchor(torch.eye(channels))
         self.register_buffer("z_scale", torch.ones(1, self.latents, 1, 1))
         self.register_buffer("z_mean", torch.zeros(1, self.latents, 1, 1))
+
+    def _make_networks(self, width: int, blocks: int, fine: int, fine_blocks: int, outputs: int = 1, bias: float = 0.0) -> None:
+        """Encoder, of so many outputs for each latent, decoder and decoder of deviations, whose last bias is given."""
+        count = self.latents
+        self.encoder = nn.Sequential(
+            nn.Conv2d(count, width, 3, padding=1),
+            ResidualBlock(width),
+            ResidualBlock(width),
+            zero(nn.Conv2d(width, outputs * count, 3, padding=1)),
+        )
+        self.decoder = refiner(count, width, blocks, fine, fine_blocks, self.channels)
+        self.std_decoder = refiner(count, 2 * width // 3, 1, fine // 2, 1, self.channels, bias)
 
     def squared_frequency(self) -> Tensor:
         """Squared spatial frequency of each latent channel, over that of Nyquist along one axis; ``(M,)``, from 0 to below 2."""

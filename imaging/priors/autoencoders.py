@@ -11,10 +11,9 @@ from torch.nn import functional as F
 
 from imaging.priors.anchored import BLOCK, AnchoredPrior
 from imaging.priors.base import Latents
-from imaging.priors.context import GroupCausalConv2d
 from imaging.priors.lapped import frequency_order
-from imaging.priors.networks import CausalBlock, ResidualBlock, refiner, zero
-from imaging.priors.rate import SCALE_BOUND, SCALE_REACH, bounded, log_bottleneck, log_uniform_gaussian
+from imaging.priors.networks import CausalBlock, GroupCausalConv2d, zero
+from imaging.priors.rate import SCALE_BOUND, SCALE_REACH, bounded, decoder_deviation, log_bottleneck, log_uniform_gaussian
 
 
 class LappedAutoencoder(AnchoredPrior):
@@ -30,21 +29,15 @@ class LappedAutoencoder(AnchoredPrior):
     channels : int
         Image channels, any number.
     alpha : float
-        Weight of the squared error (grey levels of 255) against bits per pixel in training; sets `gamma`.
+        Weight of the squared error (grey levels of 255) against bits per pixel in training; sets `gamma`, see
+        `imaging.priors.rate.decoder_deviation`.
     width, blocks, fine, fine_blocks : int
         Width and number of residual blocks of the decoder at 1/8 and at 1/4 resolution.
     hyper : int
         Hyper-latent channels.
     hidden, context_blocks : int
         Width and number of residual blocks of the context model.
-
-    Notes
-    -----
-    Rate-distortion training with uniform noise is variational inference with decoder variance ``gamma**2``, see Balle et al. (2018) and
-    Biquard et al. (2025); ``gamma**2 = channels / (2 ln 2 alpha 255**2)``.
     """
-
-    std_decoder: nn.Module
 
     def __init__(
         self,
@@ -66,19 +59,11 @@ class LappedAutoencoder(AnchoredPrior):
             "context_blocks": context_blocks,
         }  # fmt: skip
         self.hyper_stride = 4 * BLOCK
-        self.gamma = math.sqrt(channels / (2 * math.log(2) * alpha)) / 255
+        self.gamma = decoder_deviation(channels, alpha)
         # A uniform error of one step, 1 / gain, has the standard deviation gamma.
         self.gain = 1 / (math.sqrt(12) * self.gamma)
         count = self.latents
-        self.encoder = nn.Sequential(
-            nn.Conv2d(count, width, 3, padding=1),
-            ResidualBlock(width),
-            ResidualBlock(width),
-            zero(nn.Conv2d(width, count, 3, padding=1)),
-        )
-        self.decoder = refiner(count, width, blocks, fine, fine_blocks, channels)
-        odds = self.gamma / (1 - self.gamma)
-        self.std_decoder = refiner(count, 2 * width // 3, 1, fine // 2, 1, channels, bias=math.log(odds))
+        self._make_networks(width, blocks, fine, fine_blocks, bias=math.log(self.gamma / (1 - self.gamma)))
         self.hyper_encoder = nn.Sequential(
             nn.Conv2d(count, width, 3, padding=1),
             nn.GELU(),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from imaging.errors import InputError
+from imaging.releases import Table
 
 
 class Calibration(NamedTuple):
@@ -82,44 +82,19 @@ class Guarantee(NamedTuple):
     half_widths: dict[float, float]
 
 
-def _number(table: Any, key: str, default: float, least: float, limit: float, source: Path, name: str) -> float:
-    value = table.get(key, default) if isinstance(table, dict) else table
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < limit:
-        raise InputError(f"{source}/recipe.toml: [{name}] has {value!r}; accepted are numbers from {least} below {limit}")
-    return float(value)
+def read_calibration(recipe: Table) -> Calibration:
+    """Variance factors from a recipe's ``[calibration]`` table, those that change nothing without one; `InputError` for what is none."""
+    table = recipe.under("calibration")
+    low = table.number("latent_variance", 1.0, 0, 100)
+    high, image = table.number("latent_variance_high", low, 0, 100), table.number("image_variance", 1.0, 0, 100)
+    return Calibration(low, high, image, *(table.number(k, 0.0, -3, 3) for k in ("latent_exponent", "sharpness_exponent")))
 
 
-def read_calibration(recipe: dict[str, Any], folder: Path) -> Calibration:
-    """Variance factors from a recipe's ``[calibration]`` table, those that change nothing without one.
-
-    Raises
-    ------
-    InputError
-        For what is no factor.
-    """
-    table = recipe.get("calibration", {})
-    low = _number(table, "latent_variance", 1.0, 0, 100, folder, "calibration")
-    keys = (
-        ("latent_variance_high", low, 0, 100),
-        ("image_variance", 1.0, 0, 100),
-        ("latent_exponent", 0.0, -3, 3),
-        ("sharpness_exponent", 0.0, -3, 3),
-    )
-    return Calibration(low, *(_number(table, *k, folder, "calibration") for k in keys))
-
-
-def read_guarantee(recipe: dict[str, Any], folder: Path) -> Guarantee | None:
-    """Half-widths from a recipe's ``[conformal]`` table (``scenes``, ``level_90`` and so on); None without one.
-
-    Raises
-    ------
-    InputError
-        For what is no half-width.
-    """
-    table = recipe.get("conformal")
-    if table is None:
+def read_guarantee(recipe: Table) -> Guarantee | None:
+    """Half-widths from a recipe's ``[conformal]`` table (``scenes``, ``level_90`` and so on); None without one, `InputError` for others."""
+    if "conformal" not in recipe.values:
         return None
-    scenes = int(_number(table, "scenes", 0, 1, 1e9, folder, "conformal"))
-    levels = [k for k in table if re.fullmatch(r"level_[1-9]\d?(_\d+)?", k)]
-    widths = {float(k[6:].replace("_", ".")) / 100: _number(table, k, 0.0, 0, float("inf"), folder, "conformal") for k in levels}
-    return Guarantee(scenes, widths)
+    table = recipe.under("conformal")
+    levels = [k for k in table.values if re.fullmatch(r"level_[1-9]\d?(_\d+)?", k)]
+    widths = {float(k[6:].replace("_", ".")) / 100: table.number(k, 0.0, 0, math.inf) for k in levels}
+    return Guarantee(int(table.number("scenes", 0, 1, 1e9)), widths)

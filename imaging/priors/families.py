@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from imaging.priors.base import LatentPrior
+from imaging.releases import Table
 
 FAMILIES = {
     "lapped": ("imaging.priors.autoencoders", "LappedAutoencoder"),
@@ -18,23 +19,22 @@ FAMILIES = {
 """Module and class of each family."""
 
 
-def make_prior(family: str, settings: dict[str, Any]) -> LatentPrior:
-    """An untrained prior.
-
-    Parameters
-    ----------
-    family : str
-        A key of `FAMILIES`.
-    settings : dict
-        Arguments of its class: the ``[model]`` table of a recipe.
-
-    Raises
-    ------
-    KeyError
-        For an unknown family.
-    TypeError, ValueError, RuntimeError, ArithmeticError
-        When no model can be made from the settings.
-    """
+def family_class(family: str) -> type[LatentPrior]:
+    """The class of a family, a key of `FAMILIES`."""
     module, name = FAMILIES[family]
-    model: LatentPrior = getattr(import_module(module), name)(**settings)
-    return model
+    found: type[LatentPrior] = getattr(import_module(module), name)
+    return found
+
+
+def prior_of(recipe: Table) -> LatentPrior:
+    """The untrained prior of a recipe; `InputError` for a family or a ``[model]`` that there is not."""
+    family, table = recipe.get("family", str), recipe.under("model")
+    if family not in FAMILIES:
+        recipe.refuse("family", ", ".join(FAMILIES))
+    table.get("channels", int)  # families differ in what they take it for where it is missing
+    return table.make(family_class(family), sizes=True)
+
+
+def make_prior(family: str, settings: dict[str, Any]) -> LatentPrior:
+    """An untrained prior of a family from the arguments of its class, the ``[model]`` table of a recipe."""
+    return family_class(family)(**settings)

@@ -12,7 +12,7 @@ from compressai.models import Cheng2020Attention, FactorizedPrior, JointAutoregr
 from torch import Tensor, nn
 
 from imaging.priors.base import LatentPrior, Latents
-from imaging.priors.rate import SCALE_BOUND, SCALE_REACH, bounded, log_bottleneck, log_uniform_gaussian
+from imaging.priors.rate import SCALE_BOUND, SCALE_REACH, bounded, decoder_deviation, log_bottleneck, log_uniform_gaussian
 
 SPREAD_FLOOR = 2e-4
 """Smallest standard deviation of a decoder, image units (VBLE-xz)."""
@@ -91,7 +91,7 @@ class PublishedAutoencoder(LatentPrior):
             "channels": channels, "alpha": alpha, "hidden": hidden, "latents": latents, "replicated": replicated, "spread": spread,
         }  # fmt: skip
         self.channels, self.replicated = channels, replicated
-        self.gamma = math.sqrt(channels / (2 * math.log(2) * alpha)) / 255
+        self.gamma = decoder_deviation(channels, alpha)
         for name, module in self._build(hidden, latents).named_children():
             self.add_module(name, module)
         if not replicated and channels != 3:
@@ -171,9 +171,10 @@ class JointAutoencoder(PublishedAutoencoder):
 
     source = JointAutoregressiveHierarchicalPriors
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.causal_groups = [0] * self.settings["latents"]
+    @property
+    def causal_groups(self) -> list[int]:  # type: ignore[override]
+        """All latents in one group."""
+        return [0] * int(self.settings["latents"])
 
     def _scales_means(self, z: Tensor, h: Tensor) -> Tensor:
         # compressai's masked convolution overwrites its weights at each call, which autograd and threads may not like.

@@ -19,6 +19,24 @@ _FARTHEST = 2000.0
 """Standardised distances are computed up to here; beyond it the density is as good as zero and its gradient stays finite."""
 
 
+def decoder_deviation(channels: int, alpha: float) -> float:
+    """Standard deviation of a decoder's error, image units, that a weight of the squared error in training stands for.
+
+    Rate-distortion training with uniform noise is variational inference with decoder variance ``channels / (2 ln 2 alpha 255**2)``, see
+    Balle et al. (2018) and Biquard et al. (2025).
+
+    Parameters
+    ----------
+    channels : int
+        Of the images.
+    alpha : float
+        Weight of the squared error (grey levels of 255) against bits per pixel.
+    """
+    if alpha <= 0:
+        raise ValueError(f"alpha is {alpha}; it must be above 0")
+    return math.sqrt(channels / (2 * math.log(2) * alpha)) / 255
+
+
 def nats_to_bits(nats: Tensor) -> Tensor:
     """Convert an amount of information from nats to bits."""
     return nats / math.log(2.0)

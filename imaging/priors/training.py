@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import itertools
 import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from imaging.priors.base import LatentPrior
-from imaging.priors.data import CropSampler
 from imaging.priors.losses import random_widths, rate_distortion, std_loss, validate
 from imaging.priors.pictures import write_comparison
-from imaging.priors.recipe import TrainingSettings
-from imaging.priors.zoo import full_precision
+from imaging.releases import full_precision
+from imaging.training import CropSampler, InterruptibleTraining, TrainingSettings
 
-_LONGEST_STEP = 20.0
-"""Seconds a step may count for; what is beyond was a pause."""
 _MAKERS = 3
 """Processes that make batches for a GPU."""
 
@@ -44,20 +38,8 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def _optimizer(model: LatentPrior, settings: TrainingSettings, std_stage: bool) -> torch.optim.Adam:
-    spread = [] if model.std_decoder is None else list(model.std_decoder.parameters())
-    if std_stage:
-        return torch.optim.Adam([{"params": spread, "factor": 2.5}], settings.learning_rate)
-    slow = model.slow_parameters()
-    held = {id(p) for p in [*slow, *spread]}
-    fast = [p for n, p in model.named_parameters() if id(p) not in held and not n.endswith("quantiles")]
-    groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": 0.1}]
-    return torch.optim.Adam([g for g in groups if g["params"]], settings.learning_rate)
-
-
-@dataclass
-class Trainer:
-    """Runs, interrupts and resumes a training.
+class Trainer(InterruptibleTraining):
+    """Trains a prior.
 
     Parameters
     ----------
@@ -78,145 +60,78 @@ class Trainer:
     """
 
     model: LatentPrior
-    sampler: CropSampler
-    validation: Tensor
-    settings: TrainingSettings
-    folder: Path
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    compiled: bool = False
 
-    def __post_init__(self) -> None:
-        full_precision(self.device)
-        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.step, self.elapsed, self.std_stage = 0, 0.0, False
-        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.figures: dict[str, Tensor] = {}
-        self.optimizer = _optimizer(self.model, self.settings, False)
-        self.rate_distortion = torch.compile(rate_distortion) if self.compiled else rate_distortion
+    def __init__(
+        self, model: LatentPrior, sampler: CropSampler, validation: Tensor, settings: TrainingSettings, folder: Path,
+        device: torch.device | None = None, compiled: bool = False,
+    ) -> None:  # fmt: skip
+        device = device or torch.device("cpu")
+        full_precision(device)
+        super().__init__(model, settings, _Batches(sampler, settings.seed), folder, device, 0 if device.type == "cpu" else _MAKERS)
+        self.sampler, self.validation, self.std_stage = sampler, validation, False
+        self.rate_distortion = torch.compile(rate_distortion) if compiled else rate_distortion
+        spread = [] if model.std_decoder is None else list(model.std_decoder.parameters())
+        slow = model.slow_parameters()
+        held = {id(p) for p in [*slow, *spread]}
+        fast = [p for n, p in model.named_parameters() if id(p) not in held and not n.endswith("quantiles")]
+        self._train((fast, 1.0), (slow, 0.1))
 
-    def resume(self) -> bool:
-        """Continue from the folder's checkpoint, if there is one."""
-        path = self.folder / "checkpoint.pt"
-        if not path.exists():
-            return False
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.average = state["average"]
-        self.step, self.elapsed, self.std_stage = state["step"], state["elapsed"], state["std_stage"]
-        self.optimizer = _optimizer(self.model, self.settings, self.std_stage)
-        self.optimizer.load_state_dict(state["optimizer"])
-        return True
+    def _train(self, *groups: tuple[list[torch.nn.Parameter], float]) -> None:
+        """Train some weights with factors on the learning rate."""
+        found = [{"params": p, "factor": f} for p, f in groups if p]
+        self.optimizers = [torch.optim.Adam(found, self.settings.learning_rate)]
+        self.parameters = [p for parameters, _ in groups for p in parameters]
 
-    def save(self) -> None:
-        """Write the checkpoint, atomically."""
-        state = {
-            "model": self.model.state_dict(), "average": self.average, "optimizer": self.optimizer.state_dict(), "step": self.step,
-            "elapsed": self.elapsed, "std_stage": self.std_stage,
-        }  # fmt: skip
-        temporary = self.folder / "checkpoint.tmp"
-        torch.save(state, temporary)
-        temporary.replace(self.folder / "checkpoint.pt")
+    def _train_std_alone(self) -> None:
+        self.std_stage = True
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name.startswith("std_decoder"))
+        assert self.model.std_decoder is not None
+        self._train((list(self.model.std_decoder.parameters()), 2.5))
 
-    @property
-    def progress(self) -> float:
-        """Part of the training that is done: of its steps where the recipe counts them, otherwise of its time."""
-        return self.step / self.settings.steps if self.settings.steps else self.elapsed / (60 * self.settings.minutes)
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        if state["std_stage"]:
+            self._train_std_alone()
+        super().restore(state)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return super().state() | {"std_stage": self.std_stage}
 
     @property
     def _split(self) -> float:
         """Progress at which the decoder of standard deviations takes over."""
         return 1.0 if self.model.std_decoder is None else 1 - self.settings.std_share
 
-    def _rate(self) -> float:
-        """Learning rate before the group factors: warm-up, then cosine over the stage."""
+    def decline(self) -> float:
+        """Half a cosine over each stage."""
         split = self._split
         within = (self.progress - split) / self.settings.std_share if self.std_stage else self.progress / split
-        warm = min(1.0, (self.step + 1) / self.settings.warmup)
-        return self.settings.learning_rate * warm * (0.5 * (1 + math.cos(math.pi * min(1.0, within))) + 0.005)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, within))) + 0.005
 
-    def _batches(self) -> Iterator[Tensor]:
-        """Batches from the present step on; for a GPU they are made beside its work."""
-        batches, steps = _Batches(self.sampler, self.settings.seed), itertools.count(self.step)
-        if self.device.type == "cpu":
-            return map(batches.__getitem__, steps)
-        made = DataLoader(batches, batch_size=None, sampler=steps, num_workers=_MAKERS, prefetch_factor=4, pin_memory=True)
-        return (x.to(self.device, non_blocking=True) for x in made)
-
-    def _update(self, x: Tensor) -> None:
+    def update(self, batch: Tensor) -> dict[str, Tensor]:
+        """One step."""
+        if not self.std_stage and self.progress >= self._split:
+            self.model.load_state_dict(self.average)
+            self._train_std_alone()
         torch.manual_seed(self.settings.seed * 1_000_003 + self.step)  # what a step draws does not depend on interruptions
         with autocast(self.device):
             if self.std_stage:
-                loss = std_loss(self.model, x)
-                self.figures = {"loss": loss.detach()}
+                loss = std_loss(self.model, batch)
             else:
-                error, bits = self.rate_distortion(self.model, x, random_widths(self.model, len(x), self.settings.narrowest))
+                error, bits = self.rate_distortion(self.model, batch, random_widths(self.model, len(batch), self.settings.narrowest))
                 loss = self.model.objective(error, bits)
-                self.figures = {"loss": loss.detach(), "bits": bits.detach()}
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate() * group["factor"]
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
-        if torch.isfinite(norm):
-            self.optimizer.step()
-        decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            present = {k: v for k, v in self.model.state_dict().items() if v.dtype.is_floating_point}
-            torch._foreach_lerp_([self.average[k] for k in present], list(present.values()), 1 - decay)
-        self.step += 1
+        self.descend(loss)
+        return {"loss": loss.detach()}
 
-    def _evaluate(self) -> dict[str, float]:
-        """Validation figures of the averaged weights."""
-        present = {k: v.clone() for k, v in self.model.state_dict().items()}
+    def evaluate(self) -> dict[str, float]:
+        """PSNR, bits and objective, the objective at half the light, and the likelihood of deviations."""
         torch.manual_seed(1)
-        self.model.load_state_dict(self.average)
         with autocast(self.device):
             images = self.validation.to(self.device)
             figures = validate(self.model, images)
             figures["objective_half"] = validate(self.model, images, 0.5)["objective"]
             figures["std_nll"] = float(torch.stack([std_loss(self.model, x).detach() for x in images.split(4)]).mean())
             write_comparison(self.model, images[:4], self.folder / "samples.png")
-        self.model.load_state_dict(present)
         return figures
-
-    def _freeze_all_but_std(self) -> None:
-        self.model.load_state_dict(self.average)
-        self._open_std_alone()
-        self.std_stage = True
-        self.optimizer = _optimizer(self.model, self.settings, True)
-
-    def run(self, report: Callable[[dict[str, float]], None], every: float = 60.0) -> Iterator[int]:
-        """Train until the time is used up, yielding the step number; call ``report`` and save about each ``every`` seconds."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        began, last, batches = time.monotonic(), self.elapsed, self._batches()
-        if self.std_stage:
-            self._open_std_alone()
-        while self.progress < 1:
-            if not self.std_stage and self.progress >= self._split:
-                self._freeze_all_but_std()
-            self._update(next(batches))
-            now = time.monotonic()
-            self.elapsed += min(now - began, _LONGEST_STEP)
-            began = now
-            if self.elapsed - last > every or self.progress >= 1:
-                last = self.elapsed
-                figures = {k: float(v) for k, v in self.figures.items()} | self._evaluate()
-                figures |= {"step": self.step, "seconds": round(self.elapsed), "rate": self._rate()}
-                self._log(figures)
-                self.save()
-                report(figures)
-            yield self.step
-
-    def _open_std_alone(self) -> None:
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name.startswith("std_decoder"))
-
-    def _log(self, figures: dict[str, float]) -> None:
-        columns = ["step", "seconds", "rate", "loss", "psnr", "bits", "objective", "objective_half", "std_nll"]
-        path = self.folder / "log.csv"
-        fresh = not path.exists()
-        with path.open("a", newline="") as handle:
-            writer = csv.DictWriter(handle, columns)
-            if fresh:
-                writer.writeheader()
-            writer.writerow({c: f"{figures[c]:.6g}" for c in columns})

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from imaging.priors.anchored import AnchoredPrior
 from imaging.priors.base import Latents
-from imaging.priors.networks import ResidualBlock, refiner, zero
 
 _WIDEST = 0.0
 """Largest logarithm of the encoder's standard deviation: that of the prior itself."""
@@ -34,23 +33,14 @@ class VariationalAutoencoder(AnchoredPrior):
     of standard deviations is trained. Rates cannot be modulated as in a compressive autoencoder: the latents have no quantisation step.
     """
 
-    std_decoder: nn.Module
     density = "gaussian"
 
     def __init__(self, channels: int = 1, *, width: int = 64, blocks: int = 2, fine: int = 32, fine_blocks: int = 1) -> None:
         super().__init__(channels)
         self.settings = {"channels": channels, "width": width, "blocks": blocks, "fine": fine, "fine_blocks": fine_blocks}
         self.hyper_stride = self.stride
-        count = self.latents
         self.log_gamma = nn.Parameter(torch.tensor(math.log(4 / 255)))
-        self.encoder = nn.Sequential(
-            nn.Conv2d(count, width, 3, padding=1),
-            ResidualBlock(width),
-            ResidualBlock(width),
-            zero(nn.Conv2d(width, 2 * count, 3, padding=1)),
-        )
-        self.decoder = refiner(count, width, blocks, fine, fine_blocks, channels)
-        self.std_decoder = refiner(count, 2 * width // 3, 1, fine // 2, 1, channels)
+        self._make_networks(width, blocks, fine, fine_blocks, outputs=2)
 
     @property
     def gamma(self) -> float:  # type: ignore[override]

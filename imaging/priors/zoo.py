@@ -7,44 +7,21 @@ from pathlib import Path
 
 import torch
 
-from imaging.errors import InputError, did_you_mean
+from imaging.errors import InputError
 from imaging.priors import compressai_zoo
 from imaging.priors.base import LatentPrior
 from imaging.priors.calibration import read_calibration, read_guarantee
-from imaging.priors.context import GroupCausalConv2d
-from imaging.priors.families import FAMILIES, make_prior
+from imaging.priors.families import FAMILIES, prior_of
 from imaging.priors.importing import convert, read_checkpoint
-from imaging.priors.packing import packed, unpacked
-from imaging.priors.state import fill, is_constant, weights
-from imaging.releases import ModelInfo, band_names, digest_of, read_recipe, read_weights, released, write_release, zoo_folder
+from imaging.priors.networks import GroupCausalConv2d
+from imaging.priors.state import fill, is_constant, packed, unpacked, weights
+from imaging.releases import ModelInfo, Zoo, digest_of, read_weights, ready, write_release
 
 DEFAULT_PRIOR = "pan"
+PRIORS = Zoo("prior", tuple(FAMILIES), ", or compressai:NAME-QUALITY")
 
 
-class PriorInfo(ModelInfo):
-    """What a released prior says of itself: ``name``, ``title``, ``channels``, ``digest``, ``folder`` and ``bands``; see `ModelInfo`."""
-
-
-def prior_info(folder: Path) -> PriorInfo:
-    """Read a model folder's own description.
-
-    Raises
-    ------
-    InputError
-        When the folder holds no released model.
-    """
-    recipe = read_recipe(folder)
-    release = recipe.get("release")
-    if not isinstance(release, dict) or "sha256" not in release:
-        raise InputError(f"{folder}/recipe.toml has no [release] sha256: the model has not been released by scripts/train_prior.py")
-    model = recipe.get("model")
-    if not isinstance(recipe.get("name"), str) or not isinstance(model, dict) or not isinstance(model.get("channels"), int):
-        raise InputError(f"{folder}/recipe.toml lacks a name or the number of channels in [model]")
-    bands = band_names(recipe, folder, model["channels"])
-    return PriorInfo(recipe["name"], str(recipe.get("title", "")), model["channels"], str(release["sha256"]), folder, bands)
-
-
-def list_priors() -> list[PriorInfo]:
+def list_priors() -> list[ModelInfo]:
     """All released priors of the zoo, in the order of their names.
 
     Raises
@@ -52,16 +29,15 @@ def list_priors() -> list[PriorInfo]:
     InputError
         When no zoo is installed, or a recipe in it cannot be read.
     """
-    return [prior_info(f) for f in released(zoo_folder(), FAMILIES)]
+    return PRIORS.models()
 
 
 def choose_prior(bands: Sequence[str | None]) -> str:
     """Name of the released prior for bands of these common names: one of just them together, otherwise the default for each."""
-    wanted = sorted(b or "" for b in bands)
-    return next((p.name for p in list_priors() if p.bands and sorted(p.bands) == wanted), DEFAULT_PRIOR)
+    return PRIORS.choose(bands, DEFAULT_PRIOR)
 
 
-def find_prior(name: str, *, download: bool = False) -> PriorInfo:
+def find_prior(name: str, *, download: bool = False) -> ModelInfo:
     """Look a prior up by zoo name, take a path to a model folder, or a model of compressai's zoo, ``compressai:ARCHITECTURE-QUALITY``.
 
     Parameters
@@ -78,18 +54,8 @@ def find_prior(name: str, *, download: bool = False) -> PriorInfo:
     """
     if name.startswith(compressai_zoo.PREFIX):
         path, _ = compressai_zoo.cached_file(name, download=download)
-        return PriorInfo(name, "of compressai's zoo", 3, digest_of(path), path.parent)
-    if Path(name).is_dir():
-        return prior_info(Path(name))
-    known = {p.name: p for p in list_priors()}
-    if name not in known:
-        raise InputError(f"unknown prior {name!r}; {did_you_mean(name, known)}, a path to a model folder, or compressai:NAME-QUALITY")
-    return known[name]
-
-
-def _from_compressai(name: str, download: bool) -> LatentPrior:
-    path, alpha = compressai_zoo.cached_file(name, download=download)
-    return convert(read_checkpoint(path), name, alpha=alpha).model
+        return ModelInfo(name, "of compressai's zoo", "compressai", 3, digest_of(path), path.parent)
+    return PRIORS.find(name)
 
 
 def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *, download: bool = False) -> LatentPrior:
@@ -110,48 +76,19 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *,
         Unknown name, damaged file, wrong shapes, missing or extra weights.
     """
     if name.startswith(compressai_zoo.PREFIX):
-        return ready(_from_compressai(name, download), device)
-    info = find_prior(name)
-    recipe = read_recipe(info.folder)
-    family = str(recipe.get("family"))
-    if family not in FAMILIES:
-        raise InputError(f"{info.folder}/recipe.toml: family is {recipe.get('family')!r}; accepted are {', '.join(FAMILIES)}")
-    stored = read_weights(info.folder, info.digest)
-    state = {k: v for k, v in unpacked(stored).items() if not is_constant(k)}
-    try:
-        model = make_prior(family, recipe["model"])
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        raise InputError(f"{info.folder}/recipe.toml: no model can be built from [model] ({error})") from error
+        path, alpha = compressai_zoo.cached_file(name, download=download)
+        return ready(convert(read_checkpoint(path), name, alpha=alpha).model, device)
+    info = PRIORS.find(name)
+    state = {k: v for k, v in unpacked(read_weights(info.folder, info.digest)).items() if not is_constant(k)}
+    model = prior_of(info.recipe)
     fill(model, state, str(info.folder / "weights.safetensors"))
     model.bands = info.bands
-    model.calibration, model.guarantee = read_calibration(recipe, info.folder), read_guarantee(recipe, info.folder)
+    model.calibration, model.guarantee = read_calibration(info.recipe), read_guarantee(info.recipe)
     return ready(model, device)
 
 
-def full_precision(device: torch.device | str) -> None:
-    """Switch TensorFloat-32 convolutions off for the process where the device is a GPU.
-
-    They are PyTorch's default there and would leave errors of several grey levels of 4095 in the block transform, which is kept in float32
-    for that reason; the networks run in bfloat16 anyway.
-    """
-    if torch.device(device).type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
-
-
-def ready(model: LatentPrior, device: torch.device | str) -> LatentPrior:
-    """Freeze a model for inference and put it on a device; see `full_precision`."""
-    full_precision(device)
-    return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
 def start_from(model: LatentPrior, folder: Path) -> None:
-    """Give a freshly made model a released one's weights, that of a smaller one where both are of the family ``lapped``.
-
-    Raises
-    ------
-    InputError
-        When the released model is not one that this model can start from.
-    """
+    """Give a freshly made model a released one's weights, a smaller one's where both are ``lapped``; `InputError` for others."""
     from imaging.priors.autoencoders import LappedAutoencoder
     from imaging.priors.growing import grow, misfit
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import rasterio
 
-import imaging
 from imaging.report.charts import Line, chart
 from imaging.report.checks import EXPLAINED, LAGS, WHITE, BandCheck, Residual, check_bands
 from imaging.report.layers import Survey, Trio, band_names, unit_of
 from imaging.report.spectrum import Spectrum, ideal_gain, spectra
 from imaging.restoration import Restoration, SceneResult
 from imaging.sensors import Band
+from imaging.version import __version__
 
 _LIBRARIES = ("torch", "deepinv", "compressai", "rasterio", "numpy")
 
@@ -223,7 +223,7 @@ def _timings(result: SceneResult) -> str:
 
 def _versions() -> str:
     rows: list[list[Any]] = [
-        ["imaging-restore", imaging.__version__],
+        ["imaging-restore", __version__],
         ["Python", platform.python_version()],
         ["GDAL", rasterio.__gdal_version__],
     ]

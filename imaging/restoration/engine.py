@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import imaging
 from imaging.raster import Area, Magnified, Product, Scene, Tile, as_stored
 from imaging.restoration.paths import ScenePaths, check_paths, check_sources
 from imaging.sensors import ProductScene, find_scene
+from imaging.version import __version__
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -147,7 +147,7 @@ class Engine(ABC):
         state = {str(f.absolute()): [f.stat().st_size, f.stat().st_mtime_ns] if f.exists() else None for f in files}
         return {
             "input": [str(source.absolute()), state],
-            "version": imaging.__version__,
+            "version": __version__,
             "outputs": self.paths.uncertainty,
         } | self.settings()
 

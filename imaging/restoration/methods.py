@@ -12,7 +12,6 @@ from torch import Tensor
 from imaging.amortised import (
     DEFAULT_ORIENTATIONS,
     AmortisedReconstructor,
-    NetworkInfo,
     find_network,
     list_networks,
     load_limits,
@@ -31,8 +30,9 @@ from imaging.bilevel import (
 from imaging.errors import InputError
 from imaging.names import AMORTISED, POSTERIORS
 from imaging.posterior import VBLE, FitSettings, lattice_room, rate_scale, sensor_deviation
-from imaging.priors import LatentPrior, PriorInfo, list_priors, load_prior, zoo
+from imaging.priors import LatentPrior, list_priors, load_prior, zoo
 from imaging.raster.tiles import STEP
+from imaging.releases import ModelInfo
 from imaging.restoration.amortised import AmortisedMethod
 from imaging.restoration.method import Method, Progress, Window
 from imaging.sensors import SensorPhysics
@@ -152,54 +152,35 @@ def method_of(learned: LearnedRegularizer) -> str:
     return next(name for name, suits in _SUITED.items() if suits(learned.regularizer))
 
 
-def find_regularizer(method: str, name: str) -> LearnedRegularizer:
-    """A regulariser of the zoo, or of a folder, for a method.
+def check_kind(name: str, wanted: str) -> None:
+    """Refuse a released model of another kind, with the method that it is for; folders are looked at when they are loaded."""
+    if Path(name).is_dir():
+        return
+    for kind, models in (("a prior", list_priors), ("a learned regulariser", list_regularizers), ("an inference network", list_networks)):
+        if kind.endswith(wanted) or name not in {m.name for m in models()}:
+            continue
+        method = {"a prior": POSTERIORS[0], "an inference network": AMORTISED}.get(kind) or method_of(load_regularizer(name))
+        raise InputError(f"{name} is {kind} and no {wanted}; choose --method {method} with it, or leave --prior away")
 
-    Raises
-    ------
-    InputError
-        When there is none, or it is of another kind.
-    """
-    if name in {p.name for p in list_priors()}:
-        raise InputError(
-            f"{name} is no regulariser for --method {method} but a prior for {', '.join(POSTERIORS)}; leave --prior away, "
-            "or choose one of those"
-        )
+
+def find_regularizer(method: str, name: str) -> LearnedRegularizer:
+    """A regulariser of the zoo, or of a folder, for a method; `InputError` when there is none, or it is of another kind or method."""
+    check_kind(name, "learned regulariser")
     learned = load_regularizer(name)
     if not _SUITED[method](learned.regularizer):
         raise InputError(f"{name} is no regulariser for --method {method}; choose --method {method_of(learned)}, or another --prior")
     return learned
 
 
-def find_pass(name: str) -> NetworkInfo:
-    """An inference network of the zoo, or of a folder.
-
-    Raises
-    ------
-    InputError
-        When there is none; of a prior or a regulariser, with the method that it is for.
-    """
-    if not Path(name).is_dir() and name in {p.name for p in list_priors()}:
-        raise InputError(f"{name} is a prior and no inference network; choose --method {POSTERIORS[0]} with it")
-    if not Path(name).is_dir() and name in list_regularizers():
-        raise InputError(
-            f"{name} is a learned regulariser and no inference network; choose --method {method_of(load_regularizer(name))} with it"
-        )
+def find_pass(name: str) -> ModelInfo:
+    """An inference network of the zoo, or of a folder; `InputError` when there is none, or it is of another kind."""
+    check_kind(name, "inference network")
     return find_network(name)
 
 
-def find_prior(name: str, *, download: bool = False) -> PriorInfo:
-    """A prior as `imaging.priors.zoo.find_prior` finds it.
-
-    Raises
-    ------
-    InputError
-        When there is none; of a regulariser, with the method that it is for.
-    """
-    if not Path(name).is_dir() and name in list_regularizers():
-        raise InputError(f"{name} is a learned regulariser and no prior; choose --method {method_of(load_regularizer(name))} with it")
-    if not Path(name).is_dir() and name in {n.name for n in list_networks()}:
-        raise InputError(f"{name} is an inference network and no prior; choose --method {AMORTISED} with it")
+def find_prior(name: str, *, download: bool = False) -> ModelInfo:
+    """A prior as `imaging.priors.zoo.find_prior` finds it; `InputError` when there is none, or it is of another kind."""
+    check_kind(name, "prior")
     return zoo.find_prior(name, download=download)
 
 

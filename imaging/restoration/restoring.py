@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import imaging
 from imaging.errors import InputError
 from imaging.names import ESTIMATE
 from imaging.raster import Area, Scene, Tile, TilePlan, write_style
@@ -22,6 +21,7 @@ from imaging.restoration.fitting import window_margin
 from imaging.restoration.options import RestoreOptions
 from imaging.restoration.paths import ScenePaths
 from imaging.sensors import write_profile
+from imaging.version import __version__
 
 _HALO_STEP = STEP // 2
 
@@ -111,7 +111,7 @@ class Restoration(Engine):
         record = self.method.record()
         widths = {"IMAGING_HALF_WIDTHS": json.dumps(record["half_widths"])} if "half_widths" in record else {}
         return widths | {
-            "IMAGING_VERSION": imaging.__version__, "IMAGING_SENSOR": self.profile.name, "IMAGING_METHOD": self.method.kind,
+            "IMAGING_VERSION": __version__, "IMAGING_SENSOR": self.profile.name, "IMAGING_METHOD": self.method.kind,
             "IMAGING_PRIOR": self.method.name, "IMAGING_PRIOR_SHA256": self.method.digest,
             "IMAGING_ITERATIONS": str(self.method.steps), "IMAGING_SEED": str(self.options.seed),
             "IMAGING_TILE": str(self.plan.side), "IMAGING_SCALE": str(self.scale), "IMAGING_BANDS": json.dumps(self.scene.bands),

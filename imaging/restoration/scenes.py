@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import imaging
 from imaging.former import formerly
 from imaging.restoration.comparison import check_reference, compare
 from imaging.restoration.deciding import Sensor
@@ -20,6 +19,7 @@ from imaging.restoration.paths import ScenePaths
 from imaging.restoration.pipeline import Progress, Run, Seconds, run, store_of
 from imaging.restoration.restoring import Restoration, open_restoration
 from imaging.restoration.superresolution import open_super_resolution, scale_of
+from imaging.version import __version__
 
 Options = RestoreOptions | SuperResolveOptions
 """What is to be done with a scene, and how."""
@@ -340,6 +340,6 @@ def _result(engine: Engine, seconds: float, stages: Seconds, figures: dict[str, 
     return SceneResult(
         input=str(paths.input), restored=str(paths.restored_path), std=None if paths.std_path is None else str(paths.std_path),
         scale=engine.scale, width=grid.width, height=grid.height, bands=list(engine.scene.bands), seconds=round(seconds, 2),
-        stages=stages.rounded(), megapixels=grid.width * grid.height / 1e6, peak_memory_mb=peak_memory_mb(), version=imaging.__version__,
+        stages=stages.rounded(), megapixels=grid.width * grid.height / 1e6, peak_memory_mb=peak_memory_mb(), version=__version__,
         notes=engine.notes, reference=figures, **engine.summary(),
     )  # fmt: skip

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-import imaging
 from imaging.errors import InputError
 from imaging.raster import Area, Scene, Tile, filled
 from imaging.restoration.deciding import Known
@@ -17,6 +16,7 @@ from imaging.restoration.options import SuperResolveOptions
 from imaging.restoration.paths import ScenePaths
 from imaging.superres import SuperResolver
 from imaging.superres.zoo import list_models, manifest_of, size_of
+from imaging.version import __version__
 
 _BRIGHT = 1.5
 """Range of a scene that names none: so many times the 99th percentile of its pixels."""
@@ -80,7 +80,7 @@ class SuperResolution(Engine):
         """Settings written to the output."""
         manifest = self.resolver.manifest
         return {
-            "IMAGING_VERSION": imaging.__version__, "IMAGING_METHOD": "super-resolution", "IMAGING_PRIOR": manifest.name,
+            "IMAGING_VERSION": __version__, "IMAGING_METHOD": "super-resolution", "IMAGING_PRIOR": manifest.name,
             "IMAGING_PRIOR_SHA256": manifest.sha256, "IMAGING_PRECISION": manifest.precision, "IMAGING_SCALE": str(manifest.factor),
             "IMAGING_RANGE": f"{self.full_scale:g}", "IMAGING_TILE": str(self.options.tile),
         }  # fmt: skip
@@ -118,7 +118,7 @@ def find_resolver(options: SuperResolveOptions) -> SuperResolver:
         When there is none of this scale, or it does not fit the options.
     """
     if options.model is None:
-        scale, known = options.scale or 2, {name: manifest_of(name) for name in list_models()}
+        scale, known = options.scale or 2, {m.name: manifest_of(m.name) for m in list_models()}
         suited = [name for name, m in known.items() if m.factor == scale]
         if not suited:
             raise InputError(f"the zoo has no super-resolution model of scale {scale}; give one with --model")

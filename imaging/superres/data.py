@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from imaging.training import check_within
+
 FULL = 4095
 """Whole numbers that images are kept as reach so far."""
 LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)
@@ -44,8 +46,7 @@ class Degradation:
     def __post_init__(self) -> None:
         if self.kind not in {"bicubic", "sensor"}:
             raise ValueError(f"the degradation is {self.kind!r}; accepted are bicubic and sensor")
-        if not 0 < self.mtf[0] <= self.mtf[1] <= 1:
-            raise ValueError(f"mtf is {list(self.mtf)}; it must be two numbers in ascending order, above 0 and at most 1")
+        check_within(self, mtf=(1e-6, 1), noise=(0, 255), levels=(0, 2**16))
 
     def apply(self, fine: Tensor, scale: int, generator: torch.Generator | None = None) -> Tensor:
         """Coarse images of fine ones ``(B, C, H, W)``, both sides multiples of the scale; drawn values come from the generator."""
@@ -116,6 +117,9 @@ class CropSettings:
     crop: int = 48
     gain: tuple[float, float] = (1.0, 1.0)
     exponent: tuple[float, float] = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check_within(self, batch=(1, 10**5), crop=(1, 2**15), gain=(1e-6, 1e6), exponent=(1e-3, 1e3))
 
 
 class Pairs:

@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from imaging.errors import InputError
-from imaging.priors.data import find_images
+from imaging.releases import Table
 from imaging.superres.data import CropSettings, Degradation, Pairs, tiles_of
 from imaging.superres.search import SearchSettings
 from imaging.superres.space import SearchSpace
 from imaging.superres.training import TrainingSettings
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-S = TypeVar("S")
-
-
-def settings(kind: type[S], table: Any, name: str) -> S:
-    """Settings from a table of a recipe.
-
-    Raises
-    ------
-    InputError
-        For unknown keys or values that are refused.
-    """
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    if not isinstance(table, dict):
-        raise InputError(f"[{name}] must be a table")
-    for key in table:
-        if key not in known:
-            raise InputError(f"unknown key {key!r} in [{name}]; known are {', '.join(known)}")
-    try:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
-    except (TypeError, ValueError) as error:
-        raise InputError(f"[{name}]: {error}") from error
+from imaging.training import find_images, full_scale
 
 
 @dataclass(frozen=True)
@@ -90,23 +62,19 @@ class Recipe:
     @classmethod
     def parse(cls, text: str) -> Recipe:
         """From TOML."""
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"the recipe is no TOML: {error}") from error
-        space = dict(table.get("space", {}))
-        operations = {k: tuple(v) for k, v in space.pop("operations", {}).items()}
+        recipe = Table.parse(text)
+        crops = recipe.under("crops").make(CropSettings)
         return cls(
-            text=text, name=str(table.get("name", "")), title=str(table.get("title", "")),
-            space=settings(SearchSpace, space | {"operations": operations}, "space"),
-            normalisation=str(table.get("normalisation", "adq")),
-            search=settings(SearchSettings, table.get("search", {}), "search"),
-            degradation=settings(Degradation, table.get("degradation", {}), "degradation"),
-            crops=settings(CropSettings, table.get("crops", {}), "crops"),
-            search_crops=settings(CropSettings, table.get("search_crops", table.get("crops", {})), "search_crops"),
-            first=settings(TrainingSettings, table.get("training", {}), "training"),
-            second=settings(TrainingSettings, table.get("quantised_training", {}), "quantised_training"),
-            data=dict(table.get("data", {})),
+            text=text, name=recipe.get("name", str, ""), title=recipe.get("title", str, ""),
+            space=recipe.under("space").make(SearchSpace),
+            normalisation=recipe.get("normalisation", str, "adq"),
+            search=recipe.under("search").make(SearchSettings),
+            degradation=recipe.under("degradation").make(Degradation),
+            crops=crops,
+            search_crops=recipe.under("search_crops").make(CropSettings) if "search_crops" in recipe.values else crops,
+            first=recipe.under("training").make(TrainingSettings),
+            second=recipe.under("quantised_training").make(TrainingSettings),
+            data=dict(recipe.under("data").values),
         )  # fmt: skip
 
     def tiles(self, sources: Sequence[Path], device: torch.device, part: str = "all") -> Tensor:
@@ -134,7 +102,7 @@ class Recipe:
 
 def whole_image(image: NDArray[Any], bands: int, scale: int) -> Tensor:
     """An image as ``(1, bands, H, W)`` in [0, 1], its sides cut to multiples of the scale; one band is the mean of all."""
-    pixels = torch.from_numpy(image.astype(np.float32) / (4095 if image.dtype == np.uint16 else 255))
+    pixels = torch.from_numpy(image.astype(np.float32) / full_scale(image))
     pixels = pixels.mean(0, keepdim=True) if bands == 1 else pixels[:bands]
     if len(pixels) < bands:
         pixels = pixels[:1].expand(bands, -1, -1)

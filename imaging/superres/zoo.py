@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imaging.errors import InputError, did_you_mean
+from imaging.errors import InputError
 from imaging.names import PRECISIONS, SUPERRES_FAMILY
-from imaging.releases import digest_of, read_recipe, read_weights, released, zoo_folder
+from imaging.releases import ModelInfo, Zoo, check_digest, read_recipe, read_weights
 from imaging.superres.blueprint import blueprint
 from imaging.superres.export import Manifest
 from imaging.superres.genotype import Genotype
 from imaging.superres.networks import Network
 
+MODELS = Zoo("super-resolution model", (SUPERRES_FAMILY,))
 
-def list_models() -> list[str]:
-    """Names of the released super-resolution models, in order; what `SuperResolver` takes.
+
+def list_models() -> list[ModelInfo]:
+    """All released super-resolution models, in the order of their names, which are what `SuperResolver` takes.
 
     Raises
     ------
     InputError
         When no zoo is installed, or a recipe in it cannot be read.
     """
-    return [f.name for f in released(zoo_folder(), {SUPERRES_FAMILY})]
+    return MODELS.models()
 
 
 def find_model(name: str) -> Path:
@@ -32,14 +34,9 @@ def find_model(name: str) -> Path:
     InputError
         For an unknown name, or a folder without a super-resolution model.
     """
-    folder = Path(name) if Path(name).is_dir() else zoo_folder() / name
-    if not Path(name).is_dir() and name not in list_models():
-        raise InputError(f"unknown super-resolution model {name!r}; {did_you_mean(name, list_models())}, or a path to a model folder")
+    folder = Path(str(name))
     exported = any((folder / f"{precision}.json").exists() for precision in PRECISIONS)
-    bare = exported and not (folder / "recipe.toml").exists()
-    if not bare and read_recipe(folder).get("family") != SUPERRES_FAMILY:
-        raise InputError(f"{folder} is no super-resolution model: the family in its recipe.toml is not {SUPERRES_FAMILY}")
-    return folder
+    return folder if exported and not (folder / "recipe.toml").exists() else MODELS.find(name).folder
 
 
 def manifest_of(name: str) -> Manifest:
@@ -64,14 +61,7 @@ def model_file(folder: Path, precision: str) -> tuple[Path, Manifest]:
         raise InputError(f"precision is {precision!r}; accepted are {', '.join(PRECISIONS)}")
     path = folder / f"{precision}.onnx"
     manifest = Manifest.load(path.with_suffix(".json"))
-    try:
-        digest = digest_of(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    if digest != manifest.sha256:
-        raise InputError(
-            f"{path} is damaged: its SHA-256 starts with {digest[:12]}, its manifest says {manifest.sha256[:12]}; fetch it again"
-        )
+    check_digest(path, manifest.sha256, "manifest")
     return path, manifest
 
 
@@ -94,14 +84,11 @@ def load_network(name: str, *, quantised: bool = False) -> Network:
     plan = blueprint(Genotype.load(folder / "genotype.json"))
     network = Network(plan).fold()
     name, key = ("quantised.safetensors", "quantised_sha256") if quantised else ("weights.safetensors", "sha256")
-    path, digest = folder / name, read_recipe(folder).get("release", {}).get(key)
-    if digest is None:
-        raise InputError(f"{folder}/recipe.toml has no {key} in [release], so that {name} cannot be checked")
-    stored = read_weights(folder, str(digest), name)
+    stored = read_weights(folder, read_recipe(folder).under("release").get(key, str, ""), name)
     if quantised:
         network.attach_quantisers()
     try:
         network.load_state_dict(stored)
     except RuntimeError as error:
-        raise InputError(f"{path} does not fit the genotype beside it") from error
+        raise InputError(f"{folder / name} does not fit the genotype beside it") from error
     return network.eval()

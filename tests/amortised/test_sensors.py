@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from imaging.amortised.sensors import SHAPES, SensorRanges, draw_kernel, draw_physics, margin_of, measure
+from imaging.errors import InputError
+from imaging.releases import Table
 from imaging.sensors.mtf import nyquist_of, separable_psf
 
 PLAIN = SensorRanges(holes=0.0, saturated=0.0, level_spread=0.0)
@@ -82,9 +84,12 @@ def test_holes_and_highlights() -> None:
 
 
 def test_unknown_or_impossible_ranges_are_refused() -> None:
-    assert SensorRanges.from_table({"nyquist": [0.1, 0.2]}).nyquist == (0.1, 0.2)
-    with pytest.raises(ValueError, match=r"unknown setting 'nyqist' of sensors; known are .*nyquist"):
-        SensorRanges.from_table({"nyqist": [0.1, 0.2]})
-    for table in ({"snr": [5.0, 1.0]}, {"shapes": [1.0]}, {"double": 1.5}):
-        with pytest.raises(ValueError, match="it must be"):
-            SensorRanges.from_table(table)
+    def made(**values: object) -> SensorRanges:
+        return Table({"sensors": values}).under("sensors").make(SensorRanges)
+
+    assert made(nyquist=[0.1, 0.2]).nyquist == (0.1, 0.2)
+    with pytest.raises(InputError, match=r"unknown key 'nyqist' in \[sensors\]; did you mean nyquist"):
+        made(nyqist=[0.1, 0.2])
+    for name, value in (("snr", [5.0, 1.0]), ("shapes", [1.0]), ("double", 1.5)):
+        with pytest.raises(InputError, match=f"{name} is .*; it must be"):
+            made(**{name: value})

@@ -56,12 +56,12 @@ def test_names_are_those_of_the_package(tmp_path: Path, monkeypatch: pytest.Monk
     assert complete("--sensor", "") == [*builtin_sensors(), "estimate"]
     assert complete("--describe-sensor", "") == builtin_sensors()
     assert complete("--prior", "") == [p.name for p in list_priors()]
-    assert complete("--method", "wcrr", "--prior", "") == list_regularizers()
+    assert complete("--method", "wcrr", "--prior", "") == [r.name for r in list_regularizers()]
     assert complete("--method", "") == ["auto", *METHODS]
     assert set(PRIOR_FAMILIES) == set(FAMILIES)
     assert set(REGULARIZER_FAMILIES) == set(KINDS)
     assert set(METHODS) == {*_SUITED, *POSTERIORS, AMORTISED}
-    assert complete("--model", "", command=superres) == list_models()
+    assert complete("--model", "", command=superres) == [m.name for m in list_models()]
     assert complete("--device", "", command=superres) == list(PROVIDERS)
     assert complete("--precision", "", command=superres) == list(PRECISIONS)
 
@@ -112,7 +112,7 @@ def test_files_and_folders_are_left_to_the_shell(words: list[str], kind: str) ->
 
 
 def test_a_missing_zoo_is_no_matter_for_the_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(completion, "zoo_folder", lambda: tmp_path / "missing")
+    monkeypatch.setattr("imaging.releases.zoo.zoo_folder", lambda: tmp_path / "missing")
     assert complete("--prior", "") == []
     (tmp_path / "missing" / "x").mkdir(parents=True)
     for name in ("recipe.toml", "weights.safetensors"):

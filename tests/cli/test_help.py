@@ -127,7 +127,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--input scene.tif --sensor pleiades-raw --std std", "the output std would be a GeoTIFF; give it a name that ends in .tif"),
         (
             "--input scene.tif --sensor pleiades-raw --method wcrr --prior pan",
-            "pan is no regulariser for --method wcrr but a prior for vble-xz, vble, map; leave --prior away, or choose one of those",
+            "pan is a prior and no learned regulariser; choose --method vble-xz with it, or leave --prior away",
         ),
         (
             "--input scene.tif --sensor pleiades-raw --prior foe-bsd",

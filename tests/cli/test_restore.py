@@ -14,6 +14,7 @@ import imaging
 from imaging.amortised import list_networks
 from imaging.bilevel import list_regularizers
 from imaging.cli.restore import main, rio_restore
+from imaging.priors.zoo import PRIORS
 from imaging.restoration.fitting import Fitter
 from imaging.sensors import builtin_sensors
 from tests.cli.commands import invoke, restore, sentence
@@ -115,7 +116,7 @@ def test_sensors_are_listed() -> None:
 
 
 def test_priors_are_listed(tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imaging.priors.zoo.zoo_folder", lambda: tiny_prior.parent)
+    monkeypatch.setattr("imaging.priors.list_priors", lambda: [PRIORS.info(tiny_prior)])
     result = invoke("--list-priors")
     assert result.exit_code == 0
     networks, (prior, *regularizers) = [], [line.split() for line in result.stdout.splitlines()]
@@ -124,14 +125,16 @@ def test_priors_are_listed(tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) ->
         prior, *regularizers = regularizers
     assert networks == [n.name for n in list_networks()]
     assert prior == ["tiny", "1", "channel(s)", "random", "weights"]
-    assert {words[0]: words[2] for words in regularizers} == {name: name.removesuffix("-bsd") for name in list_regularizers()}
+    assert {words[0]: words[2] for words in regularizers} == {
+        name: name.removesuffix("-bsd") for name in (r.name for r in list_regularizers())
+    }
 
 
 def test_a_damaged_zoo_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "recipe.toml").write_text("name = ")
     (tmp_path / "broken" / "weights.safetensors").write_text("")
-    monkeypatch.setattr("imaging.amortised.zoo.zoo_folder", lambda: tmp_path)
+    monkeypatch.setattr("imaging.releases.zoo.zoo_folder", lambda: tmp_path)
     assert "its recipe.toml cannot be read" in sentence(invoke("--list-priors"))
 
 

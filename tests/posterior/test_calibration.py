@@ -11,6 +11,7 @@ from imaging.errors import InputError
 from imaging.posterior import VBLE, FitSettings
 from imaging.priors.autoencoders import LappedAutoencoder
 from imaging.priors.calibration import Calibration, read_calibration, read_guarantee
+from imaging.releases import Table
 from imaging.sensors import load_profile, sensor_physics
 
 
@@ -80,13 +81,13 @@ def test_each_item_of_a_fit_is_calibrated_at_its_own_rate(posterior) -> None:
 
 
 @pytest.mark.parametrize("value", [-0.1, 100, "x", True])
-def test_bad_factors_are_refused(tmp_path, value) -> None:
+def test_bad_factors_are_refused(value) -> None:
     with pytest.raises(InputError, match="calibration"):
-        read_calibration({"calibration": {"latent_variance": value}}, tmp_path)
+        read_calibration(Table({"calibration": {"latent_variance": value}}))
     with pytest.raises(InputError, match="conformal"):
-        read_guarantee({"conformal": {"scenes": 20, "level_90": "x" if value == 100 else value}}, tmp_path)
-    assert read_calibration({}, tmp_path) == (1.0, 1.0, 1.0, 0.0, 0.0)
-    assert read_calibration({"calibration": {"latent_variance": 0.8}}, tmp_path) == (0.8, 0.8, 1.0, 0.0, 0.0)
-    assert read_guarantee({}, tmp_path) is None
-    found = read_guarantee({"conformal": {"scenes": 20, "level_90": 1.9, "level_99_5": 4}}, tmp_path)
+        read_guarantee(Table({"conformal": {"scenes": 20, "level_90": "x" if value == 100 else value}}))
+    assert read_calibration(Table({})) == (1.0, 1.0, 1.0, 0.0, 0.0)
+    assert read_calibration(Table({"calibration": {"latent_variance": 0.8}})) == (0.8, 0.8, 1.0, 0.0, 0.0)
+    assert read_guarantee(Table({})) is None
+    found = read_guarantee(Table({"conformal": {"scenes": 20, "level_90": 1.9, "level_99_5": 4}}))
     assert found == (20, {0.9: 1.9, 0.995: 4.0})

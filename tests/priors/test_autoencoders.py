@@ -8,8 +8,8 @@ from torch import Tensor
 
 from imaging.priors.autoencoders import LappedAutoencoder
 from imaging.priors.base import LatentPrior
-from imaging.priors.context import GroupCausalConv2d
 from imaging.priors.lapped import frequency_order
+from imaging.priors.networks import GroupCausalConv2d
 from imaging.priors.rate import log_bottleneck, log_uniform_gaussian
 from tests.priors.models import tiny
 from tests.scenes import smooth

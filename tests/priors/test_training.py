@@ -11,13 +11,12 @@ import torch
 from PIL import Image
 
 from imaging.errors import InputError
-from imaging.priors import training
 from imaging.priors.base import LatentPrior
-from imaging.priors.data import CropSampler, find_images, read_image, statistics_batch, validation_images, write_pack
 from imaging.priors.families import make_prior
 from imaging.priors.losses import random_widths, rate_distortion
-from imaging.priors.recipe import TrainingSettings
 from imaging.priors.training import Trainer
+from imaging.releases import Table
+from imaging.training import CropSampler, TrainingSettings, find_images, loop, read_image, statistics_batch, validation_images, write_pack
 from tests.priors.models import tiny
 from tests.scenes import smooth, write_scene
 
@@ -31,25 +30,27 @@ def photograph(tmp_path: Path) -> Path:
 
 
 def trainer(path: Path, folder: Path, model: LatentPrior | None = None, **settings: float) -> Trainer:
-    chosen = TrainingSettings.from_table({"minutes": 10, "batch": 1, "crop": 64, "warmup": 1} | settings)
+    chosen = TrainingSettings(**{"minutes": 10, "batch": 1, "crop": 64, "warmup": 1} | settings)
     model = (model or tiny(trained=False)).train().requires_grad_(True)
     return Trainer(model, CropSampler([read_image(path)], chosen), torch.rand(2, 1, 64, 64), chosen, folder)
 
 
 def test_unknown_training_setting_is_refused() -> None:
-    assert TrainingSettings.from_table({"gain": [0.5, 2.0]}).gain == (0.5, 2.0)
-    with pytest.raises(ValueError, match=r"unknown training setting 'learning_rat'; known are .*learning_rate"):
-        TrainingSettings.from_table({"learning_rat": 1e-4})
+    assert Table({"training": {"gain": [0.5, 2.0]}}).under("training").make(TrainingSettings).gain == (0.5, 2.0)
+    with pytest.raises(
+        InputError, match=r"unknown key 'learning_rat' in \[training\]; did you mean learning_rate\? known are .*learning_rate"
+    ):
+        Table({"training": {"learning_rat": 1e-4}}).under("training").make(TrainingSettings)
 
 
 @pytest.mark.parametrize(
     "table",
     [{"crop": 100}, {"crop": 0}, {"gain": [2.0, 0.5]}, {"gain": [0.0, 0.5]}, {"gain": [1.0]},
-     {"exponent": [2.0, 0.5]}, {"narrowest": 0.0}, {"narrowest": 1.5}, {"shrink": 1.5}, {"steps": -1}, {"minutes": 0.0}],
+     {"exponent": [2.0, 0.5]}, {"narrowest": 0.0}, {"narrowest": 1.5}, {"shrink": 1.5}, {"steps": -1}, {"minutes": 0.0}, {"warmup": 0}],
 )  # fmt: skip
 def test_impossible_training_setting_is_refused(table: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="it must be"):
-        TrainingSettings.from_table(table)
+    with pytest.raises(InputError, match=rf"{next(iter(table))}.* is .*; (it must be|accepted are)"):
+        Table({"training": table}).under("training").make(TrainingSettings)
 
 
 def test_images_are_read_band_first(tmp_path: Path) -> None:
@@ -198,11 +199,34 @@ def test_training_resumes_at_the_stored_step(photograph: Path, tmp_path: Path) -
     for key, value in first.model.state_dict().items():
         assert torch.equal(second.model.state_dict()[key], value)
         assert torch.equal(second.average[key], first.average[key])
-    moments = [s["exp_avg"] for s in first.optimizer.state_dict()["state"].values()]
-    resumed = [s["exp_avg"] for s in second.optimizer.state_dict()["state"].values()]
+    moments = [s["exp_avg"] for s in first.optimizers[0].state_dict()["state"].values()]
+    resumed = [s["exp_avg"] for s in second.optimizers[0].state_dict()["state"].values()]
     assert any(m.any() for m in moments)
     assert all(torch.equal(a, b) for a, b in zip(moments, resumed, strict=True))
     assert next(iter(second.run(lambda _: None))) == 4
+
+
+def test_a_checkpoint_and_a_log_of_before_are_gone_on_with(photograph: Path, tmp_path: Path) -> None:
+    """Earlier versions wrote one optimizer under its own name, without more, and other columns."""
+    settings = {"steps": 6, "std_share": 0.5, "warmup": 2, "crop": 32}
+    whole = trainer(photograph, tmp_path / "whole", **settings)
+    list(whole.run(lambda _: None))
+    for stop in (2, 5):  # before and after the decoder of standard deviations takes over
+        part = trainer(photograph, tmp_path / str(stop), **settings)
+        for _ in itertools.islice(part.run(lambda _: None), stop):
+            pass
+        state = part.state()
+        (state["optimizer"],) = state.pop("optimizers")
+        torch.save(state, tmp_path / str(stop) / "checkpoint.pt")
+        (tmp_path / str(stop) / "log.csv").write_text("step,seconds,loss\n1,2,3\n")
+        again = trainer(photograph, tmp_path / str(stop), **settings)
+        assert again.resume()
+        list(again.run(lambda _: None))
+        for key, value in whole.average.items():
+            assert torch.equal(again.average[key], value), key
+        lines = (tmp_path / str(stop) / "log.csv").read_text().splitlines()
+        assert [len(line.split(",")) for line in lines] == [3, 3, 3]
+        assert lines[2].startswith("6,")
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(photograph: Path, tmp_path: Path) -> None:
@@ -271,7 +295,7 @@ def test_each_stage_of_other_families_lowers_its_loss(family: str, photograph: P
     run.validation = statistics_batch(run.sampler, 4)
     model.set_statistics(run.validation)
     run.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    before = run._evaluate()
+    before = run._averaged()
     reports: list[dict[str, float]] = []
     list(run.run(reports.append))
     assert reports[-1]["objective"] < before["objective"]
@@ -282,9 +306,9 @@ def test_each_stage_of_other_families_lowers_its_loss(family: str, photograph: P
 def test_a_pause_does_not_count_as_training(photograph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trainer(photograph, tmp_path / "run")
     clock = iter([0.0, 1.0, 3601.0, 3602.0, 3603.0])
-    monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
     list(itertools.islice(run.run(lambda _: None), 3))
-    assert run.elapsed == 1 + training._LONGEST_STEP + 1
+    assert run.elapsed == 1 + loop._LONGEST_STEP + 1
 
 
 def test_stages_touch_only_their_own_weights(photograph: Path, tmp_path: Path) -> None:

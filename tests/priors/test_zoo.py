@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from imaging.errors import InputError
 from imaging.priors import list_priors, load_prior, zoo
 from imaging.priors.state import is_constant
-from imaging.priors.zoo import prior_info, save_prior
+from imaging.priors.zoo import PRIORS, save_prior
 from tests.priors.models import tiny
 
 if sys.version_info >= (3, 11):
@@ -82,7 +82,7 @@ def test_a_joint_prior_is_chosen_for_just_its_bands(tmp_path: Path, monkeypatch:
         model = tiny(len(bands))
         settings = "".join(f"{k} = {v}\n" for k, v in model.settings.items())
         save_prior(model, tmp_path / name, f'name = "{name}"\nfamily = "lapped"\nbands = {bands}\n\n[model]\n{settings}')
-    monkeypatch.setattr(zoo, "zoo_folder", lambda: tmp_path)
+    monkeypatch.setattr("imaging.releases.zoo.zoo_folder", lambda: tmp_path)
     assert zoo.choose_prior(["nir", "red"]) == "duo"
     assert zoo.choose_prior(["blue", "green", "red"]) == "trio"
     assert zoo.choose_prior(["blue", "green", "red", "nir"]) == zoo.DEFAULT_PRIOR
@@ -91,19 +91,19 @@ def test_a_joint_prior_is_chosen_for_just_its_bands(tmp_path: Path, monkeypatch:
     assert load_prior("trio").bands == ("red", "green", "blue")
     edit(tmp_path / "duo", "['red', 'nir']", "['red']")
     with pytest.raises(InputError, match=r"bands is \['red'\]; accepted are as many common names"):
-        prior_info(tmp_path / "duo")
+        PRIORS.info(tmp_path / "duo")
 
 
 def test_second_release_replaces_the_first(folder: Path) -> None:
     recipe = (folder / "recipe.toml").read_text(encoding="utf-8")
     digest = save_prior(tiny(seed=9), folder, recipe.replace("context_blocks = 0", "context_blocks = 1"))
-    assert prior_info(folder).digest == digest
+    assert PRIORS.info(folder).digest == digest
     assert (folder / "recipe.toml").read_text(encoding="utf-8").count("[release]") == 1
     load_prior(str(folder))
 
 
 def test_zoo_lists_and_loads_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoo, "zoo_folder", lambda: folder.parent)
+    monkeypatch.setattr("imaging.releases.zoo.zoo_folder", lambda: folder.parent)
     (unfinished := folder.parent / "unfinished").mkdir()
     shutil.copy(folder / "recipe.toml", unfinished)
     assert [(p.name, p.title, p.channels, p.folder) for p in list_priors()] == [("tiny", "random weights", 1, folder)]
@@ -127,7 +127,7 @@ def truncate(folder: Path) -> None:
 def sealed_nonsense(folder: Path) -> None:
     path = folder / "weights.safetensors"
     path.write_bytes(b"nonsense")
-    edit(folder, prior_info(folder).digest, hashlib.sha256(b"nonsense").hexdigest())
+    edit(folder, PRIORS.info(folder).digest, hashlib.sha256(b"nonsense").hexdigest())
 
 
 BROKEN = {
@@ -147,14 +147,17 @@ BROKEN = {
         "weight head.bias is missing, unknown or of another shape",
     ),
     "other size": (lambda f: edit(f, "width = 16", "width = 24"), "does not fit its recipe: weight"),
-    "no release": (lambda f: edit(f, "[release]", "[released]"), "has no [release] sha256: the model has not been released"),
+    "no release": (
+        lambda f: edit(f, "[release]", "[released]"),
+        "has no sha256 in [release]: weights.safetensors, which was not released, cannot be checked",
+    ),
     "unknown family": (lambda f: edit(f, '"lapped"', '"wavelet"'), "family is 'wavelet'; accepted are lapped"),
     "no family": (lambda f: edit(f, 'family = "lapped"', ""), "family is None; accepted are lapped"),
-    "no name": (lambda f: edit(f, 'name = "tiny"', ""), "lacks a name or the number of channels"),
-    "no channels": (lambda f: edit(f, "channels = 1", ""), "lacks a name or the number of channels"),
-    "unknown setting": (lambda f: edit(f, "width = 16", "widht = 16"), "no model can be built from [model]"),
-    "impossible setting": (lambda f: edit(f, "alpha = 0.18", "alpha = -1.0"), "no model can be built from [model]"),
-    "text setting": (lambda f: edit(f, "width = 16", 'width = "wide"'), "no model can be built from [model]"),
+    "no name": (lambda f: edit(f, 'name = "tiny"', ""), "recipe.toml lacks name; accepted are texts"),
+    "no channels": (lambda f: edit(f, "channels = 1", ""), "recipe.toml lacks channels in [model]"),
+    "unknown setting": (lambda f: edit(f, "width = 16", "widht = 16"), "unknown key 'widht' in [model]; did you mean width?"),
+    "impossible setting": (lambda f: edit(f, "alpha = 0.18", "alpha = -1.0"), "nothing can be made from [model]"),
+    "text setting": (lambda f: edit(f, "width = 16", 'width = "wide"'), "width in [model] is 'wide'; accepted are whole numbers"),
 }
 
 

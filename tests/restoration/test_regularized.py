@@ -90,7 +90,7 @@ def test_standard_deviations_by_name_are_refused(tmp_path: Path, scene: Path) ->
 
 @pytest.mark.parametrize(("method", "prior"), [("tv", "wcrr"), ("wcrr", "crr"), ("crr", "wcrr-bsd"), ("foe", "tv"), ("tv", "pan")])
 def test_a_method_takes_its_own_regularisers_alone(tmp_path: Path, scene: Path, method: str, prior: str) -> None:
-    with pytest.raises(InputError, match=r"is no regulariser for --method|unknown regulariser"):
+    with pytest.raises(InputError, match=r"no learned regulariser; choose --method|is no regulariser for --method|unknown regulariser"):
         restore_scene(scene, SENSOR, options=RestoreOptions(method=method, prior=prior))
     assert sorted(listing(tmp_path)) == ["scene.tif"]
 

@@ -254,7 +254,7 @@ def test_by_default_a_scale_has_the_model_of_fewest_bands_then_the_largest() -> 
     assert find_resolver(SuperResolveOptions(scale=4)).manifest.name == "quantnas-x4-large"
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", [m.name for m in list_models()])
 def test_released_models(name: str) -> None:
     """What is shipped: integers agree with what was trained, beat interpolation, and keep the input."""
     from imaging.superres.data import Degradation, psnr

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+import math
+from dataclasses import dataclass
+
+
+def check_within(settings: object, **limits: tuple[float, float]) -> None:
+    """Refuse values of settings outside of their limits, and ranges that do not ascend."""
+    for name, (least, most) in limits.items():
+        value = getattr(settings, name)
+        parts = list(value) if isinstance(value, tuple) else [value]
+        if parts != sorted(parts) or not all(least <= v <= most for v in parts):
+            words = "" if parts == [value] else "numbers in ascending order "
+            raise ValueError(f"{name} is {parts if words else value}; it must be {words}from {least:g} to {most:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,28 +69,10 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.crop < 32 or self.crop % 32:
+        check_within(
+            self, minutes=(1e-9, math.inf), steps=(0, math.inf), batch=(1, 10**5), crop=(32, 2**15), learning_rate=(0, 1),
+            warmup=(1, math.inf), average=(0, 1), gain=(1e-6, 1e6), exponent=(1e-3, 1e3), haze=(0, 1), shrink=(0, 1),
+            narrowest=(1e-6, 1), std_share=(0, 1),
+        )  # fmt: skip
+        if self.crop % 32:
             raise ValueError(f"crop is {self.crop}; it must be a multiple of 32")
-        for name in ("gain", "exponent"):
-            pair = getattr(self, name)
-            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
-                raise ValueError(f"{name} is {list(pair)}; it must be two positive numbers in ascending order")
-        for name in ("haze", "shrink"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to 1")
-        if self.steps < 0:
-            raise ValueError(f"steps is {self.steps}; it must be at least 0")
-        if self.minutes <= 0:
-            raise ValueError(f"minutes is {self.minutes}; it must be above 0")
-        if not 0 < self.narrowest <= 1:
-            raise ValueError(f"narrowest is {self.narrowest}; it must be above 0 and at most 1")
-
-    @classmethod
-    def from_table(cls, table: dict[str, Any]) -> TrainingSettings:
-        """Settings from a recipe's ``[training]`` table; unknown keys are refused."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(table) - known)
-        if unknown:
-            raise ValueError(f"unknown training setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-        return cls(**values)
