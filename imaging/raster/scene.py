@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from PIL.JpegImagePlugin import JpegImageFile
+from rasterio._err import CPLE_BaseError  # what rasterio's properties raise; no public name
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
@@ -23,6 +25,8 @@ from imaging.raster.values import check_values
 DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 MOST_PIXELS, MOST_BANDS = 10**12, 1024
 """More is no scene but a damaged file."""
+_MOST_BLOCKS = 10**6
+"""Of a file, up to which it is asked for each whether it is stored."""
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf")
 _GDAL = {"GDAL_CACHEMAX": 64 * 2**20}  # bytes; GDAL's default is a share of the machine's memory
 
@@ -61,6 +65,28 @@ class Statistics:
     mean: float
     high: float
     largest: float
+
+
+def checked(path: Path, source: Any) -> Any:
+    """A raster as GDAL has opened it, unless it says only later, or never, that it cannot use the file.
+
+    Raises
+    ------
+    InputError
+        For a coordinate reference system that PROJ refuses, and a JPEG whose tables contradict its length: libjpeg decodes it to anything.
+    """
+    try:
+        _ = source.crs, source.colorinterp  # what PROJ complains of comes with the next call
+        if source.driver == "JPEG" and source.dtypes[0] == "uint8":
+            JpegImageFile(path).close()
+    except (CPLE_BaseError, SyntaxError) as error:
+        source.close()
+        if isinstance(error, SyntaxError):
+            raise InputError(f"{path} is a JPEG that cannot be decoded ({one_line(error)}); write it again from its source") from error
+        raise InputError(
+            f"the coordinate reference system of {path} cannot be used ({one_line(error)}); give it another, such as by gdal_edit.py -a_srs"
+        ) from error
+    return source
 
 
 class Scene:
@@ -112,12 +138,10 @@ class Scene:
                     example = path / rasters[0]
                     raise InputError(f"{path} is a folder; give one raster such as {example}")
                 raise InputError(f"{path} is a folder without rasters; give a raster file such as scene.tif")
-            if not path.exists():
-                raise InputError(missing(path))
             if not path.is_file():
-                raise InputError(f"{path} is neither a file nor a folder")
+                raise InputError(missing(path))
             with opening():
-                return rasterio.open(path)
+                return checked(path, rasterio.open(path))
         except RasterioError as error:
             raise InputError(
                 f"{path} is not a raster that can be read ({one_line(error)}); accepted is what GDAL reads, such as GeoTIFF"
@@ -263,6 +287,20 @@ class Scene:
         row, column = (side * n for n in divmod(index, -(-self.width // side)))
         return Area(row, column, min(side, self.height - row), min(side, self.width - column))
 
+    def _promising(self, side: int) -> list[int]:
+        """Indices of areas of `blocks` that may have valid pixels: in a GeoTIFF with a nodata value, those that a stored block reaches."""
+        source, found = self.source, np.zeros((-(-self.height // side), -(-self.width // side)), bool)
+        height, width = (self.factor * n for n in source.block_shapes[0])
+        shape = -(-self.height // height), -(-self.width // width)
+        sparse = source.driver == "GTiff" and all(source.mask_flag_enums[b - 1] == [MaskFlags.nodata] for b in self.bands)
+        if not sparse or shape[0] * shape[1] * len(self.bands) > _MOST_BLOCKS:
+            return list(range(found.size))
+        for r, c in np.ndindex(*shape):
+            if any(source.get_tag_item(f"BLOCK_OFFSET_{c}_{r}", "TIFF", bidx=b) for b in self.bands):
+                last = ((r + 1) * height - 1) // side, ((c + 1) * width - 1) // side
+                found[r * height // side : last[0] + 1, c * width // side : last[1] + 1] = True
+        return [int(k) for k in np.flatnonzero(found)]
+
     def sample(self, side: int = 256, most: int = 16) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
         """Values and validity of up to ``most`` areas with valid pixels, spread over the scene.
 
@@ -276,7 +314,7 @@ class Scene:
         spread = range(step // 2, count, step)[:most]
         found = [(v, m) for v, m in (self.read(self._block(side, k)) for k in spread) if m.any()]
         if not found:
-            others = (self.read(self._block(side, k)) for k in range(count) if k not in spread)
+            others = (self.read(self._block(side, k)) for k in self._promising(side) if k not in spread)
             found = list(itertools.islice(((v, m) for v, m in others if m.any()), 1))
         if not found:
             raise InputError(f"{self.path} has no valid pixel: all are nodata or masked")
