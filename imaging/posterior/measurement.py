@@ -8,8 +8,8 @@ import torch
 from deepinv.physics import Physics, StackedLinearPhysics
 from deepinv.utils import TensorList
 from torch import Tensor
-from torch.nn import functional as F
 
+from imaging.filters import box_mean
 from imaging.sensors.physics import SensorPhysics
 from imaging.sensors.variance import noise_variance
 
@@ -90,5 +90,4 @@ def _probed(x: Tensor, physics: Physics, precision: Tensor) -> Tensor:
     found = probes.mean(0).clamp(min=0)
     if float(probes.std(0).mean()) < _DIAGONAL * float(found.mean()):
         return found
-    half = _NEIGHBOURHOOD // 2
-    return F.avg_pool2d(F.pad(found, (half,) * 4, mode="replicate"), _NEIGHBOURHOOD, 1)
+    return box_mean(found, _NEIGHBOURHOOD)

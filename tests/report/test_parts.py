@@ -14,12 +14,13 @@ from imaging.raster import Magnified, Scene
 from imaging.report.charts import Line, chart, ticks
 from imaging.report.checks import LAGS, BandCheck, autocorrelation, check_bands, summarise
 from imaging.report.layers import Trio
-from imaging.report.packing import pack, unpack
+from imaging.report.packing import pack
 from imaging.report.sections import _verdict
 from imaging.report.spectrum import ideal_gain, radial, spectra
 from imaging.restoration import RestoreOptions, ScenePaths
 from imaging.restoration.planning import prepare
 from imaging.sensors import Mtf, Noise, NoiseEstimate, load_profile
+from tests.report.packed import unpack
 from tests.scenes import write_scene
 
 
