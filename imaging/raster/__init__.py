@@ -5,7 +5,7 @@ from __future__ import annotations
 from imaging.raster.assembly import Assembly, Part, Scaling, open_part
 from imaging.raster.magnified import Magnified
 from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, statistics
-from imaging.raster.store import TileStore, disk_errors, partial_folder, sync
+from imaging.raster.store import TileStore, disk_errors, partial_folder, temporary, write_whole
 from imaging.raster.style import has_own_style, style_of
 from imaging.raster.summary import Summary, summarise
 from imaging.raster.tiles import Tile, TilePlan, check_halo, check_side
@@ -40,7 +40,8 @@ __all__ = [
     "statistics",
     "style_of",
     "summarise",
-    "sync",
+    "temporary",
     "write_product",
     "write_style",
+    "write_whole",
 ]
