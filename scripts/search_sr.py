@@ -23,7 +23,7 @@ import torch
 from imaging.superres.blueprint import blueprint
 from imaging.superres.cost import BitOps, LatencyTable, reported
 from imaging.superres.genotype import Genotype
-from imaging.superres.normalisation import NORMALISATIONS
+from imaging.superres.operations import NORMALISATIONS
 from imaging.superres.recipes import Recipe
 from imaging.superres.search import Search, derive
 from imaging.superres.supernet import QUANTISATIONS, SupernetSettings

@@ -15,8 +15,8 @@ from imaging.amortised.posterior import ImagePosterior
 from imaging.errors import InputError
 from imaging.priors.calibration import read_guarantee
 from imaging.releases import read_recipe
+from imaging.sensors.noise import noise_variance
 from imaging.sensors.physics import SensorPhysics
-from imaging.sensors.variance import noise_variance
 from imaging.sensors.wiener import modulation, sensor_bank
 
 QUANTITIES = {

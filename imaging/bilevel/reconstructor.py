@@ -14,7 +14,7 @@ from imaging.bilevel.solvers import Slope, momentum_of
 from imaging.bilevel.zoo import LearnedRegularizer
 from imaging.filters import box_mean
 from imaging.sensors import SensorPhysics
-from imaging.sensors.variance import noise_variance
+from imaging.sensors.noise import noise_variance
 
 _NEIGHBOURHOOD = 5
 """Side of the square over which the signal that the noise of a pixel depends on is averaged."""

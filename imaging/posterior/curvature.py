@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from imaging.posterior.measurement import Part, signs, weighted_normal
 from imaging.priors.base import LatentPrior
+from imaging.sensors.noise import items, noise_variance
 from imaging.sensors.physics import SensorPhysics
-from imaging.sensors.variance import items, noise_variance
 
 _CANVAS, _PROBES = 192, 4
 _DIFFERENCE = 0.05

@@ -13,7 +13,7 @@ from imaging.draws import antithetic, normal, position_key
 from imaging.filters import binomial_taps, filtered
 from imaging.moments import Moments, Posterior
 from imaging.posterior.families import Dirac, Family
-from imaging.posterior.precision import decoding
+from imaging.posterior.settings import decoding
 from imaging.priors.base import LatentPrior
 
 _FIRST_SAMPLE = 2_000_000  # draws of samples never repeat those of the fit

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from imaging.posterior.measurement import Part, signs, weighted_normal
+from imaging.sensors.noise import noise_variance
 from imaging.sensors.physics import SensorPhysics
-from imaging.sensors.variance import noise_variance
 from imaging.sensors.wiener import scene_spectrum, sensor_error
 
 _ITERATIONS, _PROBES, _RINGS = 15, 2, 32

@@ -11,7 +11,7 @@ from deepinv.physics import Physics
 from torch import Tensor
 
 from imaging.posterior.measurement import Mask, Measured, Part, parts
-from imaging.sensors.variance import noise_variance
+from imaging.sensors.noise import noise_variance
 
 
 class SensorLikelihood(DataFidelity):  # type: ignore[misc]

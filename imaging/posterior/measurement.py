@@ -10,8 +10,8 @@ from deepinv.utils import TensorList
 from torch import Tensor
 
 from imaging.filters import box_mean
+from imaging.sensors.noise import noise_variance
 from imaging.sensors.physics import SensorPhysics
-from imaging.sensors.variance import noise_variance
 
 Measured: TypeAlias = Tensor | TensorList
 Mask: TypeAlias = Tensor | TensorList | None

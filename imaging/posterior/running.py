@@ -14,8 +14,7 @@ from imaging.posterior.families import LOG_WIDTH_RANGE, Dirac, Family, Gaussian,
 from imaging.posterior.fitted import Frame, LatentPosterior
 from imaging.posterior.likelihood import SensorLikelihood
 from imaging.posterior.measurement import Part, information
-from imaging.posterior.precision import decoding
-from imaging.posterior.settings import FitSettings
+from imaging.posterior.settings import FitSettings, decoding
 from imaging.posterior.sharpness import sharpness
 from imaging.priors.base import LatentPrior
 from imaging.priors.calibration import Calibration

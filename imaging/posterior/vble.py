@@ -17,9 +17,8 @@ from imaging.posterior.fitted import Frame, LatentPosterior
 from imaging.posterior.gaussian import expected_deviation, gaussian_estimate
 from imaging.posterior.measurement import Mask, Measured, Part, parts, scene_shape
 from imaging.posterior.mixture import PosteriorMixture
-from imaging.posterior.precision import decoding
 from imaging.posterior.running import Problem, RunningFit
-from imaging.posterior.settings import SHIFTS, FitSettings, default_weight, lattice_room, rate_scale, signal_levels
+from imaging.posterior.settings import SHIFTS, FitSettings, decoding, default_weight, lattice_room, rate_scale, signal_levels
 from imaging.priors.base import LatentPrior
 from imaging.sensors.physics import SensorPhysics
 from imaging.sensors.wiener import wiener_estimate

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from imaging.raster.assembly import Assembly, Part, Scaling, open_part
 from imaging.raster.magnified import Magnified
-from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, statistics
+from imaging.raster.opening import SUFFIXES
+from imaging.raster.scene import Area, Scene, Statistics, statistics
 from imaging.raster.store import TileStore, disk_errors, partial_folder, temporary, write_whole
 from imaging.raster.style import has_own_style, style_of
 from imaging.raster.summary import Summary, summarise

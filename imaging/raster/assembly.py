@@ -15,7 +15,7 @@ import rasterio.shutil
 from rasterio.errors import RasterioError
 
 from imaging.errors import InputError, one_line
-from imaging.raster.scene import checked, opening
+from imaging.raster.opening import checked, opening
 
 
 @dataclass(frozen=True)

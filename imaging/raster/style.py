@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import rasterio
 
-from imaging.raster.scene import opening
+from imaging.raster.opening import opening
 from imaging.raster.summary import summarise
 
 _STEPS = 8

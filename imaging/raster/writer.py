@@ -14,7 +14,8 @@ from rasterio.windows import Window
 
 from imaging.errors import WorkError
 from imaging.raster.georeference import copy_metadata, copy_namespaces, creation_profile, settle_gcps
-from imaging.raster.scene import Scene, opening
+from imaging.raster.opening import opening
+from imaging.raster.scene import Scene
 from imaging.raster.store import TileStore, disk_errors, sync
 from imaging.raster.style import style_of
 from imaging.raster.summary import record_statistics

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imaging.filters import box_mean
+from imaging.sensors.noise import noise_variance
 from imaging.sensors.physics import SensorPhysics, good_size, spread
-from imaging.sensors.variance import noise_variance
 
 _GRID = 128
 RADIUS = 12

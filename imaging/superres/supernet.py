@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imaging.superres.interpolation import Interpolation
-from imaging.superres.normalisation import NORMALISATIONS, gain_of
-from imaging.superres.operations import Operation
+from imaging.superres.operations import NORMALISATIONS, Operation, gain_of
 from imaging.superres.quantizers import LearnedStep, add_noise, full_scale_noise, hwgq
 from imaging.superres.space import Layer, SearchSpace
 

@@ -18,7 +18,7 @@ from imaging.posterior.gaussian import expected_deviation, gaussian_estimate
 from imaging.posterior.measurement import information, parts, scene_shape
 from imaging.priors import LatentPrior, load_prior
 from imaging.sensors import SensorPhysics, SignalDependentNoise
-from imaging.sensors.variance import noise_variance
+from imaging.sensors.noise import noise_variance
 from imaging.sensors.wiener import scene_spectrum
 
 SIDE, SIGMA = 80, 0.02
