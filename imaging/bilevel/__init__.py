@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from imaging.bilevel.derivative_free import derivative_free
 from imaging.bilevel.errors import estimated_error, polish, rigorous_bound
 from imaging.bilevel.experts import FieldOfExperts
 from imaging.bilevel.history import Learned, Step
@@ -51,7 +50,6 @@ __all__ = [
     "check_hypergradient",
     "conjugate_gradients",
     "denoise",
-    "derivative_free",
     "estimated_error",
     "hoag",
     "hypergradient",
