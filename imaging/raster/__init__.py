@@ -11,15 +11,15 @@ from imaging.raster.style import has_own_style, style_of
 from imaging.raster.summary import Summary, summarise
 from imaging.raster.tiles import Tile, TilePlan, check_halo, check_side
 from imaging.raster.values import as_stored, check_values, filled
-from imaging.raster.writer import Product, has_tag, publish, write_product, write_style
+from imaging.raster.writer import Output, has_tag, publish, write_output, write_style
 
 __all__ = [
     "SUFFIXES",
     "Area",
     "Assembly",
     "Magnified",
+    "Output",
     "Part",
-    "Product",
     "Scaling",
     "Scene",
     "Statistics",
@@ -42,7 +42,7 @@ __all__ = [
     "style_of",
     "summarise",
     "temporary",
-    "write_product",
+    "write_output",
     "write_style",
     "write_whole",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import imaging
-from imaging.raster import Product, as_stored
+from imaging.raster import Output, as_stored
 from imaging.restoration.planning import Job
 
 
@@ -43,14 +43,14 @@ def _tags(job: Job) -> dict[str, str]:
     }  # fmt: skip
 
 
-def products(job: Job) -> list[Product]:
+def products(job: Job) -> list[Output]:
     """The outputs in the order of their publication; the restored scene, last, says that all are there."""
     scene, tags, dtype = job.scene, _tags(job), str(job.scene.dtype)
     found = []
     if job.paths.std_path is not None:
         std_tags = tags | {"IMAGING_QUANTITY": "posterior standard deviation of the restored values, in stored units"}
-        found.append(Product(job.paths.std_path, "std", scene.bands, (), "float32", np.nan, False, std_tags, "DN", "standard deviation"))
+        found.append(Output(job.paths.std_path, "std", scene.bands, (), "float32", np.nan, False, std_tags, "DN", "standard deviation"))
     for k in range(job.options.samples):
-        found.append(Product(job.paths.sample_path(k), f"sample_{k:03d}", scene.bands, scene.alpha, dtype, scene.nodata, True, tags))
-    found.append(Product(job.paths.restored_path, "restored", scene.bands, scene.alpha, dtype, scene.nodata, True, tags))
+        found.append(Output(job.paths.sample_path(k), f"sample_{k:03d}", scene.bands, scene.alpha, dtype, scene.nodata, True, tags))
+    found.append(Output(job.paths.restored_path, "restored", scene.bands, scene.alpha, dtype, scene.nodata, True, tags))
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import imaging
 from imaging.errors import WorkError
-from imaging.raster import Tile, TileStore, publish, write_product, write_style
+from imaging.raster import Tile, TileStore, publish, write_output, write_style
 from imaging.restoration.comparison import check_reference, compare
 from imaging.restoration.options import RestoreOptions
 from imaging.restoration.paths import ScenePaths
@@ -139,7 +139,7 @@ def restore_scene(
 
 def _written(job: Job, tiles: list[Tile], store: TileStore) -> list[tuple[Path, Path]]:
     """Write all outputs into the hidden folder; with their places, in the order in which they are to appear."""
-    written = [(write_product(job.grid, p, tiles, store), p.path) for p in products(job)]
+    written = [(write_output(job.grid, p, tiles, store), p.path) for p in products(job)]
     if job.paths.style_path is not None:  # standard deviations come first
         written.insert(1, (write_style(written[0][0]), job.paths.style_path))
     if job.estimated:

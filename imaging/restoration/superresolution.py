@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import imaging
 from imaging.errors import InputError, WorkError
-from imaging.raster import Area, Magnified, Product, Scene, Tile, TileStore, as_stored, filled, publish, write_product
+from imaging.raster import Area, Magnified, Output, Scene, Tile, TileStore, as_stored, filled, publish, write_output
 from imaging.restoration.paths import ScenePaths
 from imaging.restoration.pipeline import Seconds, side_by_side
 from imaging.restoration.planning import check_disk, disk_need, state_of
@@ -142,7 +142,7 @@ def super_resolve_scene(
         store = TileStore(paths.restored_path, mark, (paths.restored_path,))
         with store.running(resume=paths.resume):
             work.run(store, progress)
-            written = (write_product(work.grid, work.product(paths), work.tiles, store), paths.restored_path)
+            written = (write_output(work.grid, work.product(paths), work.tiles, store), paths.restored_path)
             if work.fingerprint(paths) != mark:
                 raise WorkError(f"{paths.input} changed while it was super-resolved; nothing is written")
             publish([written])
@@ -235,7 +235,7 @@ class _Work:
             "scale": o.scale, "bands": list(self.scene.bands), "range": self.full_scale, "tile": o.tile, "version": imaging.__version__,
         }  # fmt: skip
 
-    def product(self, paths: ScenePaths) -> Product:
+    def product(self, paths: ScenePaths) -> Output:
         """The output with its tags."""
         manifest, scene = self.resolver.manifest, self.scene
         tags = {
@@ -243,7 +243,7 @@ class _Work:
             "IMAGING_PRIOR_SHA256": manifest.sha256, "IMAGING_PRECISION": manifest.precision, "IMAGING_SCALE": str(manifest.factor),
             "IMAGING_RANGE": f"{self.full_scale:g}", "IMAGING_TILE": str(self.options.tile),
         }  # fmt: skip
-        return Product(paths.restored_path, "restored", scene.bands, scene.alpha, str(scene.dtype), scene.nodata, True, tags)
+        return Output(paths.restored_path, "restored", scene.bands, scene.alpha, str(scene.dtype), scene.nodata, True, tags)
 
     def result(self, paths: ScenePaths, seconds: float) -> SceneResult:
         """What was done."""

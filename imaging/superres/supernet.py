@@ -125,7 +125,7 @@ class MixedLayer(nn.Module):
         return total
 
 
-class Residual(nn.Module):
+class ResidualBranch(nn.Module):
     """A residual branch under one of the normalisations."""
 
     def __init__(self, channels: int, normalisation: str) -> None:
@@ -172,7 +172,7 @@ class Supernet(nn.Module):
             self.alphas[layer.name.replace(".", "_")] = nn.Parameter(torch.zeros(len(layer.operations), len(layer.bits)))
         self.layers = nn.ModuleList(instances)
         blocks = space.cells + 1 if space.kind == "basic" and space.cells else space.cells
-        self.residuals = nn.ModuleList([Residual(space.channels, self.settings.normalisation) for _ in range(blocks)])
+        self.residuals = nn.ModuleList([ResidualBranch(space.channels, self.settings.normalisation) for _ in range(blocks)])
         self.base = Interpolation(space.bands, space.scale)
 
     def alpha(self, layer: str) -> nn.Parameter:

@@ -16,8 +16,8 @@ from torch import Tensor
 from imaging.bilevel import BilevelProblem, HoagSettings, LowerLevel, MaidSettings, TotalVariation, check_hypergradient, hoag, maid
 from imaging.bilevel.history import Learned
 from imaging.bilevel.maid_step import scaled
-from imaging.bilevel.problems import LogisticProblem, QuadraticProblem
 from imaging.bilevel.regularizers import Regularizer
+from imaging.bilevel.vector_problems import LogisticProblem, QuadraticProblem
 from tests.bilevel.models import images
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.report.packing import UNKNOWN
+from imaging.report.encoding import UNKNOWN
 
 
 def unpack(packed: dict[str, Any], shape: tuple[int, int, int]) -> NDArray[np.float64]:
