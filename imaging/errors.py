@@ -32,7 +32,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def missing(path: Path, what: str = "") -> str:
-    """That a file does not exist, with the file of its folder whose name is nearest, if one is near, or that it is a link to nowhere."""
+    """Why a path is no file: it does not exist, with the name of its folder that is nearest, if one is near, or it is something else."""
+    if path.exists():
+        return f"{what}{path} is {'a folder' if path.is_dir() else 'neither a file nor a folder'}"
     if path.is_symlink():
         return f"{what}{path} is a link that leads nowhere"
     try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,23 +17,41 @@ class Moments(NamedTuple):
     std: Tensor
 
 
-class Posterior(Protocol):
+class Posterior(ABC):
     """A fitted posterior of a batch of scenes ``(B, C, H, W)``; nothing changes it."""
 
+    @abstractmethod
     def moments(self, samples: int = 32, block: int = 1) -> Moments:
         """Mean and deviation of the pixels, or of means over ``block`` x ``block`` pixels, from so many samples where it needs them."""
 
-    def mean(self, samples: int = 32) -> Tensor:
-        """Posterior mean."""
-
-    def std(self, samples: int = 32, block: int = 1) -> Tensor:
-        """Posterior standard deviation of the pixels, or of means over blocks."""
-
+    @abstractmethod
     def sample(self, n: int, first: int = 0) -> Tensor:
         """Posterior samples ``(n, B, C, H, W)``; sample ``first + k`` is the same for the same seed and absolute position."""
 
+    def mean(self, samples: int = 32) -> Tensor:
+        """Posterior mean ``(B, C, H, W)``."""
+        return self.moments(samples).mean
+
+    def std(self, samples: int = 32, block: int = 1) -> Tensor:
+        """Posterior standard deviation ``(B, C, H, W)`` of the pixels, or of means over blocks of pixels, see `moments`."""
+        return self.moments(samples, block).std
+
     def quantiles(self, levels: Sequence[float], samples: int = 64) -> Tensor:
-        """Quantiles of each pixel's marginal, ``(len(levels), B, C, H, W)``."""
+        """Quantiles of each pixel's marginal, ``(len(levels), B, C, H, W)``, from samples: intervals that need not be symmetric.
+
+        Parameters
+        ----------
+        levels : sequence of float
+            In [0, 1].
+        samples : int
+            Behind them; the quantile of a level near 0 or 1 needs some multiple of its inverse.
+
+        Raises
+        ------
+        ValueError
+            For a level outside [0, 1].
+        """
+        return sample_quantiles(self.sample(samples), levels)
 
 
 def check_levels(levels: Sequence[float]) -> None:

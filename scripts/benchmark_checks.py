@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from imaging.report.checks import BandCheck, check_bands
+from imaging.report.noise_check import BandCheck, check_bands
 from imaging.restoration import RestoreOptions, ScenePaths, open_restoration
 from imaging.sensors import SensorProfile, load_profile
 

@@ -37,7 +37,7 @@ from imaging.amortised import AmortisedReconstructor, load_network
 from imaging.metrics import coverage, crps, interval_width, psnr, ssim
 from imaging.posterior import VBLE, FitSettings
 from imaging.posterior.gaussian import gaussian_estimate
-from imaging.posterior.measurement import parts
+from imaging.posterior.measurement import measurements
 from imaging.priors import load_prior
 from imaging.sensors import SensorPhysics, SignalDependentNoise, sensor_physics
 from imaging.training import read_image
@@ -150,7 +150,7 @@ def measured(image: np.ndarray, problem: Problem) -> tuple[Tensor, Tensor, Linea
     physics = problem.make((x.shape[1], x.shape[2], x.shape[3]))
     y = physics(x)
     level = y[y != 0].mean() if isinstance(physics, Inpainting) else y.mean()
-    return x, y, physics, gaussian_estimate(parts(y, physics), level.reshape(1), x.shape)
+    return x, y, physics, gaussian_estimate(measurements(y, physics), level.reshape(1), x.shape)
 
 
 def quality(x: Tensor, truth: Tensor) -> float:

@@ -21,7 +21,7 @@ from learned import WEIGHTS, SmallDenoiser, inversion
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imaging.sensors.variance import noise_variance
+from imaging.sensors.noise import noise_variance
 
 
 class Given(NamedTuple):

@@ -20,9 +20,10 @@ from pathlib import Path
 
 import torch
 
-from imaging.superres.cost import BitOps, LatencyTable, reported, total_macs
+from imaging.superres.blueprint import blueprint
+from imaging.superres.cost import BitOps, LatencyTable, reported
 from imaging.superres.genotype import Genotype
-from imaging.superres.normalisation import NORMALISATIONS
+from imaging.superres.operations import NORMALISATIONS
 from imaging.superres.recipes import Recipe
 from imaging.superres.search import Search, derive
 from imaging.superres.supernet import QUANTISATIONS, SupernetSettings
@@ -105,7 +106,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "genotype.json").write_text(genotype.to_json() + "\n")
     print(", ".join(f"{layer} {operation} {bits}b" for layer, (operation, bits) in genotype.choice.items()))
-    print(f"{total_macs(genotype)} multiplications and {reported(genotype, cost):g} {cost.unit} for a coarse pixel")
+    print(f"{blueprint(genotype).macs()} multiplications and {reported(genotype, cost):g} {cost.unit} for a coarse pixel")
 
 
 if __name__ == "__main__":

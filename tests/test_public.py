@@ -228,3 +228,13 @@ def test_former_super_resolution(crop: str, tmp_path: Path) -> None:
     paths = imaging.ScenePaths(input=Path(crop), output=tmp_path / "fine.tif")
     with pytest.warns(DeprecationWarning, match="super_resolve_scene"):
         assert former.super_resolve_scene(paths, imaging.SuperResolveOptions()).width == 256
+
+
+def test_lists_that_held_names_still_serve_as_such() -> None:
+    first = imaging.list_regularizers()[0]
+    former: Any = imaging
+    with pytest.warns(DeprecationWarning, match="compare its name"):
+        assert first.name in former.list_regularizers()
+    assert str(first) == former.load_regularizer(first).name
+    assert first != imaging.list_models()[0]
+    assert first in {*imaging.list_regularizers()}

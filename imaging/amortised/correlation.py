@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from imaging.amortised.features import CONTRASTS
+from imaging.filters import box_mean
 from imaging.sensors.physics import good_size
-from imaging.sensors.wiener import WienerBank, box_mean
+from imaging.sensors.wiener import WienerBank
 
 _RADIUS = 16
 """Taps of the fields' kernels on each side of the middle, pixels of the measurement."""

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from imaging.filters import box_mean
+from imaging.sensors.noise import noise_variance
 from imaging.sensors.physics import SensorPhysics
-from imaging.sensors.variance import noise_variance
-from imaging.sensors.wiener import RADIUS, WienerBank, box_mean, modulation, repeated, sensor_bank, weight_at
+from imaging.sensors.wiener import RADIUS, WienerBank, modulation, repeated, sensor_bank, weight_at
 
 CONTRASTS = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 16.0, 64.0, 256.0)
 """Of the bank: scenes in linear light have contrasts far above that of stretched orthophotos."""

@@ -18,9 +18,8 @@ from imaging.amortised.posterior import ImagePosterior
 from imaging.amortised.reconstructor import AmortisedReconstructor
 from imaging.priors.calibration import read_guarantee
 from imaging.releases import read_recipe
-from imaging.sensors.noise import SignalDependentNoise
+from imaging.sensors.noise import SignalDependentNoise, noise_variance
 from imaging.sensors.physics import SensorPhysics
-from imaging.sensors.variance import noise_variance
 from imaging.sensors.wiener import modulation, sensor_bank
 
 QUANTITIES = {

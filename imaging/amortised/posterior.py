@@ -15,13 +15,13 @@ from torch import Tensor
 from imaging.amortised.correlation import ErrorField, padded_shape
 from imaging.draws import normal, position_key
 from imaging.errors import InputError
-from imaging.moments import Moments, check_levels
+from imaging.moments import Moments, Posterior, check_levels
 
 _FORMAT = "imaging amortised posterior 1"
 
 
 @dataclass(frozen=True)
-class ImagePosterior:
+class ImagePosterior(Posterior):
     """Posterior of a batch of scenes: Gaussian errors of known deviation and known correlation around an image.
 
     Attributes
@@ -56,14 +56,6 @@ class ImagePosterior:
         if block == 1:
             return Moments(self.image, self.deviation)
         return Moments(torch.nn.functional.avg_pool2d(self.image, block), self.field.block_deviation(self.deviation, block))
-
-    def mean(self, samples: int = 0) -> Tensor:
-        """Posterior mean ``(B, C, H, W)``."""
-        return self.moments(samples).mean
-
-    def std(self, samples: int = 0, block: int = 1) -> Tensor:
-        """Posterior standard deviation ``(B, C, H, W)``, or that of means over blocks of pixels."""
-        return self.moments(samples, block).std
 
     def std_of_sum(self, weights: Tensor) -> Tensor:
         """Standard deviation of a weighted sum of the pixels of each band, ``(B, C)``, in closed form.

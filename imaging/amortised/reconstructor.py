@@ -15,8 +15,9 @@ from imaging.amortised.correlation import error_field, place_of
 from imaging.amortised.features import CONTRASTS, make_features
 from imaging.amortised.network import InferenceNetwork
 from imaging.amortised.posterior import ImagePosterior
+from imaging.filters import box_mean
 from imaging.sensors.physics import SensorPhysics
-from imaging.sensors.wiener import box_mean, repeated, sensor_bank
+from imaging.sensors.wiener import repeated, sensor_bank
 
 _SIDE = 9
 """Of the squares over which an image is made consistent, twice, pixels of the measurement."""

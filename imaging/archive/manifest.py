@@ -154,7 +154,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _table(source: Path, output: Path, what: str) -> list[Entry]:
-    if not source.exists():
+    if not source.is_file():
         raise InputError(missing(source))
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:

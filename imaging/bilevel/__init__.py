@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from imaging.bilevel.derivative_free import derivative_free
-from imaging.bilevel.errors import estimated_error, polish, rigorous_bound
 from imaging.bilevel.experts import FieldOfExperts
 from imaging.bilevel.history import Learned, Step
 from imaging.bilevel.hoag import HoagSettings, hoag
 from imaging.bilevel.hypergradient import Hypergradient, hypergradient, minimiser
+from imaging.bilevel.hypergradient_error import estimated_error, polish, rigorous_bound
 from imaging.bilevel.linear import Linear, conjugate_gradients, minres
-from imaging.bilevel.lower_level import Cost, LowerLevel, Solution
+from imaging.bilevel.lower_level import LowerLevel, Solution, Spent
 from imaging.bilevel.maid import maid
 from imaging.bilevel.maid_settings import MaidSettings
 from imaging.bilevel.operators import Differences, FilterBank
 from imaging.bilevel.patches import Patches, PatchSettings, denoise
 from imaging.bilevel.problem import BilevelProblem, Problem, check_hypergradient
-from imaging.bilevel.problems import LogisticProblem, QuadraticProblem
 from imaging.bilevel.reconstructor import RegularizedReconstructor
 from imaging.bilevel.regularizers import Regularizer, TotalVariation
 from imaging.bilevel.ridge import RidgeRegularizer
 from imaging.bilevel.stochastic import StochasticSettings, StochasticState, stochastic
+from imaging.bilevel.vector_problems import LogisticProblem, QuadraticProblem
 from imaging.bilevel.zoo import LearnedRegularizer, list_regularizers, load_regularizer, make_regularizer, save_regularizer
 
 __all__ = [
     "BilevelProblem",
-    "Cost",
     "Differences",
     "FieldOfExperts",
     "FilterBank",
@@ -44,6 +42,7 @@ __all__ = [
     "Regularizer",
     "RidgeRegularizer",
     "Solution",
+    "Spent",
     "Step",
     "StochasticSettings",
     "StochasticState",
@@ -51,7 +50,6 @@ __all__ = [
     "check_hypergradient",
     "conjugate_gradients",
     "denoise",
-    "derivative_free",
     "estimated_error",
     "hoag",
     "hypergradient",

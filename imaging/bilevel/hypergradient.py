@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from imaging.bilevel.linear import Linear, Product, conjugate_gradients, jacobi, minres
+from imaging.bilevel.linear import Linear, LinearMap, conjugate_gradients, jacobi, minres
 from imaging.bilevel.lower_level import LowerLevel, Solution
 from imaging.bilevel.solvers import norms
 
@@ -49,7 +49,7 @@ class Hypergradient:
         return cls(z, found.q, relative, found.indefinite, found.converged, length)
 
 
-def preconditioner(lower: LowerLevel, x: Tensor, theta: Tensor) -> Product | None:
+def preconditioner(lower: LowerLevel, x: Tensor, theta: Tensor) -> LinearMap | None:
     """Division by the diagonal of the lower level's Hessian at ``x``, where its regulariser knows its own and asks for that.
 
     None for lower levels with an operator, whose diagonal is not known.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from imaging.bilevel.solvers import column, inner, norms
 
-Product = Callable[[Tensor], Tensor]
+LinearMap = Callable[[Tensor], Tensor]
 """A linear operator on batches ``(B, C, H, W)`` that acts on each image by itself."""
 
 _AIM, _STEEPEST = 0.9, 0.75
@@ -51,7 +51,7 @@ def _quotient(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
     return torch.where(where, a / b.where(where, torch.ones_like(b)), torch.zeros_like(a))
 
 
-def jacobi(diagonal: Tensor) -> Product:
+def jacobi(diagonal: Tensor) -> LinearMap:
     """Preconditioner that divides by the operator's diagonal, ``(B, C, H, W)``; values that are not positive count as 1."""
     scale = torch.where(diagonal > 0, 1 / diagonal, torch.ones_like(diagonal))
     return lambda r: scale * r
@@ -59,8 +59,8 @@ def jacobi(diagonal: Tensor) -> Product:
 
 @torch.no_grad()
 def conjugate_gradients(
-    product: Product, rhs: Tensor, tolerance: float, start: Tensor | None = None, limit: int = 1000, *,
-    preconditioner: Product | None = None,
+    product: LinearMap, rhs: Tensor, tolerance: float, start: Tensor | None = None, limit: int = 1000, *,
+    preconditioner: LinearMap | None = None,
 ) -> Linear:  # fmt: skip
     """Solve ``product(q) = rhs`` for each image of a batch (Hestenes and Stiefel 1952).
 
@@ -138,7 +138,7 @@ class _Triangle:
 
 
 @torch.no_grad()
-def minres(product: Product, rhs: Tensor, tolerance: float, start: Tensor | None = None, limit: int = 1000) -> Linear:
+def minres(product: LinearMap, rhs: Tensor, tolerance: float, start: Tensor | None = None, limit: int = 1000) -> Linear:
     """Solve ``product(q) = rhs`` for each image of a batch, whatever the signs of the eigenvalues (Paige and Saunders 1975).
 
     The residual does not grow from one iteration to the next. It is measured anew at the end, for one product more. An image whose system

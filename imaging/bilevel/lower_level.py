@@ -21,7 +21,7 @@ _STEEPEST = 1e12
 
 
 @dataclass
-class Cost:
+class Spent:
     """What has been spent, counted for each image: gradients and Hessian products of the lower level, those of rejected steps included."""
 
     gradients: int = 0
@@ -84,7 +84,7 @@ class LowerLevel:
     weight: Tensor | None = None
     method: str = "quasi-newton"
     crowd: float = 0.999
-    cost: Cost = field(default_factory=Cost)
+    cost: Spent = field(default_factory=Spent)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

@@ -11,7 +11,7 @@ from torch import Tensor
 from imaging.bilevel.history import Learned, Step
 from imaging.bilevel.maid_settings import MaidSettings
 from imaging.bilevel.maid_state import MaidState
-from imaging.bilevel.maid_step import EXACT, Refused, Search, descend
+from imaging.bilevel.maid_step import EXACT, MaidRun, Refused, descend
 from imaging.bilevel.problem import Problem
 
 _LAST = 50
@@ -66,7 +66,7 @@ def maid(
     budget : float
         Gradients and Hessian products of single images at most, those of an earlier result included.
     gradient_tolerance : float
-        A hypergradient this short ends the search.
+        A hypergradient this short ends the run.
     progress : callable, optional
         Called with each accepted step and its parameters.
 
@@ -79,21 +79,21 @@ def maid(
     """
     s = settings or MaidSettings()
     state, earlier = _begin(problem, theta, s)
-    search = Search(problem, s, budget, gradient_tolerance, s.floor * problem.scale, earlier)
+    run = MaidRun(problem, s, budget, gradient_tolerance, s.floor * problem.scale, earlier)
     history = list(theta.history) if isinstance(theta, Learned) else []
     for _ in range(iterations):
-        found = "budget" if search.spent() > budget else _advance(search, state)
+        found = "budget" if run.spent() > budget else _advance(run, state)
         if isinstance(found, str):
-            return Learned(state.theta, history, found, replace(state, cost=search.spent()))
+            return Learned(state.theta, history, found, replace(state, cost=run.spent()))
         state, record = found
         history.append(record)
         if progress is not None:
             progress(record, state.theta)
-    return Learned(state.theta, history, state=replace(state, cost=search.spent()))
+    return Learned(state.theta, history, state=replace(state, cost=run.spent()))
 
 
 def _begin(problem: Problem, theta: Tensor | Learned, s: MaidSettings) -> tuple[MaidState, int]:
-    """Where a search begins, and what was spent before that the problem has not counted."""
+    """Where a run begins, and what was spent before that the problem has not counted."""
     if isinstance(theta, Tensor):
         return MaidState(theta, problem.solve(theta, s.accuracy), s.accuracy, s.tolerance, s.step), 0
     if theta.state is None:
@@ -101,26 +101,26 @@ def _begin(problem: Problem, theta: Tensor | Learned, s: MaidSettings) -> tuple[
     return theta.state, theta.state.cost - problem.cost.total
 
 
-def _advance(search: Search, state: MaidState) -> tuple[MaidState, Step] | str:
+def _advance(run: MaidRun, state: MaidState) -> tuple[MaidState, Step] | str:
     """One accepted step, or why there is none."""
-    problem, s, trials = search.problem, search.settings, search.settings.trials
+    problem, s, trials = run.problem, run.settings, run.settings.trials
     while True:
         gradient = problem.hypergradient(state.solution, state.theta, state.tolerance, state.adjoint)
         if gradient.indefinite.any():
             raise RuntimeError("the lower level's Hessian is not positive definite: the regulariser is not convex enough")
         length = float(gradient.z.norm())
         usable = math.isfinite(length) and (length > 0 or not gradient.length.any())
-        if usable and length <= search.gradient_tolerance and gradient.converged.all():
+        if usable and length <= run.gradient_tolerance and gradient.converged.all():
             return "converged"
-        finest = state.accuracy <= search.floor
-        found = descend(search, state, gradient, _LAST if finest and s.barzilai_borwein else trials) if usable else Refused(None, s.refine)
+        finest = state.accuracy <= run.floor
+        found = descend(run, state, gradient, _LAST if finest and s.barzilai_borwein else trials) if usable else Refused(None, s.refine)
         if not isinstance(found, Refused):
             return found
         if finest:
             return "converged" if usable else "stalled"
-        if search.spent() > search.budget:
+        if run.spent() > run.budget:
             return "budget"
-        accuracy = max(found.finer * state.accuracy, min(search.floor, s.refine * state.accuracy))
+        accuracy = max(found.finer * state.accuracy, min(run.floor, s.refine * state.accuracy))
         solution = problem.solve(state.theta, accuracy, state.solution.x)
         state = replace(
             state, solution=solution, accuracy=accuracy, tolerance=max((s.refine if s.adaptive else found.finer) * state.tolerance, EXACT),

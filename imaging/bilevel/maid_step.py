@@ -35,7 +35,7 @@ EXACT = 1e-10
 
 
 @dataclass(frozen=True)
-class Search:
+class MaidRun:
     """What stays the same from step to step; ``earlier`` is the cost that the problem's own count does not have."""
 
     problem: Problem
@@ -46,7 +46,7 @@ class Search:
     earlier: int
 
     def spent(self) -> int:
-        """Cost so far."""
+        """Spent so far."""
         return self.earlier + self.problem.cost.total
 
 
@@ -110,7 +110,7 @@ def _plain_step(state: MaidState, length: float, z: Tensor, barzilai_borwein: bo
 
 
 def _descent(state: MaidState, z: Tensor, settings: MaidSettings) -> _Descent:
-    """Direction and first step, that of a search gone on with at finer accuracy where there is one."""
+    """Direction and first step, that of a run gone on with at finer accuracy where there is one."""
     length = float(z.norm())
     pairs = _remembered(state, z, settings.pairs) if settings.pairs else None
     if pairs is not None:
@@ -122,9 +122,9 @@ def _descent(state: MaidState, z: Tensor, settings: MaidSettings) -> _Descent:
     return _Descent(z, length**2, state.again or step, pairs)
 
 
-def _trial(search: Search, theta: Tensor, wanted: float, accuracy: float, state: MaidState, coarsest: float) -> Solution:
+def _trial(run: MaidRun, theta: Tensor, wanted: float, accuracy: float, state: MaidState, coarsest: float) -> Solution:
     """Minimisers at parameters on trial, only as exact as it takes to see that their loss is above what is wanted."""
-    problem, s = search.problem, search.settings
+    problem, s = run.problem, run.settings
     start, distance = state.solution.x, coarsest * accuracy
     limit = max(_PATIENCE * state.effort, _LEAST) if s.adaptive else LIMIT
     while True:
@@ -134,9 +134,9 @@ def _trial(search: Search, theta: Tensor, wanted: float, accuracy: float, state:
         start, distance = solution.x, distance / _FINER
 
 
-def descend(search: Search, state: MaidState, gradient: Hypergradient, trials: int) -> tuple[MaidState, Step] | str | Refused:
+def descend(run: MaidRun, state: MaidState, gradient: Hypergradient, trials: int) -> tuple[MaidState, Step] | str | Refused:
     """The first of some shrinking steps that is certainly good enough, or what to go on with where there is none."""
-    problem, s = search.problem, search.settings
+    problem, s = run.problem, run.settings
     descent = _descent(state, gradient.z, s)
     present = problem.interval(state.solution)
     below, relaxed = state.below(present[0], s.memory), s.relax * state.accuracy
@@ -144,18 +144,18 @@ def descend(search: Search, state: MaidState, gradient: Hypergradient, trials: i
     for tried in range(trials):
         theta, share = state.theta - step * descent.d, s.decrease * step * descent.slope
         likely = s.adaptive and descent.pairs is not None and tried == 0 and step == 1
-        trial = _trial(search, theta, below - share, relaxed, state, 1.0 if likely else s.coarsest)
+        trial = _trial(run, theta, below - share, relaxed, state, 1.0 if likely else s.coarsest)
         low, high = problem.interval(trial)
         if high <= below - share:
             ends = present, (low, high)
-            factor, grow = _relaxation(search, state, ends, share), _growth(s, step * descent.slope, ends)
+            factor, grow = _relaxation(run, state, ends, share), _growth(s, step * descent.slope, ends)
             moved = MaidState(
                 theta, trial, factor * state.accuracy, _tolerance(s, state, factor, gradient), grow * step,
                 gradient.adjoint, (state.theta, gradient.z), s.memory * state.weight + 1, below, pairs=descent.pairs,
                 effort=max(state.effort, int(trial.iterations.max())), first=state.first or float(gradient.z.norm()),
             )  # fmt: skip
-            return moved, Step(search.spent(), low, high, relaxed, step, float(gradient.z.norm()), descent.slope)
-        if search.spent() > search.budget:
+            return moved, Step(run.spent(), low, high, relaxed, step, float(gradient.z.norm()), descent.slope)
+        if run.spent() > run.budget:
             return "budget"
         if not s.adaptive or not trial.converged.all():
             step *= s.shrink
@@ -191,11 +191,11 @@ def _tolerance(settings: MaidSettings, state: MaidState, factor: float, gradient
     return max(s.tolerance * min(1.0, length / (state.first or length), _WIDEST * state.tolerance / s.tolerance), EXACT)
 
 
-def _relaxation(search: Search, state: MaidState, ends: _Ends, share: float) -> float:
+def _relaxation(run: MaidRun, state: MaidState, ends: _Ends, share: float) -> float:
     """Factor on the accuracies after an accepted step."""
-    s, (present, after) = search.settings, ends
+    s, (present, after) = run.settings, ends
     if after[1] > present[0] - share:  # what only the memory lets pass may be for want of accuracy
-        return s.refine if state.accuracy > search.floor else 1.0
+        return s.refine if state.accuracy > run.floor else 1.0
     if not s.adaptive:
         return s.relax
     gain, width = (sum(present) - sum(after)) / 2, max(after[1] - after[0], 1e-300)

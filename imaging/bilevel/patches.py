@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from imaging.bilevel.lower_level import LowerLevel
 from imaging.bilevel.problem import BilevelProblem
+from imaging.filters import binomial_taps, filtered
 from imaging.training import check_within
 
 _LITTLE = 10 / 255
@@ -101,10 +102,7 @@ def first_guess(y: Tensor, noise: float) -> Tensor:
     """Images ``(B, C, H, W)`` to start denoising from: smoothed by a binomial kernel of 5 x 5 where the noise is above 10 / 255."""
     if noise <= _LITTLE:
         return y
-    kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=y.dtype, device=y.device) / 16
-    planes = F.pad(y, (2, 2, 2, 2), mode="replicate").flatten(0, 1)[:, None]
-    found: Tensor = F.conv2d(F.conv2d(planes, kernel.reshape(1, 1, 5, 1)), kernel.reshape(1, 1, 1, 5)).reshape(y.shape)
-    return found
+    return filtered(y, binomial_taps(y))
 
 
 def denoise(lower: LowerLevel, y: Tensor, theta: Tensor, noise: float, accuracy: float = 1e-3, reach: int = 12) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imaging.bilevel.hypergradient import Hypergradient, hypergradient
-from imaging.bilevel.lower_level import LIMIT, Cost, LowerLevel, Solution
+from imaging.bilevel.lower_level import LIMIT, LowerLevel, Solution, Spent
 from imaging.bilevel.solvers import norms
 
 
@@ -18,7 +18,7 @@ class Problem(Protocol):
     """What an outer method asks of a bilevel problem; minimisers are batches ``(m, C, H, W)``, a vector being one image of one row."""
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> Spent:
         """What has been spent."""
 
     @property
@@ -68,7 +68,7 @@ class BilevelProblem:
             raise ValueError(f"{len(self.measured)} measurements and {len(self.truth)} images; expected as many, at least one")
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> Spent:
         """That of the lower level."""
         return self.lower.cost
 
@@ -103,7 +103,7 @@ class BilevelProblem:
     def double(self) -> BilevelProblem:
         """The same in float64, with a cost of its own."""
         weight = None if self.lower.weight is None else self.lower.weight.double()
-        lower = replace(self.lower, weight=weight, cost=Cost())
+        lower = replace(self.lower, weight=weight, cost=Spent())
         return BilevelProblem(lower, self.measured.double(), self.truth.double(), self.border)
 
 

@@ -12,9 +12,12 @@ from torch.nn import functional as F
 
 from imaging.bilevel.solvers import Slope, momentum_of
 from imaging.bilevel.zoo import LearnedRegularizer
+from imaging.filters import box_mean
 from imaging.sensors import SensorPhysics
-from imaging.sensors.variance import noise_variance
+from imaging.sensors.noise import noise_variance
 
+_NEIGHBOURHOOD = 5
+"""Side of the square over which the signal that the noise of a pixel depends on is averaged."""
 _RIDGE = 1e-4
 """Pull towards the first estimate, relative to the likelihood: decides what the sensor does not pass at all."""
 _SLOW = 0.02
@@ -77,7 +80,7 @@ class RegularizedReconstructor(Reconstructor):  # type: ignore[misc]
         if mask is not None:  # what is not valid must not be seen, in whatever way
             y = torch.where(mask > 0, y, torch.full_like(y, signal))
         first = _first_estimate(y, physics)
-        variance = noise_variance(physics, _smoothed(y))
+        variance = noise_variance(physics, box_mean(y, _NEIGHBOURHOOD, at_once=True))
         reference = noise_variance(physics, torch.full_like(y, signal)).mean()
         weight = (reference / variance).clamp(max=_HEAVIEST) * (1.0 if mask is None else mask)
         deviation = float(reference.sqrt())
@@ -115,8 +118,3 @@ def _first_estimate(y: Tensor, physics: LinearPhysics) -> Tensor:
         return found
     fine = y if physics.factor == 1 else F.interpolate(y, scale_factor=physics.factor, mode="bilinear", align_corners=False)
     return F.pad(fine, (physics.margin,) * 4, mode="replicate")
-
-
-def _smoothed(y: Tensor) -> Tensor:
-    """Signal that the noise of a pixel depends on: means over 5 x 5 pixels."""
-    return F.avg_pool2d(F.pad(y, (2, 2, 2, 2), mode="replicate"), 5, 1)

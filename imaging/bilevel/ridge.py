@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 from imaging.bilevel.operators import Analysis, FilterBank
-from imaging.bilevel.profiles import Profile
 from imaging.bilevel.regularizers import Regularizer
+from imaging.bilevel.splines import SplinePotential
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class _Parts:
 
     analysis: MultiConvolution
     scale: Tensor
-    profile: Profile
+    profile: SplinePotential
 
 
 class RidgeRegularizer(Regularizer):
@@ -140,7 +140,7 @@ class RidgeRegularizer(Regularizer):
         coefficients = (self.steepest + self.weak_convexity) * torch.sigmoid(potential) - self.weak_convexity
         scale = (offset + (slope - 1) * place + bend * place**2).exp()
         layers = [layer.contiguous(memory_format=torch.channels_last) for layer in layers]  # faster on a CPU
-        return _Parts(MultiConvolution(layers), scale, Profile(coefficients, self.step))
+        return _Parts(MultiConvolution(layers), scale, SplinePotential(coefficients, self.step))
 
     @torch.no_grad()
     def parts(self, theta: Tensor) -> _Parts:

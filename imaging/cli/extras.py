@@ -44,7 +44,7 @@ def after_scene(paths: ScenePaths, options: RestoreOptions, values: dict[str, An
     InputError
         When an extra cannot be written or would replace something else.
     """
-    from imaging.report.paths import check_extra
+    from imaging.report.side_files import check_extra
     from imaging.restoration import outputs_for
 
     asked = asked_for(values)
@@ -73,7 +73,7 @@ def _made(name: str, make: Make, job: Restoration, result: SceneResult) -> bytes
 
 
 def _write(path: Path, job: Restoration, data: bytes) -> None:
-    from imaging.report.paths import write_whole
+    from imaging.report.side_files import write_whole
 
     if path.exists() and any(f.exists() and path.samefile(f) for f in job.scene.files):
         raise WorkError(f"the scene is restored, but {path} is a part of the input and is kept; choose another name")

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.posterior.measurement import Part, signs, weighted_normal
+from imaging.posterior.measurement import Measurement, signs, weighted_normal
 from imaging.priors.base import LatentPrior
+from imaging.sensors.noise import items, noise_variance
 from imaging.sensors.physics import SensorPhysics
-from imaging.sensors.variance import items, noise_variance
 
 _CANVAS, _PROBES = 192, 4
 _DIFFERENCE = 0.05
@@ -17,7 +17,7 @@ _DIFFERENCE = 0.05
 
 
 def _probe(
-    prior: LatentPrior, pieces: list[Part], z: Tensor, flat: Tensor, variances: list[Tensor], scale: Tensor, seed: int
+    prior: LatentPrior, pieces: list[Measurement], z: Tensor, flat: Tensor, variances: list[Tensor], scale: Tensor, seed: int
 ) -> Tensor:  # fmt: skip
     """One Rademacher estimate of the diagonal of J^T A^T V^-1 A J at the latents of a flat scene, in their shape."""
     height, width = flat.shape[-2:]
@@ -39,7 +39,7 @@ def _probe(
     return drawn * back
 
 
-def data_curvature(prior: LatentPrior, pieces: list[Part], level: Tensor, scale: Tensor, shape: torch.Size) -> Tensor:
+def data_curvature(prior: LatentPrior, pieces: list[Measurement], level: Tensor, scale: Tensor, shape: torch.Size) -> Tensor:
     """Second derivative of the negative log-likelihood along each main latent of a flat scene, a mean over positions, ``(B, M, 1, 1)``.
 
     It depends on the sensor, the mean signal and the rate scale, and for a `SensorPhysics` not on the tile. Hutchinson's estimate of a
@@ -49,7 +49,7 @@ def data_curvature(prior: LatentPrior, pieces: list[Part], level: Tensor, scale:
     ----------
     prior : LatentPrior
         Decodes.
-    pieces : list of Part
+    pieces : list of Measurement
         What was measured; only its operators and noise models matter here.
     level : Tensor
         ``(B,)`` mean signal.

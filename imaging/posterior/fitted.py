@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imaging.draws import antithetic, normal, position_key
-from imaging.moments import Moments, sample_quantiles
+from imaging.filters import binomial_taps, filtered
+from imaging.moments import Moments, Posterior
 from imaging.posterior.families import Dirac, Family
-from imaging.posterior.precision import decoding
+from imaging.posterior.settings import decoding
 from imaging.priors.base import LatentPrior
 
 _FIRST_SAMPLE = 2_000_000  # draws of samples never repeat those of the fit
@@ -70,13 +70,11 @@ def _blocks(x: Tensor, block: int) -> Tensor:
 
 def pooled(variance: Tensor) -> Tensor:
     """A sampled variance averaged over the nearest pixels, with binomial weights 5 x 5: less noise, and hardly less resolution."""
-    weights = variance.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-    flat = F.pad(variance.flatten(0, 1)[:, None], (2, 2, 2, 2), mode="replicate")
-    return F.conv2d(F.conv2d(flat, weights[None, None, :, None]), weights[None, None, None]).reshape(variance.shape)
+    return filtered(variance, binomial_taps(variance))
 
 
 @dataclass(frozen=True)
-class LatentPosterior:
+class LatentPosterior(Posterior):
     r"""Posterior of a batch of scenes, :math:`q(z)\,q(x\mid z)`.
 
     Attributes
@@ -209,27 +207,6 @@ class LatentPosterior:
             return None
         found = self.prior.linear_variance(self.calibration[0] * self.family.variance(), block)
         return None if found is None else (self.frame.crop(found, block) / self.rate_scale.square()).float()
-
-    @torch.no_grad()
-    def quantiles(self, levels: Sequence[float], samples: int = 64) -> Tensor:
-        """Quantiles of each pixel's marginal, ``(len(levels), B, C, H, W)``, from samples: intervals that need not be symmetric.
-
-        Parameters
-        ----------
-        levels : sequence of float
-            In [0, 1].
-        samples : int
-            Behind them; the quantile of a level near 0 or 1 needs some multiple of its inverse.
-        """
-        return sample_quantiles(self.sample(samples), levels)
-
-    def mean(self, samples: int = 32) -> Tensor:
-        """Posterior mean ``(B, C, H, W)``."""
-        return self.moments(samples).mean
-
-    def std(self, samples: int = 32, block: int = 1) -> Tensor:
-        """Posterior standard deviation ``(B, C, H, W)``, or that of means over blocks of pixels, see `moments`."""
-        return self.moments(samples, block).std
 
     @torch.no_grad()
     def sample(self, n: int, first: int = 0) -> Tensor:

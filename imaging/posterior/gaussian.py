@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from imaging.posterior.measurement import Part, signs, weighted_normal
+from imaging.posterior.measurement import Measurement, signs, weighted_normal
+from imaging.sensors.noise import noise_variance
 from imaging.sensors.physics import SensorPhysics
-from imaging.sensors.variance import noise_variance
 from imaging.sensors.wiener import scene_spectrum, sensor_error
 
 _ITERATIONS, _PROBES, _RINGS = 15, 2, 32
@@ -24,7 +24,7 @@ def _radius(x: Tensor) -> Tensor:
     return torch.hypot(rows[:, None], columns[None]).to(x)
 
 
-def _transfer(x: Tensor, pieces: list[Part], variances: list[Tensor]) -> Tensor:
+def _transfer(x: Tensor, pieces: list[Measurement], variances: list[Tensor]) -> Tensor:
     """What `weighted_normal` passes of each radial frequency, on average: the cross-spectrum of white noise, ``(B, C, H, W // 2 + 1)``."""
     ring = (_radius(x) / 0.5 * _RINGS).long().clamp(max=_RINGS - 1)
     count = torch.bincount(ring.flatten(), minlength=_RINGS).to(x)
@@ -38,7 +38,7 @@ def _transfer(x: Tensor, pieces: list[Part], variances: list[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def expected_deviation(pieces: list[Part], level: Tensor, shape: torch.Size) -> Tensor:
+def expected_deviation(pieces: list[Measurement], level: Tensor, shape: torch.Size) -> Tensor:
     """Root mean square error that the best linear estimate is expected to leave in a scene of the typical spectrum, ``(B,)``.
 
     What the measurement leaves open, whatever it is: noise that is amplified where the sensor passes little, detail that it does not pass.
@@ -65,7 +65,7 @@ def sensor_deviation(physics: SensorPhysics, level: float, bands: int) -> float:
     """`expected_deviation` of a sensor's bands at a mean signal, before anything is measured."""
     nothing = physics.psf.new_zeros(0)
     shape = torch.Size((1, bands, 1, 1))
-    return float(expected_deviation([Part(nothing, physics, None)], physics.psf.new_tensor([level]), shape))
+    return float(expected_deviation([Measurement(nothing, physics, None)], physics.psf.new_tensor([level]), shape))
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def _contrast(residual: Tensor, gain: Tensor, spectrum: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def gaussian_estimate(pieces: list[Part], level: Tensor, shape: torch.Size) -> Tensor:
+def gaussian_estimate(pieces: list[Measurement], level: Tensor, shape: torch.Size) -> Tensor:
     """Mean of the scene given its measurements, were it Gaussian with the typical power spectrum, its contrast fitted; ``(B, C, H, W)``.
 
     Solves ``(A^T V^-1 A + P^-1) x = A^T V^-1 (y - A m)`` with ``P`` circulant, a multiple of `scene_spectrum`, and ``m`` the mean signal,
@@ -98,7 +98,7 @@ def gaussian_estimate(pieces: list[Part], level: Tensor, shape: torch.Size) -> T
 
     Parameters
     ----------
-    pieces : list of Part
+    pieces : list of Measurement
         What was measured.
     level : Tensor
         ``(B,)`` mean signal, above 0.

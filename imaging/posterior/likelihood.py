@@ -10,8 +10,8 @@ from deepinv.optim import DataFidelity
 from deepinv.physics import Physics
 from torch import Tensor
 
-from imaging.posterior.measurement import Mask, Measured, Part, parts
-from imaging.sensors.variance import noise_variance
+from imaging.posterior.measurement import Mask, Measured, Measurement, measurements
+from imaging.sensors.noise import noise_variance
 
 
 class SensorLikelihood(DataFidelity):  # type: ignore[misc]
@@ -36,10 +36,10 @@ class SensorLikelihood(DataFidelity):  # type: ignore[misc]
         mask : Tensor or TensorList, optional
             One where the measurement is valid, broadcastable to ``y``; masked values of ``y`` may be anything finite.
         """
-        return self.nats(x, parts(y, physics, mask))
+        return self.nats(x, measurements(y, physics, mask))
 
     @staticmethod
-    def nats(x: Tensor, pieces: list[Part]) -> Tensor:
+    def nats(x: Tensor, pieces: list[Measurement]) -> Tensor:
         """`fn` of measurements taken apart."""
         total = x.new_zeros(len(x))
         for y, physics, mask in pieces:

@@ -8,10 +8,10 @@ import torch
 from deepinv.physics import Physics, StackedLinearPhysics
 from deepinv.utils import TensorList
 from torch import Tensor
-from torch.nn import functional as F
 
+from imaging.filters import box_mean
+from imaging.sensors.noise import noise_variance
 from imaging.sensors.physics import SensorPhysics
-from imaging.sensors.variance import noise_variance
 
 Measured: TypeAlias = Tensor | TensorList
 Mask: TypeAlias = Tensor | TensorList | None
@@ -21,7 +21,7 @@ _DIAGONAL = 1e-3
 """Relative scatter of probes below which an operator counts as diagonal, and its information is not smoothed."""
 
 
-class Part(NamedTuple):
+class Measurement(NamedTuple):
     """One measurement ``(B, C, h, w)``, its physics, and one where it is valid (None: everywhere)."""
 
     y: Tensor
@@ -29,7 +29,7 @@ class Part(NamedTuple):
     mask: Tensor | None
 
 
-def parts(y: Measured, physics: Physics, mask: Mask = None) -> list[Part]:
+def measurements(y: Measured, physics: Physics, mask: Mask = None) -> list[Measurement]:
     """The measurements of a scene: several for a stacked physics, otherwise one.
 
     Raises
@@ -40,11 +40,11 @@ def parts(y: Measured, physics: Physics, mask: Mask = None) -> list[Part]:
     if not isinstance(physics, StackedLinearPhysics):
         if isinstance(y, TensorList) or isinstance(mask, TensorList):
             raise TypeError(f"a list of measurements needs a StackedLinearPhysics, not {type(physics).__name__}")
-        return [Part(y, physics, mask)]
+        return [Measurement(y, physics, mask)]
     if not isinstance(y, TensorList) or len(y) != len(physics.physics_list) or isinstance(mask, Tensor):
         raise TypeError(f"a StackedLinearPhysics of {len(physics.physics_list)} needs a TensorList of as many measurements and masks")
     masks = [None] * len(y) if mask is None else list(mask)
-    return [Part(*p) for p in zip(y, physics.physics_list, masks, strict=True)]
+    return [Measurement(*p) for p in zip(y, physics.physics_list, masks, strict=True)]
 
 
 def scene_shape(y: Measured, physics: Physics) -> torch.Size:
@@ -53,7 +53,7 @@ def scene_shape(y: Measured, physics: Physics) -> torch.Size:
     return found
 
 
-def weighted_normal(x: Tensor, pieces: list[Part], variances: list[Tensor]) -> Tensor:
+def weighted_normal(x: Tensor, pieces: list[Measurement], variances: list[Tensor]) -> Tensor:
     """``A^T Sigma^-1 A x`` over all measurements, masked values left out."""
     total = torch.zeros_like(x)
     for part, variance in zip(pieces, variances, strict=True):
@@ -62,7 +62,7 @@ def weighted_normal(x: Tensor, pieces: list[Part], variances: list[Tensor]) -> T
     return total
 
 
-def information(x: Tensor, pieces: list[Part]) -> Tensor:
+def information(x: Tensor, pieces: list[Measurement]) -> Tensor:
     r"""Diagonal of :math:`A^T \Sigma^{-1} A` at a scene ``(B, C, H, W)``, over all measurements.
 
     Exact for a `SensorPhysics`. For other operators it is Hutchinson's estimate by random signs, exact where the operator is diagonal
@@ -90,5 +90,4 @@ def _probed(x: Tensor, physics: Physics, precision: Tensor) -> Tensor:
     found = probes.mean(0).clamp(min=0)
     if float(probes.std(0).mean()) < _DIAGONAL * float(found.mean()):
         return found
-    half = _NEIGHBOURHOOD // 2
-    return F.avg_pool2d(F.pad(found, (half,) * 4, mode="replicate"), _NEIGHBOURHOOD, 1)
+    return box_mean(found, _NEIGHBOURHOOD)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from imaging.moments import Moments, sample_quantiles
+from imaging.moments import Moments, Posterior
 from imaging.posterior.fitted import LatentPosterior, pooled
 
 
 @dataclass(frozen=True)
-class PosteriorMixture:
+class PosteriorMixture(Posterior):
     """Mixture, in equal parts, of posteriors whose latent lattices are shifted against each other.
 
     A block-based prior treats a pixel by its place in the block. Averaging over placements (cycle spinning, Coifman and Donoho 1995)
@@ -42,18 +41,6 @@ class PosteriorMixture:
         between = pooled(torch.stack([(m.mean - mean).square() for m in found]).mean(0))
         within = torch.stack([m.std.square() for m in found]).mean(0)
         return Moments(mean, (within + between).sqrt())
-
-    def mean(self, samples: int = 32) -> Tensor:
-        """Posterior mean ``(B, C, H, W)``."""
-        return self.moments(samples).mean
-
-    def std(self, samples: int = 32, block: int = 1) -> Tensor:
-        """Posterior standard deviation ``(B, C, H, W)``, or that of means over blocks of pixels."""
-        return self.moments(samples, block).std
-
-    def quantiles(self, levels: Sequence[float], samples: int = 64) -> Tensor:
-        """Quantiles of each pixel's marginal, ``(len(levels), B, C, H, W)``, from samples of all parts."""
-        return sample_quantiles(self.sample(samples), levels)
 
     def sample(self, n: int, first: int = 0) -> Tensor:
         """Posterior samples, ``(n, B, C, H, W)``, the parts in turn."""

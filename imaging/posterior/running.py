@@ -13,9 +13,8 @@ from imaging.draws import antithetic, position_key
 from imaging.posterior.families import LOG_WIDTH_RANGE, Dirac, Family, Gaussian, Uniform
 from imaging.posterior.fitted import Frame, LatentPosterior
 from imaging.posterior.likelihood import SensorLikelihood
-from imaging.posterior.measurement import Part, information
-from imaging.posterior.precision import decoding
-from imaging.posterior.settings import FitSettings
+from imaging.posterior.measurement import Measurement, information
+from imaging.posterior.settings import FitSettings, decoding
 from imaging.posterior.sharpness import sharpness
 from imaging.priors.base import LatentPrior
 from imaging.priors.calibration import Calibration
@@ -27,14 +26,14 @@ _MOMENTUM = 0.4
 
 
 @dataclass(frozen=True)
-class Problem:
+class FitInputs:
     """What a fit is given and does not change.
 
     Attributes
     ----------
     prior, settings : LatentPrior, FitSettings
         Density over scenes, and how to fit.
-    pieces : list of Part
+    pieces : list of Measurement
         What was measured.
     frame : Frame
         Scene within the canvas.
@@ -50,7 +49,7 @@ class Problem:
 
     prior: LatentPrior
     settings: FitSettings
-    pieces: list[Part]
+    pieces: list[Measurement]
     frame: Frame
     scale: Tensor
     origins: list[tuple[int, int]]
@@ -83,7 +82,7 @@ class RunningFit:
 
     Parameters
     ----------
-    problem : Problem
+    problem : FitInputs
         What is fitted.
     z, h : Tensor
         Latents to start from.
@@ -91,7 +90,7 @@ class RunningFit:
         Expected full widths of uniform densities of the main latents, of the shape of ``z``.
     """
 
-    def __init__(self, problem: Problem, z: Tensor, h: Tensor, width: Tensor) -> None:
+    def __init__(self, problem: FitInputs, z: Tensor, h: Tensor, width: Tensor) -> None:
         s, prior = problem.settings, problem.prior
         self.problem, self.iteration = problem, 0
         self.history: list[Tensor] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +78,11 @@ class FitSettings:
             raise ValueError(f"lattices is {self.lattices}; it must be from 1 to {len(SHIFTS)}")
         if self.precision not in {"float32", "bfloat16"}:
             raise ValueError(f"precision is {self.precision!r}; accepted are float32, bfloat16")
+
+
+def decoding(z: Tensor, precision: str) -> AbstractContextManager[object]:
+    """Context for the networks: bfloat16 autocast for ``"bfloat16"``; rates and the linear transform stay in float32."""
+    return torch.autocast(z.device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 def default_weight(share: float) -> float:

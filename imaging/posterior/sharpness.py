@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from imaging.filters import box_mean, filtered
+
 _DEVIATIONS, _RADIUS = (0.8, 1.6), 5
 _NEIGHBOURHOOD = 3
 _RANGE = (0.25, 4.0)
@@ -15,10 +17,8 @@ _ROUNDING = 1e-12
 
 def _blurred(x: Tensor, deviation: float) -> Tensor:
     axis = torch.arange(-_RADIUS, _RADIUS + 1, dtype=x.dtype, device=x.device)
-    kernel = torch.exp(-axis.square() / (2 * deviation**2))
-    kernel, flat = kernel / kernel.sum(), x.flatten(0, 1)[:, None]
-    padded = F.pad(flat, (_RADIUS,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel[None, None, :, None]), kernel[None, None, None]).reshape(x.shape)
+    taps = torch.exp(-axis.square() / (2 * deviation**2))
+    return filtered(x, taps / taps.sum())
 
 
 def sharpness(x: Tensor, stride: int) -> Tensor:
@@ -39,5 +39,5 @@ def sharpness(x: Tensor, stride: int) -> Tensor:
     energies = []
     for detail in (x - fine, fine - coarse):
         power = F.avg_pool2d(detail.square().mean(1, keepdim=True), stride)
-        energies.append(F.avg_pool2d(F.pad(power, (_NEIGHBOURHOOD // 2,) * 4, mode="replicate"), _NEIGHBOURHOOD, 1))
+        energies.append(box_mean(power, _NEIGHBOURHOOD, at_once=True))
     return ((energies[0] + _ROUNDING) / (energies[1] + _ROUNDING)).clamp(*_RANGE)

@@ -15,11 +15,10 @@ from imaging.moments import Moments
 from imaging.posterior.curvature import data_curvature
 from imaging.posterior.fitted import Frame, LatentPosterior
 from imaging.posterior.gaussian import expected_deviation, gaussian_estimate
-from imaging.posterior.measurement import Mask, Measured, Part, parts, scene_shape
+from imaging.posterior.measurement import Mask, Measured, Measurement, measurements, scene_shape
 from imaging.posterior.mixture import PosteriorMixture
-from imaging.posterior.precision import decoding
-from imaging.posterior.running import Problem, RunningFit
-from imaging.posterior.settings import SHIFTS, FitSettings, default_weight, lattice_room, rate_scale, signal_levels
+from imaging.posterior.running import FitInputs, RunningFit
+from imaging.posterior.settings import SHIFTS, FitSettings, decoding, default_weight, lattice_room, rate_scale, signal_levels
 from imaging.priors.base import LatentPrior
 from imaging.sensors.physics import SensorPhysics
 from imaging.sensors.wiener import wiener_estimate
@@ -79,13 +78,13 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             latents = self.prior.encode(canvas)
         return latents.z.to(x.dtype), latents.h.to(x.dtype)
 
-    def _levels(self, pieces: list[Part], level: float | Tensor | None) -> Tensor:
+    def _levels(self, pieces: list[Measurement], level: float | Tensor | None) -> Tensor:
         """Mean signal ``(B,)`` of each item, of its first measurement where it is not given."""
         y = pieces[0].y
         found = signal_levels(y, pieces[0].mask)[0] if level is None else torch.as_tensor(level, dtype=y.dtype, device=y.device)
         return found.reshape(-1).expand(len(y)).clamp(min=1e-3)
 
-    def _scales(self, pieces: list[Part], levels: Tensor, scale: float | Tensor | None, shape: torch.Size) -> Tensor:
+    def _scales(self, pieces: list[Measurement], levels: Tensor, scale: float | Tensor | None, shape: torch.Size) -> Tensor:
         """Rate scale ``(B, 1, 1, 1)`` of each item: as given, as fixed by the settings, or from what its measurements tell."""
         scale = self.settings.rate_scale if scale is None else scale
         if scale is None:
@@ -97,7 +96,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
 
     @torch.no_grad()
     def _expected_width(
-        self, z: Tensor, h: Tensor, pieces: list[Part], level: Tensor, scale: Tensor, shape: torch.Size, weight: float
+        self, z: Tensor, h: Tensor, pieces: list[Measurement], level: Tensor, scale: Tensor, shape: torch.Size, weight: float
     ) -> Tensor:  # fmt: skip
         """Full width of a uniform density of the variance that the curvatures of likelihood and prior promise, of the shape of ``z``."""
         curvature = data_curvature(self.prior, pieces, level, scale, shape) + weight * self.prior.precision(z, h)
@@ -112,7 +111,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         if torch.is_inference_mode_enabled():
             raise RuntimeError("a fit needs gradients; call it outside torch.inference_mode() (torch.no_grad() is fine)")
         y = y.detach()
-        pieces = parts(y, physics, mask)
+        pieces = measurements(y, physics, mask)
         levels = self._levels(pieces, level)
         start = self._first_estimate(y, physics, pieces, levels) if x_init is None else x_init.detach()
         if start.shape[1] != self.prior.channels:
@@ -123,14 +122,14 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         weight = self._weight(pieces, start.shape)
         width = self._expected_width(z, h, pieces, levels, scales, start.shape, weight)
         places = origins or [(0, 0)] * len(start)
-        problem = Problem(self.prior, self.settings, pieces, frame, scales, places, seed, weight)
+        problem = FitInputs(self.prior, self.settings, pieces, frame, scales, places, seed, weight)
         running = RunningFit(problem, z, h, width)
         if not compensated:
             return running
         z, h = self._start(2 * start - running.scene(), frame, scales)
         return RunningFit(problem, z, h, width)
 
-    def _weight(self, pieces: list[Part], shape: torch.Size) -> float:
+    def _weight(self, pieces: list[Measurement], shape: torch.Size) -> float:
         """Weight of the prior as given, or by how much was measured of scenes of a shape; a sensor's margins do not count."""
         if self.settings.weight is not None:
             return self.settings.weight
@@ -140,7 +139,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         return default_weight(sum(p.y.shape[1:].numel() for p in pieces) / shape[1:].numel())
 
     @staticmethod
-    def _first_estimate(y: Measured, physics: Physics, pieces: list[Part], levels: Tensor) -> Tensor:
+    def _first_estimate(y: Measured, physics: Physics, pieces: list[Measurement], levels: Tensor) -> Tensor:
         """Short Wiener filters for a sensor, conjugate gradients for any other physics."""
         if isinstance(physics, SensorPhysics):
             return wiener_estimate(pieces[0].y, physics, levels)

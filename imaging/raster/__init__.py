@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from imaging.raster.assembly import Assembly, Part, Scaling, open_part
 from imaging.raster.magnified import Magnified
-from imaging.raster.scene import SUFFIXES, Area, Scene, Statistics, statistics
-from imaging.raster.store import TileStore, disk_errors, partial_folder, sync
+from imaging.raster.opening import SUFFIXES
+from imaging.raster.scene import Area, Scene, Statistics, statistics
+from imaging.raster.store import TileStore, disk_errors, partial_folder, temporary, write_whole
 from imaging.raster.style import has_own_style, style_of
 from imaging.raster.summary import Summary, summarise
 from imaging.raster.tiles import Tile, TilePlan, check_halo, check_side
 from imaging.raster.values import as_stored, check_values, filled
-from imaging.raster.writer import Product, has_tag, publish, write_product, write_style
+from imaging.raster.writer import Output, has_tag, publish, write_output, write_style
 
 __all__ = [
     "SUFFIXES",
     "Area",
     "Assembly",
     "Magnified",
+    "Output",
     "Part",
-    "Product",
     "Scaling",
     "Scene",
     "Statistics",
@@ -40,7 +41,8 @@ __all__ = [
     "statistics",
     "style_of",
     "summarise",
-    "sync",
-    "write_product",
+    "temporary",
+    "write_output",
     "write_style",
+    "write_whole",
 ]

@@ -15,7 +15,7 @@ import rasterio.shutil
 from rasterio.errors import RasterioError
 
 from imaging.errors import InputError, one_line
-from imaging.raster.scene import opening
+from imaging.raster.opening import checked, opening
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,10 @@ def open_part(path: Path) -> Iterator[Any]:
     InputError
         When it is missing or cannot be read.
     """
-    if not path.exists():
+    if not path.is_file():
         raise InputError(f"{path} is missing: the product is not complete")
     try:
-        with opening(), rasterio.open(path) as source:
+        with opening(), checked(path, rasterio.open(path)) as source:
             yield source
     except RasterioError as error:
         raise InputError(f"{path} is not a raster that can be read ({one_line(error)})") from error

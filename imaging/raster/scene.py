@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from imaging.errors import InputError, missing, one_line
+from imaging.errors import InputError
+from imaging.raster.opening import gdal, open_raster
 from imaging.raster.values import check_values
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 MOST_PIXELS, MOST_BANDS = 10**12, 1024
 """More is no scene but a damaged file."""
-SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf")
-_GDAL = {"GDAL_CACHEMAX": 64 * 2**20}  # bytes; GDAL's default is a share of the machine's memory
-
-
-def gdal() -> rasterio.Env:
-    """GDAL settings of this package."""
-    return rasterio.Env(**_GDAL)
-
-
-@contextmanager
-def opening() -> Iterator[None]:
-    """The same, with silence about scenes without georeference; not for threads beside others, as filters of warnings are everybody's."""
-    with gdal(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
+_MOST_BLOCKS = 10**6
+"""Of a file, up to which it is asked for each whether it is stored."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +70,7 @@ class Scene:
 
     def __init__(self, path: Path, bands: tuple[int, ...] | None = None, *, virtual: str | None = None) -> None:
         self.path = path
-        self.source = self._open(path, virtual)
+        self.source = open_raster(path, virtual)
         try:
             self._check()
             self.bands = self._choose(bands)
@@ -99,31 +83,6 @@ class Scene:
 
     def __exit__(self, *_: object) -> None:
         self.source.close()
-
-    @staticmethod
-    def _open(path: Path, virtual: str | None) -> Any:
-        try:
-            if virtual is not None:
-                with opening():
-                    return rasterio.open(virtual)
-            if path.is_dir():
-                rasters = sorted(p.name for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-                if rasters:
-                    example = path / rasters[0]
-                    raise InputError(f"{path} is a folder; give one raster such as {example}")
-                raise InputError(f"{path} is a folder without rasters; give a raster file such as scene.tif")
-            if not path.exists():
-                raise InputError(missing(path))
-            if not path.is_file():
-                raise InputError(f"{path} is neither a file nor a folder")
-            with opening():
-                return rasterio.open(path)
-        except RasterioError as error:
-            raise InputError(
-                f"{path} is not a raster that can be read ({one_line(error)}); accepted is what GDAL reads, such as GeoTIFF"
-            ) from error
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror})") from error
 
     def _check(self) -> None:
         source = self.source
@@ -263,6 +222,20 @@ class Scene:
         row, column = (side * n for n in divmod(index, -(-self.width // side)))
         return Area(row, column, min(side, self.height - row), min(side, self.width - column))
 
+    def _promising(self, side: int) -> list[int]:
+        """Indices of areas of `blocks` that may have valid pixels: in a GeoTIFF with a nodata value, those that a stored block reaches."""
+        source, found = self.source, np.zeros((-(-self.height // side), -(-self.width // side)), bool)
+        height, width = (self.factor * n for n in source.block_shapes[0])
+        shape = -(-self.height // height), -(-self.width // width)
+        sparse = source.driver == "GTiff" and all(source.mask_flag_enums[b - 1] == [MaskFlags.nodata] for b in self.bands)
+        if not sparse or shape[0] * shape[1] * len(self.bands) > _MOST_BLOCKS:
+            return list(range(found.size))
+        for r, c in np.ndindex(*shape):
+            if any(source.get_tag_item(f"BLOCK_OFFSET_{c}_{r}", "TIFF", bidx=b) for b in self.bands):
+                last = ((r + 1) * height - 1) // side, ((c + 1) * width - 1) // side
+                found[r * height // side : last[0] + 1, c * width // side : last[1] + 1] = True
+        return [int(k) for k in np.flatnonzero(found)]
+
     def sample(self, side: int = 256, most: int = 16) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
         """Values and validity of up to ``most`` areas with valid pixels, spread over the scene.
 
@@ -276,7 +249,7 @@ class Scene:
         spread = range(step // 2, count, step)[:most]
         found = [(v, m) for v, m in (self.read(self._block(side, k)) for k in spread) if m.any()]
         if not found:
-            others = (self.read(self._block(side, k)) for k in range(count) if k not in spread)
+            others = (self.read(self._block(side, k)) for k in self._promising(side) if k not in spread)
             found = list(itertools.islice(((v, m) for v, m in others if m.any()), 1))
         if not found:
             raise InputError(f"{self.path} has no valid pixel: all are nodata or masked")

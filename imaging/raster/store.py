@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 Arrays = dict[str, NDArray[Any]]
-_RUN, _LOCK = "run.json", "lock"
+_RUN, _LOCK, _TEMPORARY = "run.json", "lock", re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
 def _exclusive(descriptor: int) -> bool:
@@ -56,7 +57,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise InputError(f"the disk of {folder} is full; free some space or choose another --output") from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EINVAL}:
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL}:
             raise InputError(f"the output folder {folder} cannot be written to ({error.strerror})") from error
         raise
 
@@ -76,6 +77,30 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def temporary(path: Path) -> Path:
+    """A name beside a file that nothing else has, also where several processes write it."""
+    return path.with_name(f".{uuid.uuid4().hex}.tmp")
+
+
+def write_whole(path: Path, data: bytes | memoryview, folder: Path | None = None) -> None:
+    """Write a file that appears whole or not at all, in place of one that is there.
+
+    Raises
+    ------
+    InputError
+        When the disk is full or the folder, or the one to name in its place, cannot be written to; what was there stays.
+    """
+    attempt = temporary(path)
+    with disk_errors(folder or path.parent):
+        try:
+            attempt.write_bytes(data)
+            sync(attempt)
+            attempt.replace(path)
+            sync(path.parent)
+        finally:
+            attempt.unlink(missing_ok=True)
 
 
 @dataclass
@@ -124,7 +149,7 @@ class TileStore:
         for folder in filter(os.path.lexists, self._folders):
             own = not folder.is_symlink() and folder.is_dir()
             names = {p.name for p in folder.iterdir()} if own else set()
-            if not own or not (_RUN in names or all(n == _LOCK or n.startswith(f"{_RUN}.") for n in names)):
+            if not own or not (_RUN in names or all(n == _LOCK or _TEMPORARY.fullmatch(n) for n in names)):
                 raise InputError(f"{folder} is no folder of a run; move it away, or choose another --output")
 
     def join(self) -> None:
@@ -170,8 +195,7 @@ class TileStore:
                     if folder != self.folder:
                         (folder / _RUN).write_text("{}")  # says whose it is
             if not begun:
-                with disk_errors(self.target.parent):
-                    self._write(_RUN, lambda p: p.write_text(self._text))
+                write_whole(run, self._text.encode(), self.target.parent)
         except BaseException:
             if not begun:
                 self.discard()
@@ -227,12 +251,6 @@ class TileStore:
         """Let others work on the run; its finished tiles stay."""
         self._release(remove=False)
 
-    def _write(self, name: str, write: Any) -> None:
-        temporary = self.folder / f"{name}.{uuid.uuid4().hex}.tmp"  # of its own: workers of one run may fit one tile
-        write(temporary)
-        sync(temporary)
-        temporary.replace(self.folder / name)
-
     def _path(self, tile: Tile) -> Path:
         return self.folder / f"{tile.index}.npz"
 
@@ -244,14 +262,9 @@ class TileStore:
         """Keep a finished tile's arrays, ``(bands, height, width)`` each."""
         packed = io.BytesIO()  # in memory first: a zip file whose disk is full complains again when it is collected
         np.savez(packed, **arrays)  # type: ignore[arg-type]
-
-        def write(path: Path) -> None:
-            path.write_bytes(packed.getbuffer())
-
         if self._lock is None:
             self.join()  # of another process: its run may have ended or been begun anew
-        with disk_errors(self.target.parent):
-            self._write(self._path(tile).name, write)
+        write_whole(self._path(tile), packed.getbuffer(), self.target.parent)
 
     def get(self, tile: Tile, name: str) -> NDArray[Any]:
         """One array of a finished tile."""

@@ -14,7 +14,8 @@ from rasterio.windows import Window
 
 from imaging.errors import WorkError
 from imaging.raster.georeference import copy_metadata, copy_namespaces, creation_profile, settle_gcps
-from imaging.raster.scene import Scene, opening
+from imaging.raster.opening import opening
+from imaging.raster.scene import Scene
 from imaging.raster.store import TileStore, disk_errors, sync
 from imaging.raster.style import style_of
 from imaging.raster.summary import record_statistics
@@ -24,7 +25,7 @@ _SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 
 @dataclass(frozen=True)
-class Product:
+class Output:
     """One output raster.
 
     Attributes
@@ -63,68 +64,68 @@ class Product:
     description: str | None = None
 
 
-def write_product(scene: Scene, product: Product, tiles: list[Tile], store: TileStore) -> Path:
+def write_output(scene: Scene, output: Output, tiles: list[Tile], store: TileStore) -> Path:
     """Assemble finished tiles into a COG with statistics in a hidden folder, ready to be moved to its place; returns its path."""
-    plain, cog = (store.beside(product.path) / f"{product.array}.{kind}.tif" for kind in ("plain", "cog"))
+    plain, cog = (store.beside(output.path) / f"{output.array}.{kind}.tif" for kind in ("plain", "cog"))
     profile = creation_profile(scene) | {
-        "driver": "GTiff", "dtype": product.dtype, "count": len(product.bands) + len(product.passed), "tiled": True,
+        "driver": "GTiff", "dtype": output.dtype, "count": len(output.bands) + len(output.passed), "tiled": True,
         "blockxsize": 256, "blockysize": 256, "compress": "deflate", "zlevel": 1, "bigtiff": "IF_SAFER", "interleave": "band",
-        "nodata": product.nodata,
+        "nodata": output.nodata,
     }  # fmt: skip
-    if product.passed:
+    if output.passed:
         profile["photometric"] = "MINISBLACK"
-    with disk_errors(product.path.parent), opening(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+    with disk_errors(output.path.parent), opening(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
         with rasterio.open(plain, "w", **profile) as target:
-            _describe(scene, product, target)
+            _describe(scene, output, target)
             for tile in tiles:
-                _write_tile(scene, product, target, tile, store)
+                _write_tile(scene, output, target, tile, store)
         if "gcps" in profile:
             settle_gcps(plain, profile["gcps"])
-        record_statistics(plain, len(product.bands))
+        record_statistics(plain, len(output.bands))
         rasterio.shutil.copy(
             plain, cog, driver="COG", compress="DEFLATE", predictor="YES", blocksize=512, overviews="AUTO",
             overview_resampling="average", bigtiff="IF_SAFER", num_threads="ALL_CPUS",
         )  # fmt: skip
-        copy_namespaces(scene, cog, product.bands + product.passed)
+        copy_namespaces(scene, cog, output.bands + output.passed)
         plain.unlink()
         Path(f"{plain}.aux.xml").unlink(missing_ok=True)
-        _verify(cog, product, tiles, store)
+        _verify(cog, output, tiles, store)
     return cog
 
 
-def _describe(scene: Scene, product: Product, target: Any) -> None:
-    bands = product.bands + product.passed
-    copy_metadata(scene, target, bands, values=product.same_quantity)
-    target.update_tags(**product.tags)
-    for i, band in enumerate(product.bands, start=1):
-        if product.unit and not product.same_quantity:
-            own = product.unit if scene.source.scales[band - 1] == 1 else None  # units are those of scaled values
+def _describe(scene: Scene, output: Output, target: Any) -> None:
+    bands = output.bands + output.passed
+    copy_metadata(scene, target, bands, values=output.same_quantity)
+    target.update_tags(**output.tags)
+    for i, band in enumerate(output.bands, start=1):
+        if output.unit and not output.same_quantity:
+            own = output.unit if scene.source.scales[band - 1] == 1 else None  # units are those of scaled values
             target.set_band_unit(i, scene.source.units[band - 1] or own)
-        if product.description:
-            target.set_band_description(i, f"{product.description} {scene.source.descriptions[band - 1] or f'band {band}'}".strip())
+        if output.description:
+            target.set_band_description(i, f"{output.description} {scene.source.descriptions[band - 1] or f'band {band}'}".strip())
 
 
 def _window(tile: Tile) -> Window:
     return Window(tile.core.column, tile.core.row, tile.core.width, tile.core.height)
 
 
-def _write_tile(scene: Scene, product: Product, target: Any, tile: Tile, store: TileStore) -> None:
+def _write_tile(scene: Scene, output: Output, target: Any, tile: Tile, store: TileStore) -> None:
     core, window = tile.core, _window(tile)
-    target.write(store.get(tile, product.array), indexes=list(range(1, len(product.bands) + 1)), window=window)
-    if product.passed:
-        first = len(product.bands) + 1
-        target.write(scene.read_raw(core, product.passed), indexes=list(range(first, first + len(product.passed))), window=window)
+    target.write(store.get(tile, output.array), indexes=list(range(1, len(output.bands) + 1)), window=window)
+    if output.passed:
+        first = len(output.bands) + 1
+        target.write(scene.read_raw(core, output.passed), indexes=list(range(first, first + len(output.passed))), window=window)
     if scene.has_stored_mask:
-        target.write_mask(scene.read_mask(core, product.bands[:1])[0], window=window)
+        target.write_mask(scene.read_mask(core, output.bands[:1])[0], window=window)
 
 
-def _verify(path: Path, product: Product, tiles: list[Tile], store: TileStore) -> None:
+def _verify(path: Path, output: Output, tiles: list[Tile], store: TileStore) -> None:
     """Read everything back: what a full or failing disk lost while writing may go unnoticed."""
-    indexes = list(range(1, len(product.bands) + 1))
+    indexes = list(range(1, len(output.bands) + 1))
     with rasterio.open(path) as written:
         for tile in tiles:
-            if not np.array_equal(written.read(indexes, window=_window(tile)), store.get(tile, product.array), equal_nan=True):
-                raise WorkError(f"what was written for {product.path} differs from what was computed; is the disk full or failing?")
+            if not np.array_equal(written.read(indexes, window=_window(tile)), store.get(tile, output.array), equal_nan=True):
+                raise WorkError(f"what was written for {output.path} differs from what was computed; is the disk full or failing?")
 
 
 def write_style(raster: Path) -> Path:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from imaging.errors import WorkError
 from imaging.report.colours import viridis
+from imaging.report.encoding import pack
 from imaging.report.layers import COLOURS, Survey, Trio, View, band_names, chips, common_names, limits, opened, survey, unit_of
-from imaging.report.packing import pack
 from imaging.report.sections import sections
 from imaging.restoration import Restoration, SceneResult
 
@@ -30,7 +30,7 @@ _SHOWN = ("red", "green", "blue", "nir", "pan")
 
 
 @dataclass(frozen=True)
-class Room:
+class Shown:
     """How much of a scene is shown: sides of the overview and of the chips in pixels, and chips of each kind."""
 
     overview: int
@@ -38,7 +38,7 @@ class Room:
     each: int
 
 
-_ROOMS = (Room(1536, 256, 3), Room(1024, 256, 2), Room(768, 192, 2), Room(512, 128, 2), Room(384, 96, 1), Room(192, 64, 1))
+_SIZES = (Shown(1536, 256, 3), Shown(1024, 256, 2), Shown(768, 192, 2), Shown(512, 128, 2), Shown(384, 96, 1), Shown(192, 64, 1))
 
 
 def report(job: Restoration, result: SceneResult) -> bytes:
@@ -63,16 +63,16 @@ def report(job: Restoration, result: SceneResult) -> bytes:
     -----
     A scene of at most 1536 pixels along its sides is shown as it is, a larger one by means of squares of pixels, and by squares at full
     resolution: the least certain, the most changed, and some drawn by chance. Of more than four bands four are shown. Two squares of 192
-    pixels are restored anew for the check of the noise model, see `imaging.report.checks.Residual`.
+    pixels are restored anew for the check of the noise model, see `imaging.report.noise_check.Residual`.
     """
     sample = job.scene.sample()
     histograms, stretch = limits(sample, (0.001, 0.999)), limits(sample, (0.01, 0.99))
     with opened(job) as trio:
         text: dict[str, str] = {}
-        for room in _ROOMS:
-            found = survey(trio, histograms, room.overview, room.chip)
+        for allowed in _SIZES:
+            found = survey(trio, histograms, allowed.overview, allowed.chip)
             text = text or sections(job, result, trio, found)
-            page = _page(job, trio, found, room, text, stretch).encode("utf-8")
+            page = _page(job, trio, found, allowed, text, stretch).encode("utf-8")
             if len(page) <= LARGEST:
                 return page
     raise WorkError(f"the report of {job.paths.input} does not fit into {LARGEST // 1_000_000} MB; restore fewer bands with --bands")
@@ -84,10 +84,10 @@ def shown_bands(names: list[str | None]) -> list[int]:
     return sorted(ranked[:MOST_BANDS])
 
 
-def _page(job: Restoration, trio: Trio, found: Survey, room: Room, text: dict[str, str], stretch: NDArray[np.float64]) -> str:
+def _page(job: Restoration, trio: Trio, found: Survey, allowed: Shown, text: dict[str, str], stretch: NDArray[np.float64]) -> str:
     common = common_names(job)
     bands = shown_bands(common)
-    views = [found.overview] + (chips(trio, found, room.each) if found.overview.step > 1 else [])
+    views = [found.overview] + (chips(trio, found, allowed.each) if found.overview.step > 1 else [])
     names, source = band_names(job), job.scene.source
     data = {
         "bands": [names[k] for k in bands], "colour": _colour([common[k] for k in bands]), "natural": set(COLOURS) <= set(common),

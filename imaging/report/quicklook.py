@@ -39,7 +39,7 @@ def quicklook(job: Restoration, result: SceneResult) -> bytes:
         A PNG file of at most 2000 pixels along its width and about 2 MB.
     """
     with opened(job) as trio:
-        bands = shown_bands([b.common_name for b in job.bands])
+        bands = picture_bands([b.common_name for b in job.bands])
         value, names = _Value.of(trio.restored, trio.std, bands[0]), [job.bands[b].name for b in bands]
         for side in _SIDES:
             data = draw(_sheet(job, result, excerpt(trio, bands, side, _DETAIL), value, names, side))
@@ -48,7 +48,7 @@ def quicklook(job: Restoration, result: SceneResult) -> bytes:
     return data
 
 
-def shown_bands(names: list[str | None]) -> list[int]:
+def picture_bands(names: list[str | None]) -> list[int]:
     """Places of red, green and blue among the bands' common names, otherwise that of the first band."""
     return [names.index(c) for c in COLOURS] if set(COLOURS) <= set(names) else [0]
 

@@ -13,8 +13,8 @@ import numpy as np
 import rasterio
 
 from imaging.report.charts import Line, chart
-from imaging.report.checks import EXPLAINED, LAGS, WHITE, BandCheck, Residual, check_bands
 from imaging.report.layers import Survey, Trio, band_names, unit_of
+from imaging.report.noise_check import EXPLAINED, LAGS, WHITE, BandCheck, Residual, check_bands
 from imaging.report.spectrum import Spectrum, ideal_gain, spectra
 from imaging.restoration import Restoration, SceneResult
 from imaging.sensors import Band

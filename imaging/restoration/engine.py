@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.raster import Area, Magnified, Product, Scene, Tile, as_stored
+from imaging.raster import Area, Magnified, Output, Scene, Tile, as_stored
 from imaging.restoration.paths import ScenePaths, check_paths, check_sources
 from imaging.sensors import ProductScene, find_scene
 from imaging.version import __version__
@@ -118,7 +118,7 @@ class Engine(ABC):
         """Fields of a `SceneResult` that only the engine knows: ``sensor``, ``prior``, ``method``, ``iterations``, ``seed``."""
 
     def sidecars(self, folder: Path, rasters: list[Path]) -> list[tuple[Path, Path]]:
-        """Write further files into a folder, given the rasters of `products` that are there; with their places."""
+        """Write further files into a folder, given those of `rasters` that are written; with their places."""
         return []
 
     @property
@@ -151,19 +151,19 @@ class Engine(ABC):
             "outputs": self.paths.uncertainty,
         } | self.settings()
 
-    def products(self) -> list[Product]:
+    def rasters(self) -> list[Output]:
         """The output rasters in the order of their publication; the restored scene, last, says that all are there."""
         scene, paths = self.scene, self.paths
         tags = self.tags()
 
-        def like_the_scene(path: Path, array: str) -> Product:
-            return Product(path, array, scene.bands, scene.alpha, str(scene.dtype), scene.nodata, True, tags)
+        def like_the_scene(path: Path, array: str) -> Output:
+            return Output(path, array, scene.bands, scene.alpha, str(scene.dtype), scene.nodata, True, tags)
 
         found = [like_the_scene(paths.sample_path(k), f"sample_{k:03d}") for k in range(self.samples)]
         if paths.std_path is not None:
             quantity = {"IMAGING_QUANTITY": "posterior standard deviation of the restored values, in stored units"}
             like = (paths.std_path, "std", scene.bands, (), "float32", np.nan, False, tags | quantity, "DN", "standard deviation")
-            found.insert(0, Product(*like))
+            found.insert(0, Output(*like))
         return [*found, like_the_scene(paths.restored_path, "restored")]
 
     def read(self, tiles: list[Tile]) -> Batch:

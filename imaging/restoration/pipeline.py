@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 
 from imaging.errors import InputError, WorkError
-from imaging.raster import Tile, TileStore, publish, write_product
+from imaging.raster import Tile, TileStore, publish, write_output
 from imaging.restoration.engine import Arrays, Batch, Engine
 
 Progress = Callable[[int, int], None]
@@ -235,7 +235,7 @@ def run(engine: Engine, progress: Progress | None = None, elsewhere: Callable[[i
         if elsewhere is not None:
             engine.notes.extend(elsewhere(len(engine.tiles)))
         Run(engine, store, progress, seconds).finish(engine.tiles)
-        rasters = [(write_product(engine.grid, p, engine.tiles, store), p.path) for p in engine.products()]
+        rasters = [(write_output(engine.grid, p, engine.tiles, store), p.path) for p in engine.rasters()]
         beside = engine.sidecars(store.folder, [written for written, _ in rasters])
         if engine.fingerprint() != store.fingerprint:
             raise WorkError(f"{engine.paths.input} changed while it was {engine.verb}; nothing is written")

@@ -90,7 +90,7 @@ def make_blocks(areas: list[tuple[Array, NDArray[np.bool_]]]) -> Blocks:
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class NoiseColour:
     """What the flattest blocks tell of the colour of the noise.
 
     Attributes
@@ -111,7 +111,7 @@ class Spectrum:
     settled: bool
 
 
-def spectrum(blocks: Blocks, variance: Array) -> Spectrum:
+def noise_colour(blocks: Blocks, variance: Array) -> NoiseColour:
     """Spectrum of the flattest blocks, relative to a variance for each ``(n,)``.
 
     Coefficients that choose the flat blocks are not measured: no selection bias. The median over blocks leaves out those with texture.
@@ -135,7 +135,7 @@ def spectrum(blocks: Blocks, variance: Array) -> Spectrum:
         for n in (count, 3 * count)
     )
     power_of_few, power_of_many = float(_SHARES @ few), float(_SHARES @ many)
-    return Spectrum(ratio, power_of_few / float(fine @ few), max(1.0, float(few[0]) / power_of_few), power_of_many < 1.3 * power_of_few)
+    return NoiseColour(ratio, power_of_few / float(fine @ few), max(1.0, float(few[0]) / power_of_few), power_of_many < 1.3 * power_of_few)
 
 
 def quiet_blocks(blocks: Blocks, level: float, spread: float) -> float:

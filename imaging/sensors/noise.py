@@ -1,12 +1,15 @@
-"""Signal-dependent noise: the affine variance model, as a deepinv noise model."""
+"""Signal-dependent noise: the affine variance model, as a deepinv noise model, and the variance of other models' noise."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from deepinv.physics import GaussianNoise, Physics, PoissonGaussianNoise, PoissonNoise
 from deepinv.physics.noise import NoiseModel
 from torch import Tensor
+
+_LEAST_DEVIATION = 1e-4  # a noise-free measurement is taken as known to this much of the range
 
 
 class SignalDependentNoise(NoiseModel):  # type: ignore[misc]
@@ -48,3 +51,41 @@ class SignalDependentNoise(NoiseModel):  # type: ignore[misc]
             noise = torch.randn(x.shape, generator=torch.Generator(x.device).manual_seed(seed), dtype=x.dtype, device=x.device)
         noisy: Tensor = x + self.variance(x).sqrt() * noise
         return noisy
+
+
+def _parameter(value: Any, like: Tensor) -> Tensor:
+    """A parameter of deepinv's noise models: one number for all or for each item, or a map that can be broadcast."""
+    tensor = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return tensor if tensor.ndim == 4 else tensor.reshape(-1, 1, 1, 1)
+
+
+def noise_variance(physics: Physics, signal: Tensor) -> Tensor:
+    """Variance of the noise at a noise-free signal ``(B, C, H, W)``, differentiable.
+
+    Raises
+    ------
+    TypeError
+        For a noise model without a Gaussian (approximate) likelihood.
+    """
+    model = physics.noise_model
+    if isinstance(model, SignalDependentNoise):
+        variance = model.variance(signal)
+    elif isinstance(model, PoissonGaussianNoise):
+        variance = _parameter(model.sigma, signal) ** 2 + _parameter(model.gain, signal) * signal.clamp(min=0)
+    elif isinstance(model, PoissonNoise) and bool(model.normalize):
+        variance = _parameter(model.gain, signal) * signal.clamp(min=0)
+    elif isinstance(model, GaussianNoise):
+        variance = (_parameter(model.sigma, signal) ** 2).expand_as(signal)
+    else:
+        raise TypeError(
+            f"noise model is {type(model).__name__}; accepted are SignalDependentNoise, GaussianNoise, PoissonGaussianNoise and "
+            "normalised PoissonNoise, set one with physics.set_noise_model"
+        )
+    return variance.clamp(min=_LEAST_DEVIATION**2)
+
+
+def items(physics: Physics) -> int:
+    """How many scenes of a batch the kernel and the noise of a physics are told apart for; 1 where all share them."""
+    kernel = getattr(physics, "psf", None)
+    buffers = list(physics.noise_model.buffers())
+    return max([1 if kernel is None else len(kernel), *(len(b) if b.ndim == 4 else b.numel() for b in buffers)])

@@ -28,6 +28,15 @@ def good_size(length: int) -> int:
         length += 2
 
 
+def spread(y: Tensor, factor: int) -> Tensor:
+    """A measurement ``(B, C, H, W)`` on a grid ``factor`` times as fine, with zeros between its pixels."""
+    if factor == 1:
+        return y
+    fine = y.new_zeros(*y.shape[:2], factor * y.shape[2], factor * y.shape[3])
+    fine[..., ::factor, ::factor] = y
+    return fine
+
+
 class SensorPhysics(LinearPhysics):  # type: ignore[misc]
     r"""Blur by the sensor's PSF of a scene that is larger than what is observed, sampling, and signal-dependent noise.
 
@@ -111,11 +120,7 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
 
     def _correlate(self, y: Tensor, kernel: Tensor) -> Tensor:
         self._check(y, 1)
-        if self.factor > 1:
-            spread = y.new_zeros(*y.shape[:2], self.factor * y.shape[2], self.factor * y.shape[3])
-            spread[..., :: self.factor, :: self.factor] = y
-            y = spread
-        x = F.pad(y, (self.margin,) * 4)
+        x = F.pad(spread(y, self.factor), (self.margin,) * 4)
         size = (x.shape[-2], x.shape[-1])
         back: Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * self._transfer(kernel.to(x.dtype), size).conj(), s=size)
         return back

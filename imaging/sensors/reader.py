@@ -86,6 +86,8 @@ class _Reader:
             raise InputError(f'{self.path}: key {where}psf is missing; shape = "file" needs psf = "kernel.npy"')
         path = self.path.parent / self.text(table, "psf", where)
         try:
+            if not path.is_file():
+                raise ValueError(missing(path))
             with path.open("rb") as file:
                 kernel = np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from imaging.errors import InputError
-from imaging.sensors.blocks import FINE, Array, Blocks, Sample, make_blocks, patch_covariance, quiet_blocks, spectrum, unclipped
+from imaging.sensors.blocks import FINE, Array, Blocks, Sample, make_blocks, noise_colour, patch_covariance, quiet_blocks, unclipped
 from imaging.sensors.profile import Noise
 
 _FLAT = 0.05
@@ -129,7 +129,7 @@ def _line(level: Array, variance: Array, error: Array, pure: bool) -> tuple[floa
 
 
 @dataclass(frozen=True)
-class _Line:
+class _VarianceFit:
     """Fits the line of variance at fine scales against level."""
 
     blocks: Blocks
@@ -191,10 +191,10 @@ def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstim
     near = np.inf if pure else 0.1 * float(high - low)
     at_level = np.array([1.0, max(level - offset, 0.0)])
 
-    line = _Line(blocks, offset, pure)
+    line = _VarianceFit(blocks, offset, pure)
     solution, texture = line.fit()
     model = solution[0] + solution[1] * np.maximum(blocks.level - offset, 0.0)
-    colour = spectrum(blocks, np.maximum(model, 1e-3 * model.mean() + 1e-300))
+    colour = noise_colour(blocks, np.maximum(model, 1e-3 * model.mean() + 1e-300))
     coloured = colour.ratio < _WHITE
     growth, correlation = (colour.growth, colour.correlation) if coloured else (1.0, 1.0)
     if coloured:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.sensors.physics import SensorPhysics, good_size
-from imaging.sensors.variance import noise_variance
+from imaging.filters import box_mean
+from imaging.sensors.noise import noise_variance
+from imaging.sensors.physics import SensorPhysics, good_size, spread
 
 _GRID = 128
 RADIUS = 12
@@ -141,7 +142,7 @@ class WienerBank:
         """
         size = [good_size(self.factor * n) for n in padded.shape[-2:]]
         level = self.level.to(padded).reshape(-1, 1, 1, 1)
-        transform = torch.fft.rfft2(_spread(padded - level, self.factor), s=size)  # around zero, where float32 is finer
+        transform = torch.fft.rfft2(spread(padded - level, self.factor), s=size)  # around zero, where float32 is finer
         rows, columns = (self.factor * (n - 2 * RADIUS) for n in padded.shape[-2:])
         first = 2 * self.factor * RADIUS
         for contrast in self.contrasts:
@@ -173,25 +174,9 @@ def weight_at(position: Tensor, index: int) -> Tensor:
     return (1 - (position - index).abs()).clamp(min=0)
 
 
-def _spread(y: Tensor, factor: int) -> Tensor:
-    """The measurement on the scene's grid, with zeros between its pixels."""
-    if factor == 1:
-        return y
-    spread = y.new_zeros(*y.shape[:2], factor * y.shape[2], factor * y.shape[3])
-    spread[..., ::factor, ::factor] = y
-    return spread
-
-
 def repeated(x: Tensor, factor: int) -> Tensor:
     """Each pixel ``factor`` times along both axes."""
     return x if factor == 1 else x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-
-
-def box_mean(x: Tensor, side: int) -> Tensor:
-    """Mean over ``side`` x ``side`` pixels around each, borders replicated; ``(B, C, H, W)``."""
-    half = side // 2
-    padded = F.pad(x, (half,) * 4, mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(padded, (side, 1), 1), (1, side), 1)
 
 
 def sensor_error(psf: Tensor, variance: Tensor, level: Tensor, factor: int = 1) -> Tensor:

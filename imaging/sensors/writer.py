@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from imaging.errors import InputError
+from imaging.raster import write_whole
 from imaging.sensors.profile import Band, SensorProfile
 
 _HEADER = """\
@@ -65,11 +65,4 @@ def write_profile(profile: SensorProfile, path: str | Path) -> None:
     lines += [f"state = {_text(profile.state)}", f"bits = {profile.bits}", f"source = {_text(profile.source)}"]
     for band in profile.bands:
         lines += _lines(band, path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(f"# {heading}\n{_HEADER}" + "\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, (f"# {heading}\n{_HEADER}" + "\n".join(lines) + "\n").encode())

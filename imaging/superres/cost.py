@@ -33,11 +33,6 @@ def _places(layer: Layer, scale: int) -> int:
     return layer.repeats * (scale**2 if layer.fine else 1)
 
 
-def macs(layer: Layer, operation: str, scale: int) -> int:
-    """Multiplications of a layer, all its repeats, for one pixel of the coarse grid."""
-    return _places(layer, scale) * Operation.parse(operation).macs(layer.cin, layer.cout)
-
-
 @dataclass(frozen=True)
 class BitOps:
     """Multiplications times bits of weights times bits of activations.
@@ -49,7 +44,7 @@ class BitOps:
 
     def of(self, layer: Layer, operation: str, bits: int, scale: int) -> float:
         """Bit operations of a layer for one pixel of the coarse grid."""
-        return float(macs(layer, operation, scale) * bits**2)
+        return float(_places(layer, scale) * Operation.parse(operation).macs(layer.cin, layer.cout) * bits**2)
 
 
 @dataclass(frozen=True)
@@ -126,10 +121,3 @@ def reported(genotype: Genotype, cost: Cost) -> float:
     space = genotype.space
     searched = sum(cost.of(layer, *genotype.choice[layer.name], space.scale) for layer in space.layers())
     return searched + constant(space, cost)
-
-
-def total_macs(genotype: Genotype) -> int:
-    """Multiplications for one pixel of the coarse grid."""
-    space = genotype.space
-    parts = [macs(x, genotype.choice[x.name][0], space.scale) for x in space.layers()]
-    return sum(parts) + sum(macs(x, x.operations[0], space.scale) for x in space.fixed())

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from imaging.superres.blueprint import INPUT, Blueprint, Draft
+from imaging.superres.blueprint import INPUT, Blueprint, Draft, blueprint
+from imaging.superres.genotype import Genotype
+from imaging.superres.space import SearchSpace
 
 
 def espcn(bands: int = 3, scale: int = 4) -> Blueprint:
@@ -35,25 +37,10 @@ def fsrcnn(bands: int = 3, scale: int = 4, wide: int = 56, narrow: int = 12, dep
 
 def distillation(bands: int = 3, scale: int = 4, channels: int = 32, cells: int = 3) -> Blueprint:
     """A residual feature distillation network (after Liu et al. 2020), without its attention, which would look at the whole tile."""
-    draft, half = Draft(), channels // 2
-    at = start = draft.conv("first", INPUT, bands, channels, 3, relu=True)
-    found = []
-    for cell in range(cells):
-        parts, inner, p = [], at, f"cell{cell}."
-        for k in range(3):
-            parts.append(draft.conv(f"{p}distil{k}", inner, channels, half, 1, relu=True))
-            body = draft.conv(f"{p}body{k}", inner, channels, channels, 3)
-            inner = draft.join("add", f"{p}sum{k}", (inner, body), channels, relu=True)
-        parts.append(draft.conv(f"{p}last", inner, channels, half, 3, relu=True))
-        fused = draft.conv(f"{p}fuse", draft.join("concat", f"{p}concat", tuple(parts), 4 * half), 4 * half, channels, 1)
-        at = draft.join("add", f"{p}sum", (at, fused), channels)
-        found.append(at)
-    collected = draft.conv(
-        "collect", draft.join("concat", "concat", tuple(found), cells * channels), cells * channels, channels, 1, relu=True
-    )
-    at = draft.join("add", "body", (start, draft.conv("smooth", collected, channels, channels, 3)), channels)
-    draft.conv("upsample", at, channels, bands * scale**2, 3)
-    return Blueprint(nodes=tuple(draft.nodes), bands=bands, scale=scale)
+    space = SearchSpace(kind="rfdn", bands=bands, scale=scale, channels=channels, cells=cells)
+    sides = {"distil": "1x1", "body": "3x3", "last": "3x3", "upsample": "3x3"}
+    choice = {x.name: (sides[x.name.rpartition(".")[2].rstrip("012")], 8) for x in space.layers()}
+    return blueprint(Genotype(space, choice))
 
 
 def gated(bands: int = 3, scale: int = 4, channels: int = 28, cells: int = 4) -> Blueprint:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imaging.filters import binomial_taps
+
 RADIUS = 2
 """Coarse pixels that bicubic interpolation looks at around one."""
 SMOOTHING = 4
@@ -20,14 +22,6 @@ def bicubic_kernels(scale: int) -> Tensor:
     fine = F.interpolate(padded, scale_factor=scale, mode="bicubic", antialias=True)
     centre = (4 + RADIUS) * scale
     return fine[:, 0, centre : centre + scale, centre : centre + scale].reshape(size, size, scale**2).permute(2, 0, 1)[:, None].float()
-
-
-def binomial() -> Tensor:
-    """Smoothing kernel ``(9, 9)``, sums to 1."""
-    row = torch.ones(1, dtype=torch.float64)
-    for _ in range(2 * SMOOTHING):
-        row = F.conv1d(row[None, None], torch.full((1, 1, 2), 0.5, dtype=torch.float64), padding=1)[0, 0]
-    return (row[:, None] * row[None]).float()
 
 
 class Interpolation(nn.Module):
@@ -58,7 +52,8 @@ class Consistency(nn.Module):
     def __init__(self, bands: int, scale: int) -> None:
         super().__init__()
         self.bands, self.scale = bands, scale
-        self.register_buffer("smoothing", binomial().repeat(bands, 1, 1, 1), persistent=False)
+        row = binomial_taps(torch.zeros(()), 2 * SMOOTHING)
+        self.register_buffer("smoothing", torch.outer(row, row).repeat(bands, 1, 1, 1), persistent=False)
         self.register_buffer("means", torch.full((bands, scale**2, 1, 1), 1 / scale**2), persistent=False)
 
     def forward(self, x: Tensor, fine: Tensor) -> Tensor:

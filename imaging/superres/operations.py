@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from torch import Tensor
+
+NORMALISATIONS = ("adq", "adadm", "batch", "none")
+"""How cells are normalised, in the supernet and in derived networks."""
 _KERNEL = re.compile(r"(\d+)x(\d+)")
 
 
@@ -59,3 +63,8 @@ class Operation:
     def macs(self, cin: int, cout: int) -> int:
         """Multiplications of one pixel."""
         return sum(i * o * rows * columns // self.groups for i, o, (rows, columns) in self.convolutions(cin, cout))
+
+
+def gain_of(kind: str, std: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
+    """Scale of a residual branch by the standard deviation of its input: ``w std + c`` (ADQ) or ``exp(w log std + c)`` (AdaDM)."""
+    return slope * std + offset if kind == "adq" else (slope * std.clamp_min(1e-6).log() + offset).exp()

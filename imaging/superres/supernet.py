@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imaging.superres.interpolation import Interpolation
-from imaging.superres.normalisation import NORMALISATIONS, gain_of
-from imaging.superres.operations import Operation
+from imaging.superres.operations import NORMALISATIONS, Operation, gain_of
 from imaging.superres.quantizers import LearnedStep, add_noise, full_scale_noise, hwgq
 from imaging.superres.space import Layer, SearchSpace
 
@@ -126,7 +125,7 @@ class MixedLayer(nn.Module):
         return total
 
 
-class Residual(nn.Module):
+class ResidualBranch(nn.Module):
     """A residual branch under one of the normalisations."""
 
     def __init__(self, channels: int, normalisation: str) -> None:
@@ -173,7 +172,7 @@ class Supernet(nn.Module):
             self.alphas[layer.name.replace(".", "_")] = nn.Parameter(torch.zeros(len(layer.operations), len(layer.bits)))
         self.layers = nn.ModuleList(instances)
         blocks = space.cells + 1 if space.kind == "basic" and space.cells else space.cells
-        self.residuals = nn.ModuleList([Residual(space.channels, self.settings.normalisation) for _ in range(blocks)])
+        self.residuals = nn.ModuleList([ResidualBranch(space.channels, self.settings.normalisation) for _ in range(blocks)])
         self.base = Interpolation(space.bands, space.scale)
 
     def alpha(self, layer: str) -> nn.Parameter:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imaging.superres.blueprint import Blueprint, Node
-from imaging.superres.normalisation import gain_of
+from imaging.superres.operations import gain_of
 from imaging.superres.quantizers import LearnedStep, cover, exactly_summed, input_levels
 
 MOMENTUM = 0.01

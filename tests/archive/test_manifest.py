@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,12 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str | bytes, words: st
     table.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=words):
         find_entries(table, OUT)
+
+
+def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "scenes.csv")
+    with pytest.raises(InputError, match=r"scenes.csv is neither a file nor a folder"):
+        find_entries(tmp_path / "scenes.csv", OUT)
 
 
 def test_what_names_nothing_or_one_output_twice_is_refused(tmp_path: Path) -> None:

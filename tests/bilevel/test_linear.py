@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from imaging.bilevel import FieldOfExperts, LowerLevel, Regularizer, TotalVariation
-from imaging.bilevel.errors import estimated_error, polish, rigorous_bound
 from imaging.bilevel.hypergradient import hypergradient, minimiser
-from imaging.bilevel.linear import Product, conjugate_gradients, jacobi, minres
+from imaging.bilevel.hypergradient_error import estimated_error, polish, rigorous_bound
+from imaging.bilevel.linear import LinearMap, conjugate_gradients, jacobi, minres
 from imaging.bilevel.lower_level import Solution
 from imaging.bilevel.solvers import norms
 from tests.bilevel.models import images, regularizers
@@ -27,7 +27,7 @@ def systems(eigenvalues: Tensor, count: int = 4, seed: int = 0) -> Tensor:
     return basis @ torch.diag_embed(eigenvalues.expand(count, -1)) @ basis.mT
 
 
-def applied(matrices: Tensor, calls: list[int] | None = None) -> Product:
+def applied(matrices: Tensor, calls: list[int] | None = None) -> LinearMap:
     """The matrices as an operator on images, which counts its calls."""
 
     def product(v: Tensor) -> Tensor:

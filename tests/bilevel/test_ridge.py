@@ -8,8 +8,8 @@ from torch import Tensor
 
 from imaging.bilevel import LowerLevel, RidgeRegularizer
 from imaging.bilevel.potentials import piecewise, smoothed_slope
-from imaging.bilevel.profiles import Profile
 from imaging.bilevel.ridge import MultiConvolution
+from imaging.bilevel.splines import SplinePotential
 from tests.bilevel.models import images
 
 
@@ -30,7 +30,7 @@ def test_layers_act_as_one_filter_and_have_an_adjoint() -> None:
 
 
 def test_a_profile_is_the_integral_of_its_second_derivative() -> None:
-    profile = Profile(random(9, seed=0), 0.25)
+    profile = SplinePotential(random(9, seed=0), 0.25)
     s = torch.linspace(-4, 4, 4001, dtype=torch.float64)
     first, second, value = profile.first(s), profile.second(s), profile.value(s)
     step = float(s[1] - s[0])

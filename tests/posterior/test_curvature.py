@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from imaging.posterior.curvature import data_curvature
-from imaging.posterior.measurement import Part
+from imaging.posterior.measurement import Measurement
 from imaging.sensors import SensorPhysics, SignalDependentNoise, load_profile, sensor_physics
 from tests.posterior.models import LinearPrior, problem
 from tests.priors.models import tiny
 
 
-def seen_by(physics: deepinv.physics.Physics) -> list[Part]:
+def seen_by(physics: deepinv.physics.Physics) -> list[Measurement]:
     """A measurement whose values play no part."""
-    return [Part(torch.zeros(0), physics, None)]
+    return [Measurement(torch.zeros(0), physics, None)]
 
 
 def flat(value: float, count: int = 1) -> tuple[torch.Tensor, torch.Tensor]:

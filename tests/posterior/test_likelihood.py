@@ -12,7 +12,7 @@ from torch import Tensor
 
 from imaging.posterior import SensorLikelihood
 from imaging.sensors import SensorPhysics, SignalDependentNoise
-from imaging.sensors.variance import noise_variance
+from imaging.sensors.noise import noise_variance
 
 SIGMA, GAIN = 0.0625, 0.03125  # exact in float32
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from imaging.draws import antithetic, position_key
 from imaging.posterior import VBLE, FitSettings
 from imaging.posterior.families import Gaussian, Uniform
-from imaging.posterior.running import Problem
+from imaging.posterior.running import FitInputs
 from imaging.priors import Latents
 from imaging.sensors import SensorPhysics, SignalDependentNoise
 from tests.posterior.models import LinearPrior
@@ -31,7 +31,7 @@ NOISE = {
 }
 
 
-def noise_of(problem: Problem, family: Any, index: int = 0) -> Tensor:
+def noise_of(problem: FitInputs, family: Any, index: int = 0) -> Tensor:
     key = position_key(family.centre.shape, problem.origins, problem.seed, "z", family.centre.device)
     return antithetic(key, index, family.centre.dtype)
 

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from imaging.posterior import VBLE, FitSettings, SensorLikelihood, sensor_deviation
 from imaging.posterior.gaussian import expected_deviation, gaussian_estimate
-from imaging.posterior.measurement import information, parts, scene_shape
+from imaging.posterior.measurement import information, measurements, scene_shape
 from imaging.priors import LatentPrior, load_prior
 from imaging.sensors import SensorPhysics, SignalDependentNoise
-from imaging.sensors.variance import noise_variance
+from imaging.sensors.noise import noise_variance
 from imaging.sensors.wiener import scene_spectrum
 
 SIDE, SIGMA = 80, 0.02
@@ -79,7 +79,7 @@ def plain(x: Tensor, y: Any, physics: operators.LinearPhysics) -> Tensor:
 def test_first_estimate_is_nearer_to_the_scene_than_the_measurement(name: str) -> None:
     physics, x = make(name), scene()
     y = physics(x)
-    pieces = parts(y, physics)
+    pieces = measurements(y, physics)
     assert scene_shape(y, physics) == x.shape
     estimate = gaussian_estimate(pieces, torch.tensor([float(x.mean())]), x.shape)
     assert (estimate - x).square().mean() < (plain(x, y, physics) - x).square().mean()
@@ -89,7 +89,7 @@ def test_first_estimate_is_nearer_to_the_scene_than_the_measurement(name: str) -
 def test_fits_lower_the_error_and_know_it(name: str, prior: LatentPrior) -> None:
     physics, x = make(name), scene(2)
     y = physics(x)
-    start = gaussian_estimate(parts(y, physics), x.mean((1, 2, 3)), x.shape)
+    start = gaussian_estimate(measurements(y, physics), x.mean((1, 2, 3)), x.shape)
     mean, std = VBLE(prior).fit_mixture(y, physics).moments(8)
     assert mean.shape == x.shape
     inner = (..., slice(8, -8), slice(8, -8))
@@ -130,7 +130,7 @@ def test_likelihood_of_a_stack_is_the_sum_and_masks_go_with_the_parts() -> None:
 def test_information_is_the_diagonal_of_the_normal_operator(name: str) -> None:
     physics, x = make(name), scene()
     y = physics(x)
-    found = information(x, parts(y, physics))
+    found = information(x, measurements(y, physics))
     basis = torch.zeros(4, 1, SIDE, SIDE)
     places = [(20, 30), (33, 8), (40, 41), (21, 31)]
     for k, (row, column) in enumerate(places):
@@ -191,7 +191,7 @@ def test_expected_deviation_is_the_error_of_the_linear_estimate_on_typical_scene
     x = level + torch.fft.irfft2(torch.fft.rfft2(white) * power.sqrt(), s=(side, side))
     for sigma, psf in ((0.005, 0.4), (0.005, 1.0), (0.03, 0.7)):
         physics = operators.BlurFFT((1, side, side), kernel(psf), noise_model=noise(sigma))
-        pieces = parts(physics(x), physics)
+        pieces = measurements(physics(x), physics)
         levels = torch.full((4,), level)
         expected = expected_deviation(pieces, levels, x.shape)
         found = (gaussian_estimate(pieces, levels, x.shape) - x).square().mean().sqrt()

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image, TiffImagePlugin
 from rasterio.enums import ColorInterp
+from rasterio.windows import Window
 
 from imaging.errors import InputError
 from imaging.raster import Area, Scene, Statistics, statistics
@@ -175,6 +177,55 @@ def test_sample_of_a_scene_without_valid_pixels_is_refused(tmp_path: Path) -> No
     path = write_scene(tmp_path / "scene.tif", np.zeros((1, 20, 30), np.uint16), nodata=0)
     with Scene(path) as scene, pytest.raises(InputError, match="no valid pixel: all are nodata or masked"):
         scene.sample()
+
+
+@pytest.mark.parametrize("place", [None, (13_000, 17_001)])
+@pytest.mark.parametrize("block", [{"tiled": True, "blockxsize": 256, "blockysize": 512}, {"blockysize": 7}])
+def test_of_a_sparse_scene_only_what_is_stored_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[int, int] | None, block: dict[str, Any]
+) -> None:
+    path, read = tmp_path / "scene.tif", []
+    with rasterio.open(
+        path, "w", driver="GTiff", width=20_000, height=20_000, count=1, dtype="uint16", nodata=0, sparse_ok=True, **block
+    ) as f:
+        if place is not None:
+            f.write(np.full((1, 1, 1), 700, np.uint16), window=Window(place[1], place[0], 1, 1))
+    whole = Scene.read
+    monkeypatch.setattr(Scene, "read", lambda self, area: read.append(area) or whole(self, area))
+    with Scene(path) as scene:
+        if place is None:
+            with pytest.raises(InputError, match="no valid pixel"):
+                scene.sample()
+        else:
+            ((values, valid),) = scene.sample()
+            assert values[valid].tolist() == [700]
+    assert len(read) <= 16 + 79
+
+
+def test_a_reference_system_that_proj_refuses_is_said(tmp_path: Path) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    plain = {1024: 1, 1025: 1, 2048: 4326, 3072: 32767, 3074: 32767, 3075: 7, 3076: 9001}
+    keys = [*((k, 0, 1, v) for k, v in plain.items()), (3081, 34736, 1, 0), (3092, 34736, 1, 1)]
+    for number, kind, values in (
+        (33550, 12, (1.0, 1.0, 0.0)), (33922, 12, (0.0,) * 6), (34735, 3, (1, 1, 0, len(keys), *(v for k in keys for v in k))),
+        (34736, 12, (1e9, 2.0)),
+    ):  # fmt: skip
+        tags.tagtype[number], tags[number] = kind, values
+    Image.fromarray(RAMP[0].astype(np.uint8)).save(tmp_path / "merc.tif", tiffinfo=tags)
+    with pytest.raises(InputError, match=r"reference system of .*merc.tif cannot be used \(PROJ: .*\); give it another"):
+        Scene(tmp_path / "merc.tif")
+
+
+def test_a_jpeg_whose_tables_are_no_tables_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scene.jpg"
+    Image.fromarray(np.tile(RAMP[0].astype(np.uint8), (4, 4))).save(path)
+    with Scene(path) as scene:
+        assert scene.sample()[0][1].all()
+    content = bytearray(path.read_bytes())
+    content[content.find(b"\xff\xdb") + 4] |= 0x10  # of 16 bits, it says, but as long as one of 8
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is a JPEG that cannot be decoded"):
+        Scene(path)
 
 
 def test_statistics_are_those_of_the_valid_pixels(tmp_path: Path) -> None:

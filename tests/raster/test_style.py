@@ -13,7 +13,7 @@ from rasterio.enums import ColorInterp
 
 from imaging.errors import InputError
 from imaging.raster import has_own_style, style_of, summarise
-from imaging.raster.colours import viridis
+from imaging.report.colours import viridis
 from tests.scenes import fit, listing, read, smooth, write_scene
 
 

@@ -14,7 +14,7 @@ from rasterio._err import CPLE_AppDefinedError
 from rasterio.errors import RasterioIOError
 
 from imaging.errors import InputError, WorkError
-from imaging.raster import Area, Product, Scene, Tile, TileStore, disk_errors, publish, write_product
+from imaging.raster import Area, Output, Scene, Tile, TileStore, disk_errors, publish, write_output
 from tests.scenes import listing, read, smooth, write_scene
 
 TILES = [Tile(0, Area(0, 0, 64, 96), Area(0, 0, 64, 96)), Tile(1, Area(64, 0, 36, 96), Area(64, 0, 36, 96))]
@@ -31,9 +31,9 @@ def store(tmp_path: Path) -> TileStore:
     return found
 
 
-def product(path: Path, **changes: Any) -> Product:
+def product(path: Path, **changes: Any) -> Output:
     settings = {"path": path, "array": "restored", "bands": (1, 2), "passed": (), "dtype": "uint16", "nodata": None}
-    return Product(**settings | {"same_quantity": True, "tags": {"A": "b"}} | changes)
+    return Output(**settings | {"same_quantity": True, "tags": {"A": "b"}} | changes)
 
 
 def test_tiles_come_back_as_they_were_put(store: TileStore) -> None:
@@ -136,7 +136,7 @@ def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
 
 def test_a_product_is_a_cog_of_the_stored_values(tmp_path: Path, store: TileStore) -> None:
     with Scene(write_scene(tmp_path / "scene.tif", VALUES)) as scene:
-        path = write_product(scene, product(tmp_path / "out.tif"), TILES, store)
+        path = write_output(scene, product(tmp_path / "out.tif"), TILES, store)
     np.testing.assert_array_equal(read(path), VALUES)
     with rasterio.open(path) as written:
         assert written.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
@@ -155,7 +155,7 @@ def test_a_product_that_lost_pixels_is_noticed(tmp_path: Path, store: TileStore,
 
     monkeypatch.setattr(rasterio.shutil, "copy", faulty)
     with Scene(write_scene(tmp_path / "scene.tif", VALUES)) as scene, pytest.raises(WorkError, match="differs from what was computed"):
-        write_product(scene, product(tmp_path / "out.tif"), TILES, store)
+        write_output(scene, product(tmp_path / "out.tif"), TILES, store)
 
 
 def test_statistics_of_the_old_pixels_are_not_copied(tmp_path: Path, store: TileStore) -> None:
@@ -163,7 +163,7 @@ def test_statistics_of_the_old_pixels_are_not_copied(tmp_path: Path, store: Tile
     with rasterio.open(tmp_path / "scene.tif", "r+") as target:
         target.update_tags(1, STATISTICS_MEAN="1200", WAVELENGTH="0.6")
     with Scene(tmp_path / "scene.tif") as scene:
-        path = write_product(scene, product(tmp_path / "out.tif"), TILES, store)
+        path = write_output(scene, product(tmp_path / "out.tif"), TILES, store)
     with rasterio.open(path) as written:
         tags = written.tags(1)
     assert tags["WAVELENGTH"] == "0.6"

@@ -15,8 +15,8 @@ import pytest
 import rasterio
 
 from imaging.report import page, report
-from imaging.report.packing import unpack
 from imaging.restoration import RestoreOptions, restore_scene
+from tests.report.packed import unpack
 from tests.scenes import read, smooth, write_scene
 
 

@@ -12,13 +12,14 @@ from scipy.ndimage import convolve
 
 from imaging.raster import Magnified, Scene
 from imaging.report.charts import Line, chart, ticks
-from imaging.report.checks import LAGS, BandCheck, autocorrelation, check_bands, summarise
+from imaging.report.encoding import pack
 from imaging.report.layers import Trio
-from imaging.report.packing import pack, unpack
+from imaging.report.noise_check import LAGS, BandCheck, autocorrelation, check_bands, residual_of
 from imaging.report.sections import _verdict
 from imaging.report.spectrum import ideal_gain, radial, spectra
 from imaging.restoration import RestoreOptions, ScenePaths, open_restoration
 from imaging.sensors import Mtf, Noise, NoiseEstimate, load_profile
+from tests.report.packed import unpack
 from tests.scenes import write_scene
 
 
@@ -101,16 +102,16 @@ def test_residuals_of_the_noise_model_have_its_variance_and_are_white() -> None:
     signal = rng.uniform(50, 2000, (300, 300))
     residual = rng.normal(size=signal.shape) * np.sqrt(noise.variance(signal))
     known = rng.random(signal.shape) > 0.2
-    found = summarise([(residual, signal, known)], noise)
+    found = residual_of([(residual, signal, known)], noise)
     assert found is not None
     assert found.ratio == pytest.approx(1.0, abs=0.02)
     assert found.colour < 0.02
     np.testing.assert_allclose(found.measured, found.profile, rtol=0.06)
     assert found.pixels == known.sum()
-    halved = summarise([(residual, signal, known)], Noise(2.0, 0.025, 50.0))
+    halved = residual_of([(residual, signal, known)], Noise(2.0, 0.025, 50.0))
     assert halved is not None
     assert halved.ratio == pytest.approx(4.0, rel=0.02)
-    assert summarise([(residual[:20, :20], signal[:20, :20], known[:20, :20])], noise) is None
+    assert residual_of([(residual[:20, :20], signal[:20, :20], known[:20, :20])], noise) is None
 
 
 @pytest.mark.parametrize(("factor", "agrees"), [(1.0, True), (0.5, False), (2.0, False)])

@@ -20,8 +20,8 @@ from imaging.report.colours import NOTHING, diverging, viridis
 from imaging.report.drawing import GAP, MARGIN
 from imaging.report.excerpt import excerpt, liveliest
 from imaging.report.layers import Trio
-from imaging.report.paths import write_whole
-from imaging.report.quicklook import quicklook, shown_bands
+from imaging.report.quicklook import picture_bands, quicklook
+from imaging.report.side_files import write_whole
 from imaging.restoration import RestoreOptions, restore_scene
 from imaging.sensors import Band, SensorProfile, load_profile
 from tests.cli.commands import invoke, restore, sentence
@@ -173,7 +173,7 @@ def test_a_large_scene_is_decimated_to_means_of_valid_pixels(tmp_path: Path) -> 
     [(["pan"], [0]), (["blue", "green", "red", "nir"], [2, 1, 0]), ([None, None, None], [0]), (["red", "green"], [0])],
 )
 def test_bands_that_are_shown(names: list[str | None], bands: list[int]) -> None:
-    assert shown_bands(names) == bands
+    assert picture_bands(names) == bands
 
 
 def test_a_picture_of_pure_noise_gets_smaller_panels(tmp_path: Path, tiny_prior: Path) -> None:
@@ -264,12 +264,12 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_picture_that_cannot_be_written_leaves_the_restored_scene(scene: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from imaging.report import paths
+    from imaging.report import side_files
 
     def full(path: Path, data: bytes) -> None:
         raise InputError(f"the disk of {path.parent} is full")
 
-    monkeypatch.setattr(paths, "write_whole", full)
+    monkeypatch.setattr(side_files, "write_whole", full)
     told = sentence(restore(scene, tiny_prior, "--quicklook", scene.with_name("look.png")), code=1)
     assert "the scene is restored, but" in told
     assert sorted(listing(scene.parent)) == ["scene.tif", "scene_restored.tif", "scene_std.qml", "scene_std.tif"]

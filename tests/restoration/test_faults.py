@@ -106,17 +106,17 @@ def test_a_disk_that_is_full_after_some_tiles_leaves_nothing(scene: Path, tiny_p
     import errno
 
     from imaging.errors import InputError
-    from imaging.raster import TileStore
+    from imaging.raster import store
 
-    original, put = TileStore._write, []
+    original, put = store.sync, []
 
-    def full(self: TileStore, name: str, write: Any) -> None:
-        put.append(name)
-        if len(put) > 4:
+    def full(path: Path) -> None:
+        put.append(path)
+        if len(put) > 9:  # a file and its folder each time
             raise OSError(errno.ENOSPC, "No space left on device")
-        original(self, name, write)
+        original(path)
 
-    monkeypatch.setattr(TileStore, "_write", full)
+    monkeypatch.setattr(store, "sync", full)
     with pytest.raises(InputError, match="is full; free some space"):
         fit(scene, tiny_prior)
     assert list(listing(scene.parent)) == ["scene.tif"]

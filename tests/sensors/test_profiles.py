@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,15 @@ def test_missing_or_binary_file(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not a readable TOML file"):
         load_profile(tmp_path / "bad.toml")
+
+
+def test_a_pipe_is_no_profile_and_no_kernel(write: Any, tmp_path: Path) -> None:
+    for name in ("profile.toml", "kernel.npy"):
+        os.mkfifo(tmp_path / name)  # reading it would wait for a writer
+    with pytest.raises(InputError, match=r"sensor file .*profile.toml is neither a file nor a folder"):
+        load_profile(tmp_path / "profile.toml")
+    with pytest.raises(InputError, match=r"psf is .*kernel.npy.*cannot be read"):
+        load_profile(write('"gaussian"', '"file"\npsf = "kernel.npy"'))
 
 
 def test_unknown_sensor_gets_a_suggestion() -> None:

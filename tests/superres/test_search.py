@@ -14,7 +14,7 @@ from imaging.superres import Genotype, Search, SearchSettings, SupernetSettings,
 from imaging.superres.cost import BitOps
 from imaging.superres.handmade import at_bits, espcn
 from imaging.superres.networks import range_of
-from imaging.superres.normalisation import NORMALISATIONS
+from imaging.superres.operations import NORMALISATIONS
 from imaging.superres.quantizers import LearnedStep, add_noise, cover, exactly_summed, full_scale_noise, hwgq, input_levels, rounded
 from imaging.superres.search import entropy_weight
 from imaging.superres.space import OPERATIONS

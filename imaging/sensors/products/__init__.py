@@ -39,12 +39,9 @@ def product_scenes(folder: Path) -> list[ProductScene]:
     scenes = [dimap_scene(folder, p) for p in dimap_files(folder)]
     names = [s.name for s in scenes]
     if len(set(names)) < len(names):
-        raise InputError(f"{folder} holds several products; give one of their folders: {', '.join(_folders(folder))}")
+        folders = sorted({str(p.parent) for p in dimap_files(folder)})
+        raise InputError(f"{folder} holds several products; give one of their folders: {', '.join(folders)}")
     return scenes
-
-
-def _folders(folder: Path) -> list[str]:
-    return sorted({str(p.parent) for p in dimap_files(folder)})
 
 
 def find_scene(path: Path) -> ProductScene | None:

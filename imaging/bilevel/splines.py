@@ -11,7 +11,7 @@ from imaging.bilevel.potentials import piecewise
 
 
 @dataclass(frozen=True)
-class Profile:
+class SplinePotential:
     r"""An even potential :math:`\varphi` with :math:`\varphi''(s) = \sum_j d_j B_2(|s| / \Delta - j)`, :math:`\varphi(0) = 0`.
 
     B is the centred quadratic B-spline: the second derivative is continuously differentiable, lies between the least and the largest

@@ -139,7 +139,7 @@ def _residuals(job: Restoration) -> list[Residual | None]:
             for index, one in _draw(job, area):
                 places[index].append(one)
     noises = [b.noise for b in job.bands]
-    return [summarise(p, n) if n is not None else None for p, n in zip(places, noises, strict=True)]
+    return [residual_of(p, n) if n is not None else None for p, n in zip(places, noises, strict=True)]
 
 
 def _squares(job: Restoration) -> list[Area]:
@@ -171,8 +171,8 @@ def _draw(job: Restoration, area: Area) -> list[tuple[int, tuple[NDArray[np.floa
     return found
 
 
-def summarise(places: Places, noise: Noise) -> Residual | None:
-    """Summarise residuals ``(H, W)``, signals and where they are known of one band; None with fewer than 1000 pixels."""
+def residual_of(places: Places, noise: Noise) -> Residual | None:
+    """The check of one band, from residuals ``(H, W)``, signals and where both are known; None with fewer than 1000 pixels."""
     if not places:
         return None
     residual, signal = (np.concatenate([p[k][p[2]] for p in places]) for k in (0, 1))

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imaging.bilevel.hypergradient import Hypergradient
-from imaging.bilevel.linear import Product, conjugate_gradients
-from imaging.bilevel.lower_level import Cost, Solution
+from imaging.bilevel.linear import LinearMap, conjugate_gradients
+from imaging.bilevel.lower_level import Solution, Spent
 
 P = TypeVar("P", bound="_Single")
 _INEXACT, _DAMPINGS, _STEEPEST = 0.05, [0.5**k for k in range(30)], 1e12
@@ -24,7 +24,7 @@ _INEXACT, _DAMPINGS, _STEEPEST = 0.05, [0.5**k for k in range(30)], 1e12
 class _Single(ABC):
     """A problem whose lower level is one energy of one vector or matrix, ``(1, 1, H, W)``; it counts as one image."""
 
-    cost: Cost
+    cost: Spent
 
     @property
     @abstractmethod
@@ -62,7 +62,7 @@ class _Single(ABC):
         slope = self.gradient(x, theta)
         return slope, float(slope.norm())
 
-    def _product(self, x: Tensor, theta: Tensor) -> Product:
+    def _product(self, x: Tensor, theta: Tensor) -> LinearMap:
         """Hessian products at a point, counted."""
 
         def product(v: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class QuadraticProblem(_Single):
     coupling: Tensor
     goal: Tensor
     measured: Tensor
-    cost: Cost = field(default_factory=Cost)
+    cost: Spent = field(default_factory=Spent)
 
     def __post_init__(self) -> None:
         if not self.curvatures(self.goal)[0] > 0:
@@ -233,7 +233,7 @@ class LogisticProblem(_Single):
     validation: Tensor
     validation_labels: Tensor
     classes: int
-    cost: Cost = field(default_factory=Cost)
+    cost: Spent = field(default_factory=Spent)
 
     def __post_init__(self) -> None:
         for samples, labels in ((self.train, self.labels), (self.validation, self.validation_labels)):

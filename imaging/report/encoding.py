@@ -36,11 +36,3 @@ def pack(array: NDArray[np.float32]) -> dict[str, Any]:
     stored[..., 1:] -= stored[..., :-1].copy()  # modulo 2**16
     planes = np.stack([stored & 255, stored >> 8]).astype(np.uint8)
     return {"data": base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode("ascii"), "low": lows, "step": steps}
-
-
-def unpack(packed: dict[str, Any], shape: tuple[int, int, int]) -> NDArray[np.float64]:
-    """What the page's script gets: ``(bands, H, W)``, NaN where unknown."""
-    low, high = np.frombuffer(zlib.decompress(base64.b64decode(packed["data"])), np.uint8).reshape(2, *shape).astype(np.uint16)
-    stored = np.cumsum(low | (high << 8), axis=-1, dtype=np.uint16)
-    scale = [np.asarray(packed[name], float)[:, None, None] for name in ("low", "step")]
-    return np.asarray(np.where(stored == UNKNOWN, np.nan, scale[0] + scale[1] * stored))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 
 from imaging.errors import InputError
-from imaging.raster import disk_errors, sync
+from imaging.raster import disk_errors, temporary, write_whole
+
+__all__ = ["check_extra", "write_whole"]
 
 _LONGEST = 255
 """Bytes of a file's name that usual file systems hold."""
@@ -50,34 +51,11 @@ def check_extra(path: Path, suffix: str, job_outputs: list[Path], source: Path, 
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; add --overwrite to replace it")
     with disk_errors(path.parent):
-        attempt = _temporary(path)
+        attempt = temporary(path)
         attempt.touch()
         attempt.unlink()
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{uuid.uuid4().hex}.tmp")
 
 
 def _same(first: Path, second: Path) -> bool:
     """Whether two names lead to one file, which need not be there."""
     return first.resolve() == second.resolve() or (first.exists() and second.exists() and first.samefile(second))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all, in place of one that is there.
-
-    Raises
-    ------
-    InputError
-        When the disk is full or the folder cannot be written to; what was there stays.
-    """
-    temporary = _temporary(path)
-    with disk_errors(path.parent):
-        try:
-            temporary.write_bytes(data)
-            sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
