@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from imaging.bilevel.derivative_free import derivative_free
 from imaging.bilevel.experts import FieldOfExperts
 from imaging.bilevel.history import Learned, Step
 from imaging.bilevel.hoag import HoagSettings, hoag
@@ -50,6 +51,7 @@ __all__ = [
     "check_hypergradient",
     "conjugate_gradients",
     "denoise",
+    "derivative_free",
     "estimated_error",
     "hoag",
     "hypergradient",

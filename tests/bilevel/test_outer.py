@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import torch
 from torch import Tensor
 
 from imaging.bilevel import BilevelProblem, HoagSettings, LowerLevel, MaidSettings, TotalVariation, check_hypergradient, hoag, maid
+from imaging.bilevel.derivative_free import derivative_free
 from imaging.bilevel.history import Learned
 from imaging.bilevel.maid_step import scaled
 from imaging.bilevel.regularizers import Regularizer
 from imaging.bilevel.vector_problems import LogisticProblem, QuadraticProblem
+from imaging.errors import InputError
 from tests.bilevel.models import images
 
 
@@ -266,3 +269,26 @@ def test_pairs_find_the_same_parameters_from_any_accuracy_with_less_work() -> No
 def test_memories_are_shares(memory: float) -> None:
     with pytest.raises(ValueError, match="memory is"):
         MaidSettings(memory=memory)
+
+
+def test_learning_without_derivatives_lowers_the_loss() -> None:
+    pytest.importorskip("dfols", reason="DFO-LS is not installed")
+    theta = torch.tensor([-5.0, -5.0], dtype=torch.float64)
+    problem = denoising(side=10)
+    learned = derivative_free(problem, theta, 1e-3, evaluations=40)
+    exact = [problem.loss(problem.solve(t, 1e-9)) for t in (theta, learned.theta)]
+    assert exact[1] < 0.9 * exact[0]
+    assert learned.history[-1].low <= exact[1] <= learned.history[-1].high
+    assert learned.history[-1].cost <= problem.cost.total
+    short = derivative_free(denoising(side=10), theta, 1e-3, budget=learned.history[1].cost)
+    assert short.status == "budget"
+    assert short.history == learned.history[: len(short.history)]
+
+
+def test_learning_without_derivatives_wants_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, theta = denoising(), torch.tensor([-5.0, -5.0], dtype=torch.float64)
+    monkeypatch.setitem(sys.modules, "dfols", None)
+    with pytest.raises(InputError, match="try pip install DFO-LS"):
+        derivative_free(problem, theta, 1e-3)
+    with pytest.raises(ValueError, match="hold the parameters"):
+        derivative_free(problem, theta, 1e-3, bounds=(-4.0, 4.0))
