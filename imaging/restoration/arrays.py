@@ -14,7 +14,7 @@ from imaging.restoration.deciding import decide
 from imaging.restoration.fitting import scene_bands, window_margin
 from imaging.restoration.options import RestoreOptions
 from imaging.restoration.planning import estimated_profile, sensor_profile
-from imaging.restoration.radiometry import stored_range
+from imaging.restoration.radiometry import check_signal, stored_range
 from imaging.sensors import SensorProfile
 
 
@@ -76,6 +76,7 @@ def restore(
     profile, full_scale, _ = stored_range(profile, values.dtype, float(values[valid].max()), ESTIMATE if estimated else options.noise)
     values = sample[0][0]
     bands = scene_bands(profile, names, sample, options.noise)
+    check_signal(bands, sample)
     decision = decide(options, bands, full_scale, sample)
     method = decision.method
     s, (height, width) = options.scale, values.shape[1:]

@@ -23,7 +23,7 @@ from imaging.restoration.fitting import Fitter, Sample, scene_bands, window_marg
 from imaging.restoration.method import Method
 from imaging.restoration.options import RestoreOptions
 from imaging.restoration.paths import ScenePaths
-from imaging.restoration.radiometry import stored_range
+from imaging.restoration.radiometry import check_signal, stored_range
 from imaging.sensors import Band, ProductScene, SensorProfile, estimate_sensor, find_scene, load_profile
 
 
@@ -177,7 +177,7 @@ def prepare(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> Job:
         largest = max(float(v[m].max()) for v, m in sample)
         profile, full_scale, remarks = stored_range(profile, scene.dtype, largest, ESTIMATE if estimated else options.noise)
         bands = scene_bands(profile, scene.descriptions, sample, options.noise)
-        notes += remarks
+        notes += remarks + check_signal(bands, sample)
         if not estimated:  # a report of its own says so
             notes += [_noise_note(b) for b in bands if b.noise and b.noise.source.startswith("estimated")]
         decision = decide(options, bands, full_scale, sample)
