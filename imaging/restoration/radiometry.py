@@ -13,7 +13,7 @@ from imaging.errors import InputError
 from imaging.raster import statistics
 from imaging.sensors import Band, SensorProfile
 
-_UNUSED = 16
+_UNUSED = 4
 """A range of which a scene uses less than one part in so many says nothing of it: what it reaches is its range then."""
 _FAR = 5.0
 """Deviations of the noise below zero signal from which on a value is no noise around it."""
