@@ -20,7 +20,7 @@ from imaging.restoration.fitting import Fitter, Sample, make_fitters, scene_band
 from imaging.restoration.method import Method, torch_device
 from imaging.restoration.methods import find_pass, find_prior, find_regularizer, make_fit, make_pass, make_point
 from imaging.restoration.options import RestoreOptions
-from imaging.restoration.radiometry import stored_range
+from imaging.restoration.radiometry import check_signal, stored_range
 from imaging.sensors import Band, ProductScene, SensorProfile, estimate_sensor, load_profile
 
 Sensor = str | SensorProfile | None
@@ -116,7 +116,7 @@ def decide(scene: Known, sensor: Sensor, options: RestoreOptions, product: Produ
     sample = scene.sample()
     profile, full_scale, remarks = stored_range(profile, scene.dtype, _largest(sample), ESTIMATE if estimated else options.noise)
     bands = scene_bands(profile, scene.descriptions, sample, options.noise)
-    notes += remarks
+    notes += remarks + check_signal(bands, sample)
     if not estimated:  # a report of its own says so
         noises = [(b.name, b.noise) for b in bands if b.noise and b.noise.source.startswith("estimated")]
         notes += [f"noise of band {name} estimated: sigma0 {n.sigma0:.3g}, gain {n.gain:.3g}" for name, n in noises]

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import InputError
-from imaging.sensors import SensorProfile
+from imaging.raster import statistics
+from imaging.sensors import Band, SensorProfile
+
+_UNUSED = 4
+"""A range of which a scene uses less than one part in so many says nothing of it: what it reaches is its range then."""
+_FAR = 5.0
+"""Deviations of the noise below zero signal from which on a value is no noise around it."""
+_FEW = 0.01
+"""Share of such values that a scene may have without a word."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,8 @@ def stored_range(profile: SensorProfile, dtype: np.dtype[Any], brightest: float,
     profile : SensorProfile
         With 8 bits for an 8-bit scene.
     full_scale : float
-        Stored value of 1 in image units.
+        Signal of 1 in image units: the sensor's range, 1 for reflectances; of a scene that hardly uses it what the scene reaches, so that
+        a scene and its noise times any factor are restored to as many times the result.
     notes : list of str
         What a user should know.
 
@@ -65,7 +74,8 @@ def stored_range(profile: SensorProfile, dtype: np.dtype[Any], brightest: float,
                 "use --noise estimate, --noise SIGMA0,GAIN or --sensor generic"
             )
         profile = replace(profile, bits=8)
-    small = dtype.kind == "f" and brightest <= 2
+    signal = brightest - min((b.noise.offset for b in profile.bands if b.noise), default=0.0)
+    small = dtype.kind == "f" and signal <= 2
     largest_noise = [math.sqrt(b.noise.variance(max(brightest, 0))) for b in profile.bands if b.noise]
     if small and own_noise and max(largest_noise) > 0.5 * brightest:
         raise InputError(
@@ -74,4 +84,37 @@ def stored_range(profile: SensorProfile, dtype: np.dtype[Any], brightest: float,
         )
     above = brightest > 1.02 * profile.full_scale
     notes = [f"values reach {brightest:g}, above the sensor's {profile.full_scale:g}: does the sensor fit the scene?"] if above else []
-    return profile, 1.0 if small else profile.full_scale, notes
+    full_scale = 1.0 if small else profile.full_scale
+    return profile, signal if 0 < signal < full_scale / _UNUSED else full_scale, notes
+
+
+def check_signal(bands: tuple[Band, ...], sample: list[tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> list[str]:
+    """Notes on bands of a scene with many values below zero signal, of which neither a noise model nor a prior knows anything.
+
+    Parameters
+    ----------
+    bands : tuple of Band
+        Each with a noise model.
+    sample : list
+        Areas of the scene.
+
+    Raises
+    ------
+    InputError
+        When a band lies below on average.
+    """
+    notes = []
+    for k, band in enumerate(bands):
+        found = statistics(sample, k)
+        if found is None or band.noise is None:
+            continue
+        zero, deviation = band.noise.offset, band.noise.sigma0
+        remedy = "give the value of zero signal as offset in [bands.noise] of the sensor's file, and logarithms (dB) in linear units"
+        if found.mean < zero - deviation:
+            raise InputError(
+                f"the values of band {band.name} are {found.mean:.3g} on average, the sensor's zero signal is {zero:g}; {remedy}"
+            )
+        share = float(np.mean(np.concatenate([v[k][m[k]] for v, m in sample]) < zero - _FAR * deviation))
+        if share > _FEW:
+            notes.append(f"{share:.0%} of the values of band {band.name} are below the sensor's zero signal, {zero:g}; {remedy}")
+    return notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import imaging
 from imaging import InputError, RestoreOptions
+from imaging.sensors import Noise, SensorProfile, load_profile
 from tests.scenes import fit, read, smooth, write_scene
 
 Values = np.ndarray[Any, Any]
@@ -100,3 +102,40 @@ def test_values_that_no_sensor_measures_are_refused(value: float) -> None:
     scene[0, 3, 4] = value
     with pytest.raises(InputError, match=r"the scene holds values such as .*, which no sensor measures: declare them as nodata"):
         imaging.restore(scene, "generic", options=RestoreOptions(noise=(2.0, 0.01)))
+
+
+def with_offset(offset: float, sigma0: float) -> SensorProfile:
+    """A sensor of constant noise and a zero signal of its own."""
+    profile = load_profile("generic")
+    return replace(profile, bands=(replace(profile.bands[0], noise=Noise(sigma0, 0.0, offset)),))
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e-6, 1e-12, 1e4])
+def test_a_scene_and_its_noise_times_a_factor_give_as_many_times_the_result(factor: float) -> None:
+    pixels = smooth(1, 64, 64) / 4095
+    whole, scaled = (
+        imaging.restore((k * pixels).astype(np.float32), "generic", options=RestoreOptions(noise=(2 * k / 4095, 0.05 * k / 4095)))
+        for k in (1.0, factor)
+    )
+    assert np.abs((scaled.restored / factor - whole.restored) / whole.std).max() < 1e-3
+    np.testing.assert_allclose(scaled.std / factor, whole.std, rtol=1e-4)
+
+
+def test_the_declared_range_of_a_scene_that_hardly_uses_it_does_not_matter() -> None:
+    """Noise of 3 DN in 12 of 16 bits is no less than 1e-4 of the range."""
+    pixels = smooth(1, 64, 64).astype(np.uint16)
+    options = RestoreOptions(noise=(2.0, 0.005))
+    wide, narrow = (imaging.restore(pixels, replace(load_profile("generic"), bits=bits), options=options) for bits in (16, 12))
+    np.testing.assert_allclose(wide.std, narrow.std, rtol=1e-4)
+    assert np.abs((wide.restored - narrow.restored) / narrow.std).max() < 1e-3
+
+
+def test_a_scene_below_zero_signal_is_refused_until_that_is_given() -> None:
+    decibel = (smooth(1, 64, 64) / 100 - 33).astype(np.float32)
+    assert -33 < decibel.min() < decibel.max() < 2
+    with pytest.raises(InputError, match=r"values of band \* are -21.4 on average, the sensor's zero signal is 0; give .* as offset in"):
+        imaging.restore(decibel, "generic", options=RestoreOptions(noise=(0.1, 0.0)))
+    given = imaging.restore(decibel, with_offset(-40.0, 0.1))
+    shifted = imaging.restore(decibel + 40, "generic", options=RestoreOptions(noise=(0.1, 0.0)))
+    np.testing.assert_allclose(given.restored + 40, shifted.restored, atol=1e-3 * shifted.std.mean())
+    assert np.sqrt(np.mean((given.restored - decibel) ** 2)) < 10 * given.std.mean()

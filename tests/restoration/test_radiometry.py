@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from imaging.errors import InputError
-from imaging.restoration.radiometry import Radiometry, stored_range
-from imaging.sensors import load_profile
+from imaging.restoration.radiometry import Radiometry, check_signal, stored_range
+from imaging.sensors import Noise, load_profile
 
 
 def test_stored_values_go_to_image_units_and_back() -> None:
@@ -33,6 +35,12 @@ def test_every_12_bit_value_survives_the_round_trip() -> None:
         ("generic", "uint8", 200.0, "profile", 255.0),
         ("generic", "uint16", 60_000.0, "profile", 65535.0),
         ("generic", "float32", 0.9, "profile", 1.0),
+        ("generic", "float32", 0.25, "profile", 1.0),
+        ("generic", "float32", 0.24, "profile", 0.24),
+        ("generic", "uint16", 16384.0, "profile", 65535.0),
+        ("generic", "uint16", 4095.0, "profile", 4095.0),
+        ("pleiades-raw", "uint16", 1023.0, "profile", 1023.0),
+        ("generic", "uint16", 0.0, "profile", 65535.0),
     ],
 )
 def test_full_scale_follows_the_type_and_the_sensor(sensor: str, dtype: str, brightest: float, noise: object, full_scale: float) -> None:
@@ -51,3 +59,24 @@ def test_values_above_the_sensors_range_are_remarked() -> None:
 def test_noise_in_another_unit_is_refused(dtype: str, sentence: str) -> None:
     with pytest.raises(InputError, match=f"{sentence}.*--noise SIGMA0,GAIN"):
         stored_range(load_profile("pleiades-raw"), np.dtype(dtype), 0.9, "profile")
+
+
+def test_a_range_is_counted_from_zero_signal() -> None:
+    generic = load_profile("generic")
+    profile = replace(generic, bands=(replace(generic.bands[0], noise=Noise(0.1, 0.0, -40.0)),))
+    assert stored_range(profile, np.dtype("float32"), 1.0, "profile")[1] == 41.0
+
+
+@pytest.mark.parametrize(("share", "notes"), [(0.005, 0), (0.2, 1)])
+def test_values_below_zero_signal_are_remarked(share: float, notes: int) -> None:
+    """Within five deviations of the noise they are noise."""
+    band = replace(load_profile("generic").bands[0], noise=Noise(2.0, 0.05, 1000.0))
+    values = np.full((1, 100, 100), 1000.0 - 9.9, np.float32)
+    values[0, 50:] = 1400
+    valid = np.ones(values.shape, bool)
+    assert check_signal((band,), [(values, valid)]) == []
+    values.reshape(-1)[: round(share * values.size)] = 980
+    found = check_signal((band,), [(values, valid)])
+    assert [n.partition(";")[0] for n in found] == notes * ["20% of the values of band * are below the sensor's zero signal, 1000"]
+    valid.reshape(-1)[: round(share * values.size)] = False
+    assert check_signal((band,), [(values, valid)]) == []
