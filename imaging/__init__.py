@@ -2,55 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from imaging.version import __version__
 
-_PUBLIC = {
-    "AmortisedReconstructor": "imaging.amortised",
-    "ArchiveReport": "imaging.archive",
-    "FitSettings": "imaging.posterior",
-    "ImagePosterior": "imaging.amortised",
-    "ImagingError": "imaging.errors",
-    "InputError": "imaging.errors",
-    "LatentPosterior": "imaging.posterior",
-    "LatentPrior": "imaging.priors",
-    "LearnedRegularizer": "imaging.bilevel",
-    "ModelInfo": "imaging.releases",
-    "RegularizedReconstructor": "imaging.bilevel",
-    "RestoreOptions": "imaging.restoration",
-    "Restored": "imaging.restoration",
-    "ResumeError": "imaging.errors",
-    "ScenePaths": "imaging.restoration",
-    "SceneResult": "imaging.restoration",
-    "SensorPhysics": "imaging.sensors",
-    "SensorProfile": "imaging.sensors",
-    "SuperResolveOptions": "imaging.restoration",
-    "SuperResolver": "imaging.superres",
-    "VBLE": "imaging.posterior",
-    "WorkError": "imaging.errors",
-    "builtin_sensors": "imaging.sensors",
-    "find_entries": "imaging.archive",
-    "list_models": "imaging.superres",
-    "list_networks": "imaging.amortised",
-    "list_priors": "imaging.priors",
-    "list_regularizers": "imaging.bilevel",
-    "load_network": "imaging.amortised",
-    "load_prior": "imaging.priors",
-    "load_profile": "imaging.sensors",
-    "load_regularizer": "imaging.bilevel",
-    "local_executor": "imaging.archive",
-    "plan_scene": "imaging.restoration",
-    "restore": "imaging.restoration",
-    "restore_archive": "imaging.archive",
-    "restore_scene": "imaging.restoration",
-    "sensor_physics": "imaging.sensors",
-    "super_resolve": "imaging.restoration",
-    "super_resolve_scene": "imaging.restoration",
-    "write_profile": "imaging.sensors",
+_ROOMS = {
+    "imaging.amortised": "AmortisedReconstructor ImagePosterior list_networks load_network",
+    "imaging.archive": "ArchiveReport find_entries local_executor restore_archive",
+    "imaging.bilevel": "LearnedRegularizer RegularizedReconstructor list_regularizers load_regularizer",
+    "imaging.errors": "ImagingError InputError ResumeError WorkError",
+    "imaging.posterior": "FitSettings LatentPosterior VBLE",
+    "imaging.priors": "LatentPrior list_priors load_prior",
+    "imaging.releases": "ModelInfo",
+    "imaging.restoration": "RestoreOptions Restored ScenePaths SceneResult SuperResolveOptions plan_scene restore restore_scene "
+    "super_resolve super_resolve_scene",
+    "imaging.sensors": "SensorPhysics SensorProfile builtin_sensors load_profile sensor_physics write_profile",
+    "imaging.superres": "SuperResolver list_models",
 }
-__all__ = ["__version__", *_PUBLIC]
+_PUBLIC = {name: room for room, names in _ROOMS.items() for name in names.split()}
+_FORMER = {"PriorInfo": "ModelInfo"}
+"""Names that go on for one version."""
+__all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
     from imaging.amortised import AmortisedReconstructor as AmortisedReconstructor
@@ -98,6 +72,9 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """Import public names on first use: the networks' libraries take seconds to load."""
+    if name in _FORMER:
+        warnings.warn(f"imaging.{name} is now imaging.{_FORMER[name]}", DeprecationWarning, stacklevel=2)
+        name = _FORMER[name]
     if name not in _PUBLIC:
         raise AttributeError(f"module 'imaging' has no attribute {name!r}")
     return getattr(import_module(_PUBLIC[name]), name)

@@ -55,13 +55,7 @@ class Posterior(ABC):
 
 
 def check_levels(levels: Sequence[float]) -> None:
-    """Refuse a quantile level outside [0, 1].
-
-    Raises
-    ------
-    ValueError
-        For the first of them.
-    """
+    """Refuse a quantile level outside [0, 1]; `ValueError` for the first of them."""
     wrong = [v for v in levels if not 0 <= v <= 1]
     if wrong:
         raise ValueError(f"quantile level {wrong[0]}; accepted are numbers from 0 to 1")

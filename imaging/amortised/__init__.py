@@ -9,24 +9,7 @@ from imaging.amortised.reconstructor import DEFAULT_ORIENTATIONS, ORIENTATIONS, 
 from imaging.amortised.zoo import DEFAULT_NETWORK, choose_network, find_network, list_networks, load_network, save_network
 
 __all__ = [
-    "DEFAULT_NETWORK",
-    "DEFAULT_ORIENTATIONS",
-    "ORIENTATIONS",
-    "QUANTITIES",
-    "AmortisedReconstructor",
-    "Excess",
-    "ImagePosterior",
-    "InferenceNetwork",
-    "Limits",
-    "NetworkSettings",
-    "choose_network",
-    "find_network",
-    "list_networks",
-    "load_image_posterior",
-    "load_limits",
-    "load_network",
-    "save_image_posterior",
-    "save_network",
-    "scene_quantities",
-    "sensor_quantities",
-]
+    "DEFAULT_NETWORK", "DEFAULT_ORIENTATIONS", "ORIENTATIONS", "QUANTITIES", "AmortisedReconstructor", "Excess", "ImagePosterior",
+    "InferenceNetwork", "Limits", "NetworkSettings", "choose_network", "find_network", "list_networks", "load_image_posterior",
+    "load_limits", "load_network", "save_image_posterior", "save_network", "scene_quantities", "sensor_quantities",
+]  # fmt: skip

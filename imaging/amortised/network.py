@@ -125,13 +125,7 @@ class InferenceNetwork(nn.Module):
         self.exchanges = nn.ModuleList(_Exchange(width, bands) for width in joint)
 
     def begin_from(self, single: InferenceNetwork) -> None:
-        """Take the weights of a network for one band, of the same widths and blocks.
-
-        Raises
-        ------
-        ValueError
-            When they do not fit.
-        """
+        """Take the weights of a network for one band, of the same widths and blocks; `ValueError` when they do not fit."""
         own, given = self.state_dict(), single.state_dict()
         if any(k not in own or own[k].shape != v.shape for k, v in given.items()):
             raise ValueError(f"a network of {single.settings} does not fit one of {self.settings}")

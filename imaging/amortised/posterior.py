@@ -68,13 +68,7 @@ class ImagePosterior(Posterior):
         return self.field.variance_of_sum(weights.to(self.deviation) * self.deviation).sqrt()
 
     def quantiles(self, levels: Sequence[float], samples: int = 0) -> Tensor:
-        """Quantiles of each pixel's Gaussian marginal, ``(len(levels), B, C, H, W)``.
-
-        Raises
-        ------
-        ValueError
-            For a level outside [0, 1].
-        """
+        """Quantiles of each pixel's Gaussian marginal, ``(len(levels), B, C, H, W)``; `ValueError` for a level outside [0, 1]."""
         del samples
         check_levels(levels)
         places = [math.sqrt(2) * float(torch.erfinv(torch.tensor(2 * v - 1, dtype=torch.float64))) for v in levels]

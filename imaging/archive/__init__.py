@@ -8,16 +8,6 @@ from imaging.archive.runner import ArchiveReport, check_archive, entries_of, res
 from imaging.archive.spread import restore_spread
 
 __all__ = [
-    "ArchiveReport",
-    "Entry",
-    "check_archive",
-    "entries_of",
-    "find_entries",
-    "gpu_count",
-    "local_executor",
-    "make_executors",
-    "restore_archive",
-    "restore_spread",
-    "scheduler_executor",
-    "shard",
-]
+    "ArchiveReport", "Entry", "check_archive", "entries_of", "find_entries", "gpu_count", "local_executor", "make_executors",
+    "restore_archive", "restore_spread", "scheduler_executor", "shard",
+]  # fmt: skip

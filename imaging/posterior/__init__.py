@@ -13,16 +13,6 @@ from imaging.posterior.vble import VBLE
 from imaging.sensors.wiener import wiener_estimate
 
 __all__ = [
-    "VBLE",
-    "FitSettings",
-    "LatentPosterior",
-    "Moments",
-    "PosteriorMixture",
-    "SensorLikelihood",
-    "lattice_room",
-    "load_posterior",
-    "rate_scale",
-    "save_posterior",
-    "sensor_deviation",
-    "wiener_estimate",
-]
+    "VBLE", "FitSettings", "LatentPosterior", "Moments", "PosteriorMixture", "SensorLikelihood", "lattice_room", "load_posterior",
+    "rate_scale", "save_posterior", "sensor_deviation", "wiener_estimate",
+]  # fmt: skip

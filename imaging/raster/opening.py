@@ -55,13 +55,7 @@ def checked(path: Path, source: Any) -> Any:
 
 
 def open_raster(path: Path, virtual: str | None = None) -> Any:
-    """A raster, open, or a virtual one that a path names.
-
-    Raises
-    ------
-    InputError
-        When it is missing or cannot be read.
-    """
+    """A raster, open, or a virtual one that a path names; `InputError` when it is missing or cannot be read."""
     try:
         if virtual is not None:
             with opening():

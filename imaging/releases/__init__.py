@@ -7,17 +7,6 @@ from imaging.releases.recipes import Table, read_recipe
 from imaging.releases.zoo import ModelInfo, Zoo, zoo_folder
 
 __all__ = [
-    "Measurements",
-    "ModelInfo",
-    "Table",
-    "Zoo",
-    "check_digest",
-    "check_state",
-    "digest_of",
-    "full_precision",
-    "read_recipe",
-    "read_weights",
-    "ready",
-    "write_release",
-    "zoo_folder",
-]
+    "Measurements", "ModelInfo", "Table", "Zoo", "check_digest", "check_state", "digest_of", "full_precision", "read_recipe",
+    "read_weights", "ready", "write_release", "zoo_folder",
+]  # fmt: skip

@@ -17,30 +17,11 @@ from imaging.restoration.scenes import (
     run_scene,
     run_tiles,
     super_resolve_scene,
-)
+)  # fmt: skip
 from imaging.restoration.superresolution import find_resolver, scale_of
 
 __all__ = [
-    "Options",
-    "Restoration",
-    "RestoreOptions",
-    "Restored",
-    "ScenePaths",
-    "SceneResult",
-    "Sensor",
-    "SuperResolveOptions",
-    "as_path",
-    "check_choice",
-    "find_resolver",
-    "open_restoration",
-    "outputs_for",
-    "plan_of",
-    "plan_scene",
-    "restore",
-    "restore_scene",
-    "run_scene",
-    "run_tiles",
-    "scale_of",
-    "super_resolve",
-    "super_resolve_scene",
-]
+    "Options", "Restoration", "RestoreOptions", "Restored", "ScenePaths", "SceneResult", "Sensor", "SuperResolveOptions", "as_path",
+    "check_choice", "find_resolver", "open_restoration", "outputs_for", "plan_of", "plan_scene", "restore", "restore_scene",
+    "run_scene", "run_tiles", "scale_of", "super_resolve", "super_resolve_scene",
+]  # fmt: skip

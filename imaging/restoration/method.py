@@ -23,13 +23,7 @@ Progress = Callable[[int], None]
 
 
 def torch_device(name: str) -> torch.device:
-    """The device to compute on; ``"auto"`` is a GPU where there is one.
-
-    Raises
-    ------
-    InputError
-        For ``cuda`` on a machine without one.
-    """
+    """The device to compute on; ``"auto"`` is a GPU where there is one; `InputError` for ``cuda`` on a machine without one."""
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("no CUDA device is available on this machine; use --device auto or --device cpu")
     return torch.device("cuda" if name == "cuda" or (name == AUTO and torch.cuda.is_available()) else "cpu")

@@ -185,13 +185,7 @@ def find_prior(name: str, *, download: bool = False) -> ModelInfo:
 
 
 def make_pass(name: str, device: torch.device, orientations: int | None = None) -> AmortisedMethod:
-    """Load a pass.
-
-    Raises
-    ------
-    InputError
-        For an unknown network.
-    """
+    """Load a pass; `InputError` for an unknown network."""
     info = find_pass(name)
     model = AmortisedReconstructor(load_network(name, device), orientations=orientations or DEFAULT_ORIENTATIONS)
     return AmortisedMethod(model, info.name, info.digest, load_limits(info.folder))
@@ -211,12 +205,6 @@ def make_point(method: str, name: str, device: torch.device, weight: float | Non
 def make_fit(
     name: str, device: torch.device, settings: FitSettings, *, download: bool = False, start: AmortisedReconstructor | None = None
 ) -> PosteriorMethod:  # fmt: skip
-    """Load a fit.
-
-    Raises
-    ------
-    InputError
-        For an unknown prior, or one that is to be fetched and ``download`` does not allow it.
-    """
+    """Load a fit; `InputError` for an unknown prior, or one that is to be fetched and ``download`` does not allow it."""
     info = find_prior(name, download=download)
     return PosteriorMethod(load_prior(name, device, download=download), settings, info.name, info.digest, start)

@@ -123,13 +123,7 @@ class Run:
     seconds: Seconds = field(default_factory=Seconds)
 
     def finish(self, tiles: list[Tile]) -> None:
-        """Work on what is not finished of some tiles.
-
-        Raises
-        ------
-        WorkError
-            When the memory does not suffice for one tile.
-        """
+        """Work on what is not finished of some tiles; `WorkError` when the memory does not suffice for one tile."""
         self._size = self.engine.batch
         waiting = [t for t in tiles if not self.store.has(t)]
         self._total = len(tiles) * self.engine.passes
@@ -195,13 +189,7 @@ def store_of(engine: Engine) -> TileStore:
 
 
 def check_disk(engine: Engine) -> None:
-    """Refuse to begin what the disks of the outputs surely cannot hold.
-
-    Raises
-    ------
-    InputError
-        With the megabytes that are free and needed.
-    """
+    """Refuse to begin what the disks of the outputs surely cannot hold; `InputError` with the megabytes that are free and needed."""
     need = engine.disk_need
     for folder in {p.parent for p in engine.outputs}:
         usage = shutil.disk_usage(folder)

@@ -212,13 +212,7 @@ def as_path(given: str | Path | None) -> Path | None:
 
 
 def open_engine(paths: ScenePaths, sensor: Sensor, options: Options) -> Engine:
-    """Open a scene and decide what is done with it; nothing is written.
-
-    Raises
-    ------
-    InputError
-        For whatever cannot be used, with the reason.
-    """
+    """Open a scene and decide what is done with it; nothing is written; `InputError` for whatever cannot be used, with the reason."""
     if isinstance(options, SuperResolveOptions):
         return open_super_resolution(replace(paths, uncertainty=False), options)
     return open_restoration(paths, sensor, options)

@@ -93,13 +93,7 @@ class SuperResolution(Engine):
 
 
 def open_super_resolution(paths: ScenePaths, options: SuperResolveOptions) -> SuperResolution:
-    """Load a network and open a scene; nothing is written.
-
-    Raises
-    ------
-    InputError
-        For whatever cannot be used, with the reason.
-    """
+    """Load a network and open a scene; nothing is written; `InputError` for whatever cannot be used, with the reason."""
     resolver = find_resolver(options)
     scene, _ = open_scene(paths, options.bands)
     try:

@@ -13,24 +13,7 @@ from imaging.sensors.scene_noise import NoiseEstimate, estimate_noise
 from imaging.sensors.writer import write_profile
 
 __all__ = [
-    "ANY_BAND",
-    "Band",
-    "Mtf",
-    "MtfEstimate",
-    "Noise",
-    "NoiseEstimate",
-    "ProductScene",
-    "SensorPhysics",
-    "SensorProfile",
-    "SignalDependentNoise",
-    "builtin_sensors",
-    "estimate_mtf",
-    "estimate_noise",
-    "estimate_sensor",
-    "find_scene",
-    "is_product",
-    "load_profile",
-    "product_scenes",
-    "sensor_physics",
-    "write_profile",
-]
+    "ANY_BAND", "Band", "Mtf", "MtfEstimate", "Noise", "NoiseEstimate", "ProductScene", "SensorPhysics", "SensorProfile",
+    "SignalDependentNoise", "builtin_sensors", "estimate_mtf", "estimate_noise", "estimate_sensor", "find_scene", "is_product",
+    "load_profile", "product_scenes", "sensor_physics", "write_profile",
+]  # fmt: skip

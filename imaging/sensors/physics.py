@@ -77,13 +77,7 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
             raise ValueError(f"margin is {self.margin}; it must be a multiple of the factor, {factor}")
 
     def band(self, index: int) -> SensorPhysics:
-        """The physics of one band alone.
-
-        Raises
-        ------
-        TypeError
-            For a noise model that is not told apart by bands.
-        """
+        """The physics of one band alone; `TypeError` for a noise model that is not told apart by bands."""
         noise = self.noise_model
         if not isinstance(noise, SignalDependentNoise):
             raise TypeError(f"the noise model is {type(noise).__name__}; only a SignalDependentNoise has bands")

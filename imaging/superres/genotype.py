@@ -69,13 +69,7 @@ class Genotype:
 
     @classmethod
     def from_json(cls, text: str) -> Genotype:
-        """From text.
-
-        Raises
-        ------
-        InputError
-            For text that is no genotype of this schema, or one that does not fit its space.
-        """
+        """From text; `InputError` for text that is no genotype of this schema, or one that does not fit its space."""
         try:
             value = json.loads(text)
         except json.JSONDecodeError as error:

@@ -32,13 +32,7 @@ class Operation:
 
     @classmethod
     def parse(cls, name: str) -> Operation:
-        """The operation of a name.
-
-        Raises
-        ------
-        ValueError
-            For a name that is none.
-        """
+        """The operation of a name; `ValueError` for a name that is none."""
         if name in {"identity", "none"}:
             return cls(name, ())
         series, _, group = name.partition(" ")

@@ -8,14 +8,6 @@ from imaging.training.loop import InterruptibleTraining
 from imaging.training.settings import TrainingSettings, check_within
 
 __all__ = [
-    "CropSampler",
-    "InterruptibleTraining",
-    "TrainingSettings",
-    "check_within",
-    "find_images",
-    "full_scale",
-    "read_image",
-    "statistics_batch",
-    "validation_images",
-    "write_pack",
-]
+    "CropSampler", "InterruptibleTraining", "TrainingSettings", "check_within", "find_images", "full_scale", "read_image",
+    "statistics_batch", "validation_images", "write_pack",
+]  # fmt: skip

@@ -62,13 +62,7 @@ class Metadata:
         return (self.element.text or "").strip()
 
     def text(self, name: str, default: str | None = None) -> str:
-        """Text of the first element of a name that has one.
-
-        Raises
-        ------
-        InputError
-            When there is none and no default.
-        """
+        """Text of the first element of a name that has one; `InputError` when there is none and no default."""
         for found in self.all(name):
             if found.content:
                 return found.content
@@ -118,13 +112,7 @@ def file_within(folder: Path, base: Path, name: str) -> Path:
 
 
 def read_keys(path: Path) -> dict[str, dict[str, str]]:
-    """``KEY = value`` lines of a text file by their innermost ``GROUP``, quotes removed.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be read.
-    """
+    """``KEY = value`` lines of a text file by their innermost ``GROUP``, quotes removed; `InputError` when the file cannot be read."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
