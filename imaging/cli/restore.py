@@ -15,7 +15,7 @@ from imaging.cli.guard import guarded, instead
 from imaging.cli.help import examples
 from imaging.cli.parameters import FOLDER, PATH, Batch, Noise
 from imaging.cli.progress import progress_bar
-from imaging.cli.shared import HINT, LOOK, RUNNING, SEVERAL, bands_option, source_option, with_options
+from imaging.cli.shared import HINT, LOOK, RUNNING, SEVERAL, bands_option, choice, number, source_option, with_options
 from imaging.errors import InputError
 from imaging.version import __version__
 
@@ -24,80 +24,41 @@ if TYPE_CHECKING:
 
 _OPTIONS = [
     click.option(
-        "--sensor",
-        metavar="NAME|FILE.toml|estimate",
-        shell_complete=completion.sensors,
+        "--sensor", metavar="NAME|FILE.toml|estimate", shell_complete=completion.sensors,
         help="Sensor by name (see --list-sensors), from a file of yours, or estimated from the scene. Products name it themselves.",
     ),
     click.option("--std", type=PATH, help="Standard deviations.  [default: <stem>_std.tif beside the restored scene]"),
     click.option("--no-uncertainty", is_flag=True, help="Write no standard deviations."),
     click.option(
-        "--method",
-        default=names.AUTO,
-        metavar="NAME",
-        shell_complete=completion.one_of((names.AUTO, *names.METHODS)),
+        "--method", default=names.AUTO, metavar="NAME", shell_complete=completion.one_of((names.AUTO, *names.METHODS)),
         help="amortised: one pass, with standard deviations; vble-xz, vble or map: a fit, with them; tv, foe, crr or wcrr: a learned "
         f"regulariser, without.  [default: {names.DEFAULT_METHOD}]",
     ),
     click.option("--no-fallback", is_flag=True, help="Insist on the pass, as method or start, for scenes that its network does not know."),
     click.option(
-        "--prior",
-        metavar="NAME|DIR",
-        shell_complete=completion.priors,
+        "--prior", metavar="NAME|DIR", shell_complete=completion.priors,
         help="What is known of scenes in general; see --list-priors.  [default: by the bands, or by the method]",
     ),
     click.option("--download", is_flag=True, help="Allow to fetch a prior of compressai's zoo, --prior compressai:NAME-QUALITY."),
-    click.option(
-        "--scale",
-        type=int,
-        default=1,
-        show_default=True,
-        metavar="1|2",
-        shell_complete=completion.one_of("12"),
-        help="2 also halves the ground sample distance.",
-    ),
+    choice("--scale", names.SCALES, "2 also halves the ground sample distance.", default=1),
     bands_option("restore"),
-    click.option("--samples", type=int, default=0, metavar="N", help="Posterior samples to save; needs --save-samples.  [default: 0]"),
+    number("--samples", "N", "Posterior samples to save; needs --save-samples.  [default: 0]", int, default=0),
     click.option("--save-samples", type=FOLDER, metavar="DIR", help="Existing folder for the samples."),
-    click.option(
-        "--iterations",
-        type=int,
-        metavar="N",
-        help="Steps of a fit, or orientations of the pass (1, 2, 4); fewer are faster.  [default: 24, of regularisers 60, of the pass 2]",
+    number(
+        "--iterations", "N",
+        "Steps of a fit, or orientations of the pass (1, 2, 4); fewer are faster.  [default: 24, of regularisers 60, of the pass 2]", int,
     ),
-    click.option(
-        "--rate-scale", type=float, metavar="S", help="Scale of the prior's bit rate; smaller regularises more.  [default: by the noise]"
-    ),
-    click.option(
-        "--weight", type=float, metavar="W", help="Of the prior against the measurement; 1 is Bayes' rule.  [default: 1, at scale 2 1.5]"
-    ),
+    number("--rate-scale", "S", "Scale of the prior's bit rate; smaller regularises more.  [default: by the noise]"),
+    number("--weight", "W", "Of the prior against the measurement; 1 is Bayes' rule.  [default: 1, at scale 2 1.5]"),
     click.option("--uncalibrated", is_flag=True, help="Standard deviations of the fit itself, without the prior's calibration."),
-    click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of the random draws."),
-    click.option(
-        "--tile", type=int, metavar="PIXELS", help="Side of a tile, a multiple of 32 from 64.  [default: by the method and a fixed memory]"
-    ),
-    click.option(
-        "--halo",
-        type=int,
-        metavar="PIXELS",
-        help="Around a tile, taking part in its fit; a multiple of 16.  [default: by the method and the PSF]",
-    ),
+    number("--seed", "N", "Of the random draws.", int, default=0, show_default=True),
+    number("--tile", "PIXELS", "Side of a tile, a multiple of 32 from 64.  [default: by the method and a fixed memory]", int),
+    number("--halo", "PIXELS", "Around a tile, taking part in its fit; a multiple of 16.  [default: by the method and the PSF]", int),
     click.option("--batch", type=Batch(), default="auto", metavar="auto|N", help="Tiles fitted together.  [default: auto]"),
+    choice("--device", names.DEVICES, "Where to compute.", default=names.AUTO),
+    number("--mtf-nyquist", "M", "MTF at Nyquist, above 0 and below 0.95, in place of the profile's."),
     click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        metavar="auto|cpu|cuda",
-        shell_complete=completion.one_of(names.DEVICES),
-        help="Where to compute.",
-    ),
-    click.option("--mtf-nyquist", type=float, metavar="M", help="MTF at Nyquist, above 0 and below 0.95, in place of the profile's."),
-    click.option(
-        "--noise",
-        type=Noise(),
-        default="profile",
-        show_default=True,
-        metavar="profile|estimate|SIGMA0,GAIN",
+        "--noise", type=Noise(), default="profile", show_default=True, metavar="profile|estimate|SIGMA0,GAIN",
         shell_complete=completion.one_of(names.NOISES),
         help="From the profile, from the scene, or as given: variance SIGMA0^2 + GAIN * signal, in DN.",
     ),
@@ -105,7 +66,7 @@ _OPTIONS = [
     click.option("--report", type=PATH, metavar="PATH.html", help="A page to explore: before and after, uncertainty, fit of the sensor."),
     click.option("--quicklook", type=PATH, metavar="PATH.png", help="One picture: measured, restored and the standard deviation."),
     click.option("--dry-run", is_flag=True, help="Print the plan, write nothing."),
-]
+]  # fmt: skip
 
 
 def _options(values: dict[str, Any]) -> RestoreOptions:

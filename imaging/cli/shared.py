@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
 
+from imaging.cli import completion
 from imaging.cli.help import SectionedCommand
 from imaging.cli.parameters import PATH, Bands
 
@@ -14,6 +15,23 @@ Option = Callable[[Any], Any]
 LOOK: dict[str, Any] = {"cls": SectionedCommand, "context_settings": {"max_content_width": 110}}
 """What commands with sections in their help are made with."""
 HINT = "Names go with their options: --input SCENE --output FILE."
+
+
+def choice(name: str, accepted: Iterable[str | int], text: str, **more: Any) -> Option:
+    """An option that takes one of some words or numbers; a default is shown."""
+    words = tuple(map(str, accepted))
+    kind = int if words[0].isdecimal() else str
+    complete = completion.one_of(words)
+    return click.option(
+        name, type=kind, metavar="|".join(words), shell_complete=complete, help=text, show_default="default" in more, **more
+    )
+
+
+def number(name: str, metavar: str, text: str, kind: type = float, **more: Any) -> Option:
+    """An option that takes a number."""
+    return click.option(name, type=kind, metavar=metavar, help=text, **more)
+
+
 RUNNING: list[Option] = [
     click.option("--overwrite", is_flag=True, help="Replace existing outputs."),
     click.option("--resume", is_flag=True, help="Take over finished tiles of an interrupted run."),
@@ -23,12 +41,7 @@ RUNNING: list[Option] = [
 ]
 """How a run goes on and what it tells."""
 SEVERAL: list[Option] = [
-    click.option(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="Processes that share several scenes, or the tiles of one.  [default: one for each GPU, else 1]",
-    ),
+    number("--workers", "N", "Processes that share several scenes, or the tiles of one that is restored.  [default: one for each GPU, else 1]", int),
     click.option("--shard", metavar="i/n", help="Of several scenes: every n-th from the i-th on, for job arrays."),
     click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask cluster instead."),
     click.option("--log", type=PATH, help="Of several scenes: a line of JSON for each.  [default: archive.jsonl in the output folder]"),
@@ -39,14 +52,10 @@ SEVERAL: list[Option] = [
 def source_option(verb: str, *, required: bool) -> Option:
     """The option that names what is read; a command that does something else without it refuses by itself."""
     return click.option(
-        "--input",
-        "source",
-        type=PATH,
-        metavar="SCENE",
-        required=required,
+        "--input", "source", type=PATH, metavar="SCENE", required=required,
         help=f"Scene to {verb}, any raster GDAL reads, or a product as delivered (DIMAP, Sentinel-2 SAFE, Landsat); or several: a folder, "
         f"a quoted pattern such as '*.tif', a table in CSV.{'' if required else '  [required]'}",
-    )
+    )  # fmt: skip
 
 
 def bands_option(verb: str) -> Option:

@@ -15,7 +15,7 @@ from imaging.cli.guard import guarded, instead
 from imaging.cli.help import examples
 from imaging.cli.parameters import PATH
 from imaging.cli.progress import progress_bar
-from imaging.cli.shared import HINT, LOOK, RUNNING, SEVERAL, bands_option, source_option, with_options
+from imaging.cli.shared import HINT, LOOK, RUNNING, SEVERAL, bands_option, choice, number, source_option, with_options
 from imaging.version import __version__
 
 
@@ -70,24 +70,13 @@ def _models() -> None:
 @source_option("super-resolve", required=True)
 @click.option("--output", type=PATH, help="Super-resolved scene, or a folder for several.  [default: <stem>_x2.tif beside the input]")
 @click.option("--model", metavar="NAME|DIR", shell_complete=completion.models, help="Network; see --list-models.  [default: by the scale]")
-@click.option(
-    "--scale", type=int, metavar="2|4", shell_complete=completion.one_of("24"), help="How many times as fine.  [default: the model's, or 2]"
-)
-@click.option(
-    "--precision", default="int8", show_default=True, metavar="int8|float32", shell_complete=completion.one_of(names.PRECISIONS),
-    help="Of the network's numbers.",
-)  # fmt: skip
+@choice("--scale", names.FINER, "How many times as fine.  [default: the model's, or 2]")
+@choice("--precision", names.PRECISIONS, "Of the network's numbers.", default="int8")
 @bands_option("super-resolve")
-@click.option(
-    "--range", type=float, metavar="VALUE",
-    help="Stored value that counts as full brightness.  [default: 255 for 8 bits, else by the scene]",
-)  # fmt: skip
-@click.option("--tile", type=int, metavar="PIXELS", help="Side of a tile of the result.  [default: 1024]")
-@click.option(
-    "--device", default="cpu", show_default=True, metavar="cpu|cuda|tensorrt", shell_complete=completion.one_of(names.PROVIDERS),
-    help="Provider of ONNX Runtime.",
-)  # fmt: skip
-@click.option("--threads", type=int, metavar="N", help="Of the CPU.  [default: all]")
+@number("--range", "VALUE", "Stored value that counts as full brightness.  [default: 255 for 8 bits, else by the scene]")
+@number("--tile", "PIXELS", "Side of a tile of the result.  [default: 1024]", int)
+@choice("--device", names.PROVIDERS, "Provider of ONNX Runtime.", default="cpu")
+@number("--threads", "N", "Of the CPU.  [default: all]", int)
 @with_options(RUNNING, SEVERAL)
 @click.option("--list-models", is_flag=True, is_eager=True, expose_value=False, callback=instead(_models), help="Show the released models.")
 @completion.show_completion("imaging-superres")
