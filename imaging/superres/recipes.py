@@ -42,8 +42,8 @@ class Recipe:
         Random crops of the trainings and of the search, those of the trainings where the recipe has none for it.
     first, second : TrainingSettings
         In float, and quantisation-aware.
-    data : dict
-        Patterns of images: ``train``, ``validation``; ``side`` of tiles, ``repeat`` of patterns.
+    data : Table
+        Patterns of images: ``train``, ``validation``; ``side`` of tiles, ``validation_every`` n-th image.
     """
 
     text: str
@@ -57,7 +57,7 @@ class Recipe:
     search_crops: CropSettings
     first: TrainingSettings
     second: TrainingSettings
-    data: dict[str, Any]
+    data: Table
 
     @classmethod
     def parse(cls, text: str) -> Recipe:
@@ -74,14 +74,14 @@ class Recipe:
             search_crops=recipe.under("search_crops").make(CropSettings) if "search_crops" in recipe.values else crops,
             first=recipe.under("training").make(TrainingSettings),
             second=recipe.under("quantised_training").make(TrainingSettings),
-            data=dict(recipe.under("data").values),
+            data=recipe.under("data"),
         )  # fmt: skip
 
     def tiles(self, sources: Sequence[Path], device: torch.device, part: str = "all") -> Tensor:
         """Tiles of the training images; ``part`` is ``"all"``, or ``"even"`` or ``"odd"`` images."""
         start, step = {"all": (0, 1), "even": (0, 2), "odd": (1, 2)}[part]
-        images = find_images(sources, self.data["train"])[start::step]
-        return tiles_of(images, int(self.data.get("side", 256)), self.space.bands).to(device)
+        images = find_images(sources, self.data.get("train", tuple[str, ...]))[start::step]
+        return tiles_of(images, self.data.get("side", int, 256), self.space.bands).to(device)
 
     def pairs(self, tiles: Tensor, seed: int, crops: CropSettings | None = None) -> Pairs:
         """Random pairs of tiles, with crops as the trainings' unless given."""
@@ -92,7 +92,7 @@ class Recipe:
         scale = self.space.scale
         coarse: list[Tensor] = []
         fine: list[Tensor] = []
-        for image in find_images(sources, self.data["validation"])[:: int(self.data.get("validation_every", 1))]:
+        for image in find_images(sources, self.data.get("validation", tuple[str, ...]))[:: self.data.get("validation_every", int, 1)]:
             whole = whole_image(image, self.space.bands, scale).to(device)
             generator = torch.Generator(device).manual_seed(len(fine))
             fine.append(whole)
