@@ -6,9 +6,9 @@ from imaging.bilevel.experts import FieldOfExperts
 from imaging.bilevel.history import Learned, Step
 from imaging.bilevel.hoag import HoagSettings, hoag
 from imaging.bilevel.hypergradient import Hypergradient, hypergradient, minimiser
-from imaging.bilevel.hypergradient_error import estimated_error, polish, rigorous_bound
-from imaging.bilevel.linear import Linear, conjugate_gradients, minres
-from imaging.bilevel.lower_level import LowerLevel, Solution, Spent
+from imaging.bilevel.hypergradient_error import estimated_error, rigorous_bound
+from imaging.bilevel.linear import conjugate_gradients
+from imaging.bilevel.lower_level import LowerLevel, Solution
 from imaging.bilevel.maid import maid
 from imaging.bilevel.maid_settings import MaidSettings
 from imaging.bilevel.operators import Differences, FilterBank
@@ -30,7 +30,6 @@ __all__ = [
     "Hypergradient",
     "Learned",
     "LearnedRegularizer",
-    "Linear",
     "LogisticProblem",
     "LowerLevel",
     "MaidSettings",
@@ -42,7 +41,6 @@ __all__ = [
     "Regularizer",
     "RidgeRegularizer",
     "Solution",
-    "Spent",
     "Step",
     "StochasticSettings",
     "StochasticState",
@@ -58,8 +56,6 @@ __all__ = [
     "maid",
     "make_regularizer",
     "minimiser",
-    "minres",
-    "polish",
     "rigorous_bound",
     "save_regularizer",
     "stochastic",

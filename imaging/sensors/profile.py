@@ -17,6 +17,12 @@ ANY_BAND = "*"
 """Band name of a profile entry that serves any band."""
 
 
+def check_nyquist(value: float | None) -> None:
+    """Refuse an MTF at Nyquist that no sensor has; None is none given."""
+    if value is not None and not 0 < value < 0.95:
+        raise InputError(f"the MTF at Nyquist is {value:g}; accepted are numbers above 0 and below 0.95")
+
+
 @dataclass(frozen=True)
 class Mtf:
     """Modulation transfer function of one band.
@@ -186,8 +192,7 @@ class SensorProfile:
 
     def with_overrides(self, *, mtf_nyquist: float | None = None, noise: tuple[float, float] | None = None) -> SensorProfile:
         """A copy with another MTF at Nyquist (the target stays) or another (sigma0, gain) in DN, for all bands."""
-        if mtf_nyquist is not None and not 0 < mtf_nyquist < 0.95:
-            raise InputError(f"the MTF at Nyquist is {mtf_nyquist:g}; accepted are numbers above 0 and below 0.95")
+        check_nyquist(mtf_nyquist)
         if noise is not None and not (all(0 <= v < math.inf for v in noise) and max(noise) > 0):
             raise InputError(f"the noise is {noise[0]:g},{noise[1]:g}; accepted are two numbers, not negative and not both zero")
         bands = self.bands

@@ -13,6 +13,7 @@ from torch import Tensor
 from imaging.draws import antithetic, position_key
 from imaging.posterior import VBLE, FitSettings
 from imaging.posterior.families import Gaussian, Uniform
+from imaging.posterior.running import FitInputs
 from imaging.priors import Latents
 from imaging.sensors import SensorPhysics, SignalDependentNoise
 from tests.posterior.models import LinearPrior
