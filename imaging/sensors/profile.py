@@ -47,25 +47,25 @@ class Mtf:
     kernel: Kernel | None = None
     source: str = "assumed"
 
-    def psf(self, scale: int = 1) -> Kernel:
+    def psf(self, factor: int = 1) -> Kernel:
         """Kernel ``(rows, columns)`` that takes the wanted scene to the measured one: square, odd, sum 1.
 
         Parameters
         ----------
-        scale : int
+        factor : int
             Of the wanted scene's grid, so many pixels to one measured pixel; see `line_spread`.
 
         Raises
         ------
         InputError
-            At a scale above 1, for a PSF from a file, which describes the measured grid.
+            At a factor above 1, for a PSF from a file, which describes the measured grid.
         """
         if self.kernel is not None:
-            if scale > 1:
-                raise InputError(f"a PSF from a file describes the measured grid; for scale {scale} give an MTF at Nyquist instead")
+            if factor > 1:
+                raise InputError(f"a PSF from a file describes the measured grid; for scale {factor} give an MTF at Nyquist instead")
             return self.kernel
         across, along = (min(0.95, n / (self.target or 1.0)) for n in self.nyquist)
-        return separable_psf(self.shape, (across, along), scale)
+        return separable_psf(self.shape, (across, along), factor)
 
 
 @dataclass(frozen=True)
