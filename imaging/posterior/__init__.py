@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from imaging.moments import Moments
 from imaging.posterior.fitted import LatentPosterior
 from imaging.posterior.gaussian import sensor_deviation
 from imaging.posterior.likelihood import SensorLikelihood
@@ -16,7 +15,6 @@ __all__ = [
     "VBLE",
     "FitSettings",
     "LatentPosterior",
-    "Moments",
     "PosteriorMixture",
     "SensorLikelihood",
     "lattice_room",

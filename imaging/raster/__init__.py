@@ -8,7 +8,7 @@ from imaging.raster.opening import SUFFIXES
 from imaging.raster.scene import Area, Scene, Statistics, statistics
 from imaging.raster.store import TileStore, disk_errors, partial_folder, temporary, write_whole
 from imaging.raster.style import has_own_style, style_of
-from imaging.raster.summary import Summary, summarise
+from imaging.raster.summary import summarise
 from imaging.raster.tiles import Tile, TilePlan, check_halo, check_side
 from imaging.raster.values import as_stored, check_values, filled
 from imaging.raster.writer import Output, has_tag, publish, write_output, write_style
@@ -23,7 +23,6 @@ __all__ = [
     "Scaling",
     "Scene",
     "Statistics",
-    "Summary",
     "Tile",
     "TilePlan",
     "TileStore",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from imaging.superres.blueprint import Blueprint, blueprint
 from imaging.superres.cost import BitOps, LatencyTable, reported
 from imaging.superres.data import CropSettings, Degradation, Pairs, tiles_of
-from imaging.superres.export import Manifest, export
+from imaging.superres.export import export
 from imaging.superres.genotype import Genotype
 from imaging.superres.networks import Network, super_resolve
 from imaging.superres.reconstructor import SuperResolutionReconstructor
@@ -23,7 +23,6 @@ __all__ = [
     "Degradation",
     "Genotype",
     "LatencyTable",
-    "Manifest",
     "Network",
     "Pairs",
     "Search",
