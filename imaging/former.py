@@ -36,3 +36,20 @@ def formerly(translate: Callable[..., dict[str, Any] | None], today: str) -> Cal
         return call
 
     return decorate
+
+
+def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let keywords of a function be called as they were before: the name of today by the former one."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*arguments: P.args, **keywords: P.kwargs) -> R:
+            for former in names.keys() & keywords.keys():
+                text = f"{function.__name__}({former}=...) ends with version 0.2; it is now {names[former]}"
+                warnings.warn(text, DeprecationWarning, stacklevel=2)
+                keywords[names[former]] = keywords.pop(former)
+            return function(*arguments, **keywords)
+
+        return call
+
+    return decorate

@@ -17,6 +17,12 @@ LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Nominal levels of a coverage curve."""
 
 
+def _chosen(values: Array, valid: Mask | None) -> NDArray[np.float64]:
+    """Values of the valid pixels, or of all."""
+    found = np.asarray(values, dtype=float)
+    return found if valid is None else found[valid]
+
+
 def psnr(image: Array, reference: Array, peak: float, valid: Mask | None = None) -> float:
     """Peak signal-to-noise ratio in dB.
 
@@ -29,8 +35,7 @@ def psnr(image: Array, reference: Array, peak: float, valid: Mask | None = None)
     valid : ndarray of bool, optional
         Pixels to count.
     """
-    difference = np.asarray(image, dtype=float) - np.asarray(reference, dtype=float)
-    error = np.square(difference if valid is None else difference[valid]).mean()
+    error = np.square(_chosen(image, valid) - _chosen(reference, valid)).mean()
     return math.inf if error == 0 else float(10 * math.log10(peak**2 / error))
 
 
@@ -56,8 +61,7 @@ def standardised_errors(mean: Array, std: Array, reference: Array, valid: Mask |
     valid : ndarray of bool, optional
         Pixels to take; the result is then one-dimensional.
     """
-    z = (np.asarray(reference, dtype=float) - mean) / np.asarray(std, dtype=float)
-    return np.asarray(z if valid is None else z[valid])
+    return (_chosen(reference, valid) - _chosen(mean, valid)) / _chosen(std, valid)
 
 
 def coverage(mean: Array, std: Array, reference: Array, level: float, valid: Mask | None = None) -> float:
@@ -72,8 +76,8 @@ def coverage(mean: Array, std: Array, reference: Array, level: float, valid: Mas
     valid : ndarray of bool, optional
         Pixels to count.
     """
-    inside = np.abs(np.asarray(reference, dtype=float) - mean) <= normal_score(level) * np.asarray(std, dtype=float)
-    return float((inside if valid is None else inside[valid]).mean())
+    error = np.abs(_chosen(reference, valid) - _chosen(mean, valid))
+    return float((error <= normal_score(level) * _chosen(std, valid)).mean())
 
 
 def coverage_curve(
@@ -85,15 +89,13 @@ def coverage_curve(
 
 def interval_width(std: Array, level: float, valid: Mask | None = None) -> float:
     """Mean full width of the central intervals of a level, in the unit of ``std``: of two that cover alike the narrower is better."""
-    spread = np.asarray(std, dtype=float)
-    return float(2 * normal_score(level) * (spread if valid is None else spread[valid]).mean())
+    return float(2 * normal_score(level) * _chosen(std, valid).mean())
 
 
 def negative_log_likelihood(mean: Array, std: Array, reference: Array, valid: Mask | None = None) -> float:
     """Mean negative log-density of the reference under normal densities, nats per pixel; lower is better."""
     z = standardised_errors(mean, std, reference, valid)
-    spread = np.asarray(std, dtype=float)
-    return float((z**2 / 2 + np.log(spread if valid is None else spread[valid])).mean() + math.log(2 * math.pi) / 2)
+    return float((z**2 / 2 + np.log(_chosen(std, valid))).mean() + math.log(2 * math.pi) / 2)
 
 
 def crps(mean: Array, std: Array, reference: Array, valid: Mask | None = None) -> float:
@@ -103,9 +105,7 @@ def crps(mean: Array, std: Array, reference: Array, valid: Mask | None = None) -
     """
     from scipy.special import ndtr
 
-    z = standardised_errors(mean, std, reference, valid)
-    spread = np.asarray(std, dtype=float)
-    spread = spread if valid is None else spread[valid]
+    z, spread = standardised_errors(mean, std, reference, valid), _chosen(std, valid)
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
     return float((spread * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))).mean())
 

@@ -32,10 +32,10 @@ def fits(t: Trial, model: VBLE) -> tuple[np.ndarray, float]:
     """Rate scale, PSNR, objective and mean squared standardised residual of each fit, ``(7, 4)``, and the scale of the noise rule."""
     margin = model.prior.border + 6
     physics = sensor_physics(t.profile.bands, FULL, margin)
-    default = float(model.begin(t.y, physics, border=0).problem.scale)
+    default = float(model.begin(t.y, physics, border=0).problem.rate_scale)
     rows = []
     for scale in default * STEPS:
-        posterior = model.fit(t.y, physics, border=0, scale=float(scale))
+        posterior = model.fit(t.y, physics, border=0, rate_scale=float(scale))
         mean = posterior.mean(8)
         quality = t.quality(mean, margin)
         signal = physics.A(mean)

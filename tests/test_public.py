@@ -238,3 +238,12 @@ def test_lists_that_held_names_still_serve_as_such() -> None:
     assert str(first) == former.load_regularizer(first).name
     assert first != imaging.list_models()[0]
     assert first in {*imaging.list_regularizers()}
+
+
+def test_former_keywords() -> None:
+    former: Any = imaging
+    bands = imaging.load_profile("pleiades-raw").bands
+    with pytest.warns(DeprecationWarning, match=r"sensor_physics\(scale=...\) ends with version 0\.2; it is now factor"):
+        assert former.sensor_physics(bands, 4095.0, scale=2).factor == imaging.sensor_physics(bands, 4095.0, factor=2).factor == 2
+    with pytest.warns(DeprecationWarning, match="imaging.PriorInfo is now imaging.ModelInfo"):
+        assert former.PriorInfo is imaging.ModelInfo

@@ -7,9 +7,9 @@ from imaging.bilevel.experts import FieldOfExperts
 from imaging.bilevel.history import Learned, Step
 from imaging.bilevel.hoag import HoagSettings, hoag
 from imaging.bilevel.hypergradient import Hypergradient, hypergradient, minimiser
-from imaging.bilevel.hypergradient_error import estimated_error, polish, rigorous_bound
-from imaging.bilevel.linear import Linear, conjugate_gradients, minres
-from imaging.bilevel.lower_level import LowerLevel, Solution, Spent
+from imaging.bilevel.hypergradient_error import estimated_error, rigorous_bound
+from imaging.bilevel.linear import conjugate_gradients
+from imaging.bilevel.lower_level import LowerLevel, Solution
 from imaging.bilevel.maid import maid
 from imaging.bilevel.maid_settings import MaidSettings
 from imaging.bilevel.operators import Differences, FilterBank
@@ -24,9 +24,9 @@ from imaging.bilevel.zoo import LearnedRegularizer, list_regularizers, load_regu
 
 __all__ = [
     "BilevelProblem", "Differences", "FieldOfExperts", "FilterBank", "HoagSettings", "Hypergradient", "Learned", "LearnedRegularizer",
-    "Linear", "LogisticProblem", "LowerLevel", "MaidSettings", "PatchSettings", "Patches", "Problem", "QuadraticProblem",
-    "RegularizedReconstructor", "Regularizer", "RidgeRegularizer", "Solution", "Spent", "Step", "StochasticSettings", "StochasticState",
+    "LogisticProblem", "LowerLevel", "MaidSettings", "PatchSettings", "Patches", "Problem", "QuadraticProblem",
+    "RegularizedReconstructor", "Regularizer", "RidgeRegularizer", "Solution", "Step", "StochasticSettings", "StochasticState",
     "TotalVariation", "check_hypergradient", "conjugate_gradients", "denoise", "derivative_free", "estimated_error", "hoag",
-    "hypergradient", "list_regularizers", "load_regularizer", "maid", "make_regularizer", "minimiser", "minres", "polish",
-    "rigorous_bound", "save_regularizer", "stochastic",
+    "hypergradient", "list_regularizers", "load_regularizer", "maid", "make_regularizer", "minimiser", "rigorous_bound",
+    "save_regularizer", "stochastic",
 ]  # fmt: skip

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import astuple, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -64,13 +62,6 @@ class Learned:
     def table(self) -> dict[str, list[float]]:
         """History by columns, named as the attributes of `Step`."""
         return {f.name: [getattr(step, f.name) for step in self.history] for f in fields(Step)}
-
-    def write_csv(self, path: Path | str) -> None:
-        """History as a text table: a line of names, then a line for each step."""
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow([f.name for f in fields(Step)])
-            writer.writerows(astuple(step) for step in self.history)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, as tensors, numbers and one string, for ``torch.save``."""

@@ -11,8 +11,6 @@ from imaging.bilevel.linear import Linear, LinearMap, conjugate_gradients, jacob
 from imaging.bilevel.lower_level import LowerLevel, Solution
 from imaging.bilevel.solvers import norms
 
-__all__ = ["Hypergradient", "Linear", "conjugate_gradients", "hypergradient", "minimiser", "preconditioner"]
-
 
 @dataclass(frozen=True)
 class Hypergradient:

@@ -38,21 +38,6 @@ def maid(
     a loss may be larger than the one before, but not than the average of those before, and that average decreases. The last parameters are
     returned, which need not be the best by then.
 
-    Adaptively, what a refused step showed is used. Where its loss may still be low enough, both accuracies are refined at once, to what it
-    takes to be certain, and the same step is tried again, or a shorter one if the middles of the intervals say that it gains nothing. Where
-    it is certainly not, the next step is that of the least of a parabola through the values and the slope, and none as long is tried again
-    at finer accuracies. After an accepted step accuracies grow by more than ``relax`` where the gain was much larger than the intervals,
-    and the tolerance of the linear solves follows the length of the hypergradient, whose error is to stay a share of it.
-
-    With pairs the step is along the hypergradient times the inverse Hessian that limited-memory BFGS makes of the last steps and changes of
-    the hypergradient (Liu and Nocedal 1989), pairs without positive curvature left out. What an accepted step gains is then at least
-    :math:`\lambda \alpha_k \langle z_k, d_k \rangle` with the direction :math:`d_k`, in place of the squared length of the hypergradient.
-
-    With Barzilai-Borwein steps the first step of an outer iteration is, from the last changes s of the parameters and y of the
-    hypergradients, the long one :math:`s^T s / s^T y` where it is less than twice the short one :math:`s^T y / y^T y`, and else the short
-    (Barzilai and Borwein 1988; Zhou, Gao and Dai 2006), within a factor of 100 of the step that would be tried without. Where the product
-    of s and y is not positive the latter is tried.
-
     Parameters
     ----------
     problem : Problem

@@ -7,7 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class MaidSettings:
-    """Settings of MAID.
+    r"""Settings of MAID.
+
+    Adaptively, what a refused step showed is used. Where its loss may still be low enough, both accuracies are refined at once, to what it
+    takes to be certain, and the same step is tried again, or a shorter one if the middles of the intervals say that it gains nothing. Where
+    it is certainly not, the next step is that of the least of a parabola through the values and the slope, and none as long is tried again
+    at finer accuracies. After an accepted step accuracies grow by more than ``relax`` where the gain was much larger than the intervals,
+    and the tolerance of the linear solves follows the length of the hypergradient, whose error is to stay a share of it.
+
+    With pairs the step is along the hypergradient times the inverse Hessian that limited-memory BFGS makes of the last steps and changes of
+    the hypergradient (Liu and Nocedal 1989), pairs without positive curvature left out. What an accepted step gains is then at least
+    :math:`\lambda \alpha_k \langle z_k, d_k \rangle` with the direction :math:`d_k`, in place of the squared length of the hypergradient.
+
+    With Barzilai-Borwein steps the first step of an outer iteration is, from the last changes s of the parameters and y of the
+    hypergradients, the long one :math:`s^T s / s^T y` where it is less than twice the short one :math:`s^T y / y^T y`, and else the short
+    (Barzilai and Borwein 1988; Zhou, Gao and Dai 2006), within a factor of 100 of the step that would be tried without. Where the product
+    of s and y is not positive the latter is tried.
 
     Attributes
     ----------
@@ -28,13 +43,13 @@ class MaidSettings:
     floor : float
         Smallest distance of the lower level, relative to the norm of the measurements: below it, no step found means convergence.
     adaptive : bool
-        Whether a step that is refused tells what to try next, see `maid`; otherwise each is halved, and accuracies change by fixed factors.
+        Whether a step that is refused tells what to try next; otherwise each is halved, and accuracies change by fixed factors.
     coarsest : float
         A trial is first solved to so many times the accuracy, and finer only while that does not decide; 1 solves each trial at once.
     pairs : int
-        Steps and changes of the hypergradient that the direction is made from, see `maid`; 0 descends along the hypergradient.
+        Steps and changes of the hypergradient that the direction is made from; 0 descends along the hypergradient.
     barzilai_borwein : bool
-        Whether the first step tried follows the curvature that the last two hypergradients saw, see `maid`; without ``pairs``.
+        Whether the first step tried follows the curvature that the last two hypergradients saw; without ``pairs``.
     memory : float
         How much earlier losses count in what a step has to get below, from 0, where each step decreases the loss, to below 1. A step that
         only the memory lets pass refines the accuracies instead of relaxing them.

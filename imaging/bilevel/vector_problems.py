@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,20 +16,23 @@ from imaging.bilevel.hypergradient import Hypergradient
 from imaging.bilevel.linear import LinearMap, conjugate_gradients
 from imaging.bilevel.lower_level import Solution, Spent
 
-P = TypeVar("P", bound="_Single")
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _INEXACT, _DAMPINGS, _STEEPEST = 0.05, [0.5**k for k in range(30)], 1e12
 """Residual of Newton's directions, relative; factors on them that are tried; condition numbers beyond which no solve is tried."""
 
 
+@dataclass(frozen=True)
 class _Single(ABC):
     """A problem whose lower level is one energy of one vector or matrix, ``(1, 1, H, W)``; it counts as one image."""
 
-    cost: Spent
+    cost: Spent = field(default_factory=Spent, kw_only=True)
 
     @property
     @abstractmethod
     def origin(self) -> Tensor:
-        """First iterate."""
+        """First iterate, zeros."""
 
     @abstractmethod
     def curvatures(self, theta: Tensor) -> tuple[float, float]:
@@ -50,11 +53,6 @@ class _Single(ABC):
     @abstractmethod
     def error(self, solution: Solution) -> Tensor:
         """Gradient of the loss."""
-
-    def double(self: P) -> P:
-        """The same in float64, with a cost of its own."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cost"}  # type: ignore[arg-type]
-        return type(self)(**{k: v.double() if isinstance(v, Tensor) and v.is_floating_point() else v for k, v in given.items()})
 
     def _slope(self, x: Tensor, theta: Tensor) -> tuple[Tensor, float]:
         """Gradient of the energy and its length, counted."""
@@ -109,6 +107,11 @@ class _Single(ABC):
         found = conjugate_gradients(self._product(solution.x, theta), rhs, tolerance, start)
         return Hypergradient.of(-self.mixed_adjoint(solution.x, found.q, theta), found, rhs)
 
+    def double(self) -> Self:
+        """The same in float64, with a cost of its own."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        return replace(self, cost=Spent(), **{k: v.double() for k, v in tensors.items() if v.is_floating_point()})
+
 
 @dataclass(frozen=True)
 class QuadraticProblem(_Single):
@@ -129,7 +132,6 @@ class QuadraticProblem(_Single):
     coupling: Tensor
     goal: Tensor
     measured: Tensor
-    cost: Spent = field(default_factory=Spent)
 
     def __post_init__(self) -> None:
         if not self.curvatures(self.goal)[0] > 0:
@@ -163,10 +165,6 @@ class QuadraticProblem(_Single):
     def _eigenvalues(self) -> tuple[float, float]:
         values = torch.linalg.svdvals(self.lower).square()
         return float(values[-1]), float(values[0])
-
-    @cached_property
-    def _norm(self) -> float:
-        return float(torch.linalg.svdvals(self.upper)[0])
 
     @property
     def origin(self) -> Tensor:
@@ -207,7 +205,7 @@ class QuadraticProblem(_Single):
 
     def interval(self, solution: Solution) -> tuple[float, float]:
         """The residual's length is known up to the bound times the norm of the upper level's matrix."""
-        length, spread = float(self._residual(solution.x).norm()), self._norm * float(solution.bound)
+        length, spread = float(self._residual(solution.x).norm()), float(torch.linalg.matrix_norm(self.upper, 2) * solution.bound)
         return 0.5 * max(length - spread, 0.0) ** 2, 0.5 * (length + spread) ** 2
 
 
@@ -233,7 +231,7 @@ class LogisticProblem(_Single):
     validation: Tensor
     validation_labels: Tensor
     classes: int
-    cost: Spent = field(default_factory=Spent)
+    scale: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         for samples, labels in ((self.train, self.labels), (self.validation, self.validation_labels)):
@@ -246,14 +244,10 @@ class LogisticProblem(_Single):
         """Parameters to learn from, ``(features * classes,)``, all the same."""
         return self.train.new_full((self.train.shape[1] * self.classes,), value)
 
-    @staticmethod
-    def _steepest(samples: Tensor) -> float:
-        """Upper bound on the curvature of the mean cross-entropy: that of the softmax is at most a half (Boehning 1992)."""
-        return 0.5 * float(torch.linalg.matrix_norm(samples, 2)) ** 2 / len(samples)
-
     @cached_property
-    def _smoothness(self) -> tuple[float, float]:
-        return self._steepest(self.train), self._steepest(self.validation)
+    def _smoothness(self) -> list[float]:
+        """Upper bounds on the curvature of both mean cross-entropies: that of the softmax is at most a half (Boehning 1992)."""
+        return [0.5 * float(torch.linalg.matrix_norm(s, 2)) ** 2 / len(s) for s in (self.train, self.validation)]
 
     @cached_property
     def lipschitz(self) -> float:
@@ -264,11 +258,6 @@ class LogisticProblem(_Single):
     def origin(self) -> Tensor:
         """Zeros."""
         return self.train.new_zeros(1, 1, self.train.shape[1], self.classes)
-
-    @property
-    def scale(self) -> float:
-        """One."""
-        return 1.0
 
     def curvatures(self, theta: Tensor) -> tuple[float, float]:
         """The smallest decay; the largest with the curvature of the cross-entropy."""

@@ -41,7 +41,12 @@ RUNNING: list[Option] = [
 ]
 """How a run goes on and what it tells."""
 SEVERAL: list[Option] = [
-    number("--workers", "N", "Processes that share several scenes, or the tiles of one that is restored.  [default: one for each GPU, else 1]", int),
+    number(
+        "--workers",
+        "N",
+        "Processes that share several scenes, or the tiles of one that is restored.  [default: one for each GPU, else 1]",
+        int,
+    ),
     click.option("--shard", metavar="i/n", help="Of several scenes: every n-th from the i-th on, for job arrays."),
     click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask cluster instead."),
     click.option("--log", type=PATH, help="Of several scenes: a line of JSON for each.  [default: archive.jsonl in the output folder]"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from imaging.moments import Moments
 from imaging.posterior.fitted import LatentPosterior
 from imaging.posterior.gaussian import sensor_deviation
 from imaging.posterior.likelihood import SensorLikelihood
@@ -13,6 +12,6 @@ from imaging.posterior.vble import VBLE
 from imaging.sensors.wiener import wiener_estimate
 
 __all__ = [
-    "VBLE", "FitSettings", "LatentPosterior", "Moments", "PosteriorMixture", "SensorLikelihood", "lattice_room", "load_posterior",
-    "rate_scale", "save_posterior", "sensor_deviation", "wiener_estimate",
+    "VBLE", "FitSettings", "LatentPosterior", "PosteriorMixture", "SensorLikelihood", "lattice_room", "load_posterior", "rate_scale",
+    "save_posterior", "sensor_deviation", "wiener_estimate",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ _DIFFERENCE = 0.05
 
 
 def _probe(
-    prior: LatentPrior, pieces: list[Measurement], z: Tensor, flat: Tensor, variances: list[Tensor], scale: Tensor, seed: int
+    prior: LatentPrior, pieces: list[Measurement], z: Tensor, flat: Tensor, variances: list[Tensor], rate_scale: Tensor, seed: int
 ) -> Tensor:  # fmt: skip
     """One Rademacher estimate of the diagonal of J^T A^T V^-1 A J at the latents of a flat scene, in their shape."""
     height, width = flat.shape[-2:]
@@ -25,7 +25,7 @@ def _probe(
 
     def image(latents: Tensor) -> Tensor:
         linear = prior.linear(latents)
-        return (prior.decode(latents) if linear is None else linear)[..., :height, :width].to(flat.dtype) / scale
+        return (prior.decode(latents) if linear is None else linear)[..., :height, :width].to(flat.dtype) / rate_scale
 
     with torch.no_grad():
         if prior.linear(drawn) is None:
@@ -39,7 +39,7 @@ def _probe(
     return drawn * back
 
 
-def data_curvature(prior: LatentPrior, pieces: list[Measurement], level: Tensor, scale: Tensor, shape: torch.Size) -> Tensor:
+def data_curvature(prior: LatentPrior, pieces: list[Measurement], level: Tensor, rate_scale: Tensor, shape: torch.Size) -> Tensor:
     """Second derivative of the negative log-likelihood along each main latent of a flat scene, a mean over positions, ``(B, M, 1, 1)``.
 
     It depends on the sensor, the mean signal and the rate scale, and for a `SensorPhysics` not on the tile. Hutchinson's estimate of a
@@ -53,15 +53,15 @@ def data_curvature(prior: LatentPrior, pieces: list[Measurement], level: Tensor,
         What was measured; only its operators and noise models matter here.
     level : Tensor
         ``(B,)`` mean signal.
-    scale : Tensor
+    rate_scale : Tensor
         ``(B, 1, 1, 1)`` rate scale.
     shape : torch.Size
         Of the scenes, ``(B, C, H, W)``.
     """
     free = len(pieces) == 1 and isinstance(pieces[0].physics, SensorPhysics)
-    same = free and items(pieces[0].physics) == 1 and bool((level == level[0]).all()) and bool((scale == scale[0]).all())
+    same = free and items(pieces[0].physics) == 1 and bool((level == level[0]).all()) and bool((rate_scale == rate_scale[0]).all())
     size = (_CANVAS, _CANVAS) if free else tuple(shape[2:])
-    levels, scales = (level[:1], scale[:1]) if same else (level, scale)
+    levels, scales = (level[:1], rate_scale[:1]) if same else (level, rate_scale)
     flat = levels.reshape(-1, 1, 1, 1).expand(-1, shape[1], *size)
     height, width = flat.shape[-2:]
     canvas = F.pad(flat, (0, -width % prior.hyper_stride, 0, -height % prior.hyper_stride), mode="replicate")

@@ -37,7 +37,7 @@ class FitInputs:
         What was measured.
     frame : Frame
         Scene within the canvas.
-    scale : Tensor
+    rate_scale : Tensor
         ``(B, 1, 1, 1)`` rate scale.
     origins : list of (int, int)
         Absolute latent row and column of each item.
@@ -51,7 +51,7 @@ class FitInputs:
     settings: FitSettings
     pieces: list[Measurement]
     frame: Frame
-    scale: Tensor
+    rate_scale: Tensor
     origins: list[tuple[int, int]]
     seed: int
     weight: float
@@ -59,7 +59,7 @@ class FitInputs:
     def canvas(self, z: Tensor) -> Tensor:
         """Decoder mean in the scene's units, margins included."""
         with decoding(z, self.settings.precision):
-            return self.prior.decode(z).to(z.dtype) / self.scale
+            return self.prior.decode(z).to(z.dtype) / self.rate_scale
 
     def scene(self, z: Tensor) -> Tensor:
         """Decoder mean in the scene's frame and units."""
@@ -215,7 +215,7 @@ class RunningFit:
         family = self._kind(*(v.detach().clone() for v in self._parameters[::2]))
         canvas = p.canvas(family.centre)
         known = None if s.method == "vble" else information(p.frame.crop(canvas), p.pieces)
-        objective = torch.stack(self.history) if self.history else torch.zeros(0, len(p.scale))
+        objective = torch.stack(self.history) if self.history else torch.zeros(0, len(p.rate_scale))
         calibration = p.prior.calibration if s.calibrated else Calibration()
-        factors = calibration.factors(p.scale, p.prior.squared_frequency(), sharpness(canvas, p.prior.stride))
-        return LatentPosterior(p.prior, family, p.scale, known, p.weight, p.frame, p.origins, p.seed, objective, s.precision, factors)
+        factors = calibration.factors(p.rate_scale, p.prior.squared_frequency(), sharpness(canvas, p.prior.stride))
+        return LatentPosterior(p.prior, family, p.rate_scale, known, p.weight, p.frame, p.origins, p.seed, objective, s.precision, factors)

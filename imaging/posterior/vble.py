@@ -11,6 +11,7 @@ from deepinv.physics import Physics
 from torch import Tensor
 from torch.nn import functional as F
 
+from imaging.former import renamed
 from imaging.moments import Moments
 from imaging.posterior.curvature import data_curvature
 from imaging.posterior.fitted import Frame, LatentPosterior
@@ -72,8 +73,8 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         return Frame(top, left, bottom, right)
 
     @torch.no_grad()
-    def _start(self, x: Tensor, frame: Frame, scale: Tensor) -> tuple[Tensor, Tensor]:
-        canvas = F.pad(x, (frame.left, frame.right, frame.top, frame.bottom), mode="replicate") * scale
+    def _start(self, x: Tensor, frame: Frame, rate_scale: Tensor) -> tuple[Tensor, Tensor]:
+        canvas = F.pad(x, (frame.left, frame.right, frame.top, frame.bottom), mode="replicate") * rate_scale
         with decoding(x, self.settings.precision):
             latents = self.prior.encode(canvas)
         return latents.z.to(x.dtype), latents.h.to(x.dtype)
@@ -84,26 +85,26 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         found = signal_levels(y, pieces[0].mask)[0] if level is None else torch.as_tensor(level, dtype=y.dtype, device=y.device)
         return found.reshape(-1).expand(len(y)).clamp(min=1e-3)
 
-    def _scales(self, pieces: list[Measurement], levels: Tensor, scale: float | Tensor | None, shape: torch.Size) -> Tensor:
+    def _scales(self, pieces: list[Measurement], levels: Tensor, fixed: float | Tensor | None, shape: torch.Size) -> Tensor:
         """Rate scale ``(B, 1, 1, 1)`` of each item: as given, as fixed by the settings, or from what its measurements tell."""
-        scale = self.settings.rate_scale if scale is None else scale
-        if scale is None:
+        found = self.settings.rate_scale if fixed is None else fixed
+        if found is None:
             _, high = signal_levels(pieces[0].y, pieces[0].mask)
             deviations = expected_deviation(pieces, levels, shape)
             ratio = self.settings.rate_ratio
-            scale = torch.tensor([rate_scale(self.prior, float(d), float(h), ratio) for d, h in zip(deviations, high, strict=True)])
-        return torch.as_tensor(scale).to(levels).reshape(-1, 1, 1, 1).expand(len(levels), 1, 1, 1)
+            found = torch.tensor([rate_scale(self.prior, float(d), float(h), ratio) for d, h in zip(deviations, high, strict=True)])
+        return torch.as_tensor(found).to(levels).reshape(-1, 1, 1, 1).expand(len(levels), 1, 1, 1)
 
     @torch.no_grad()
     def _expected_width(
-        self, z: Tensor, h: Tensor, pieces: list[Measurement], level: Tensor, scale: Tensor, shape: torch.Size, weight: float
+        self, z: Tensor, h: Tensor, pieces: list[Measurement], level: Tensor, rate_scale: Tensor, shape: torch.Size, weight: float
     ) -> Tensor:  # fmt: skip
         """Full width of a uniform density of the variance that the curvatures of likelihood and prior promise, of the shape of ``z``."""
-        curvature = data_curvature(self.prior, pieces, level, scale, shape) + weight * self.prior.precision(z, h)
+        curvature = data_curvature(self.prior, pieces, level, rate_scale, shape) + weight * self.prior.precision(z, h)
         return torch.sqrt(12 / curvature).clamp(max=_WIDEST).to(z.dtype)
 
     def begin(
-        self, y: Measured, physics: Physics, *, mask: Mask = None, x_init: Tensor | None = None, scale: float | Tensor | None = None,
+        self, y: Measured, physics: Physics, *, mask: Mask = None, x_init: Tensor | None = None, rate_scale: float | Tensor | None = None,
         level: float | Tensor | None = None, origins: Origins | None = None, border: int | None = None, lattice: int = 0, seed: int = 0,
         compensated: bool = False,
     ) -> RunningFit:  # fmt: skip
@@ -116,7 +117,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         start = self._first_estimate(y, physics, pieces, levels) if x_init is None else x_init.detach()
         if start.shape[1] != self.prior.channels:
             raise ValueError(f"the scene has {start.shape[1]} channels, the prior {self.prior.channels}")
-        scales = self._scales(pieces, levels, scale, start.shape)
+        scales = self._scales(pieces, levels, rate_scale, start.shape)
         frame = self._frame(start.shape[-2], start.shape[-1], self.prior.border if border is None else border, lattice)
         z, h = self._start(start, frame, scales)
         weight = self._weight(pieces, start.shape)
@@ -145,6 +146,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             return wiener_estimate(pieces[0].y, physics, levels)
         return gaussian_estimate(pieces, levels, scene_shape(y, physics))
 
+    @renamed(scale="rate_scale")
     def fit(
         self, y: Measured, physics: Physics, *, mask: Mask = None, progress: Callable[[int], None] | None = None, **kwargs: Any
     ) -> LatentPosterior:  # fmt: skip
@@ -162,8 +164,8 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             Called with the number of finished iterations.
         x_init : Tensor, optional
             First estimate with the scene's margins; by default a Wiener estimate.
-        scale : float or (B,) Tensor, optional
-            Rate scale; by default that of the settings, or from what the measurements of each item tell, see `rate_scale`.
+        rate_scale : float or (B,) Tensor, optional
+            Factor on the scene; by default that of the settings, or from what the measurements of each item tell, see `rate_scale`.
         level : float or (B,) Tensor, optional
             Mean signal; by default of each item of ``y``.
         origins : list of (int, int), optional

@@ -23,7 +23,7 @@ Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Bar:
+class ColourBar:
     """A colour bar: its table ``(256, 3)``, equally spaced readings above and below."""
 
     table: Picture
@@ -39,7 +39,7 @@ class Column:
     overview: Picture
     detail: Picture
     note: str = ""
-    bar: Bar | None = None
+    bar: ColourBar | None = None
 
 
 @dataclass(frozen=True)

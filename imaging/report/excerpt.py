@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.metrics import block_mean
 from imaging.raster import Area, Scene
 from imaging.report.layers import Trio, put_means
 
@@ -94,9 +95,8 @@ def liveliest(scene: Scene, bands: list[int], limits: NDArray[np.float64], shape
         slope[:, 1:] += np.nan_to_num(np.abs(np.diff(shown, axis=1)))
         slope[:, :, 1:] += np.nan_to_num(np.abs(np.diff(shown, axis=2)))
         padded = np.pad(slope.sum(0), ((0, -area.height % cell), (0, -area.width % cell)))
-        rows, columns = padded.shape[0] // cell, padded.shape[1] // cell
-        row, column = area.row // cell, area.column // cell
-        energy[row : row + rows, column : column + columns] = padded.reshape(rows, cell, columns, cell).sum((1, 3))
+        means, row, column = block_mean(padded, cell), area.row // cell, area.column // cell
+        energy[row : row + means.shape[0], column : column + means.shape[1]] = means
     sums = _boxes(energy, (max(1, shape[0] // cell), max(1, shape[1] // cell)))
     first = [cell * int(k) for k in np.unravel_index(int(sums.argmax()), sums.shape)]
     return Area(min(first[0], scene.height - shape[0]), min(first[1], scene.width - shape[1]), *shape)

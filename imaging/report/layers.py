@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.metrics import block_mean
 from imaging.raster import Area, Scene
 from imaging.restoration import Restoration
 from imaging.sensors import ANY_BAND
@@ -179,12 +180,10 @@ def block_means(array: NDArray[np.float32], step: int) -> NDArray[np.float32]:
     """Means of the valid pixels of squares ``step x step`` of ``(bands, H, W)``, the last ones narrower; NaN without valid pixels."""
     if step == 1:
         return array
-    bands, height, width = array.shape
-    padded = np.pad(array, ((0, 0), (0, -height % step), (0, -width % step)), constant_values=np.nan)
-    squares = padded.reshape(bands, padded.shape[1] // step, step, padded.shape[2] // step, step)
-    known = np.isfinite(squares)
-    total, count = np.where(known, squares, 0).sum((2, 4)), known.sum((2, 4))
-    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan), np.float32)
+    padded = np.pad(array, ((0, 0), (0, -array.shape[1] % step), (0, -array.shape[2] % step)), constant_values=np.nan)
+    known = np.isfinite(padded)
+    total, share = (block_mean(v, step) for v in (np.where(known, padded, 0), known))
+    return np.asarray(np.divide(total, share, out=np.full(share.shape, np.nan), where=share > 0), np.float32)
 
 
 def put_means(whole: NDArray[np.float32], values: NDArray[np.float32], area: Area, step: int) -> None:

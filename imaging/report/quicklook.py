@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from imaging.raster import Scene
 from imaging.report.colours import NOTHING, coloured, diverging, viridis
-from imaging.report.drawing import Bar, Column, Sheet, draw
+from imaging.report.drawing import ColourBar, Column, Sheet, draw
 from imaging.report.excerpt import Excerpt, Layers, excerpt, percentiles
 from imaging.report.layers import COLOURS, opened
 from imaging.restoration import Restoration, SceneResult
@@ -129,7 +129,7 @@ def _third(part: Excerpt, value: _Value, names: list[str], certain: bool) -> Col
     places = np.linspace(low, high, 5)
     middle = _median(part.overview, value)
     percent = [f"{100 * value.scale * p / middle:.3g} %" for p in places] if middle > 0 else []
-    bar = Bar(table, [f"{value.reading(p, difference=True)} {value.unit}".strip() for p in places], percent)
+    bar = ColourBar(table, [f"{value.reading(p, difference=True)} {value.unit}".strip() for p in places], percent)
     note = "Percent of the median restored value" if percent else ""
     return Column(title, coloured(whole, low, high, table), coloured(detail, low, high, table), note, bar)
 

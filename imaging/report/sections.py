@@ -101,32 +101,21 @@ def _verdict(check: BandCheck, unit: str) -> tuple[str, str]:
 
 def _fit(check: BandCheck, name: str, unit: str) -> str:
     kind, sentence = _verdict(check, unit)
-    parts = [
-        f'<h3>{escape(heading(name))}</h3><p class="verdict {kind}">{escape(sentence)}</p>',
-        '<div class="charts">',
-        _noise_chart(check, name, unit),
-    ]
-    residual = check.residual
-    if residual is not None:
-        white = residual.colour <= WHITE
-        parts.append(_correlation(check))
-        parts.append("</div>")
-        parts.append(
-            f"<p>Residual of a posterior draw: {residual.ratio:.2f} times the profile's variance over {residual.pixels} pixels, largest "
-            f"autocorrelation {residual.colour:.2f} ({'white' if white else 'not white'}; up to {WHITE} counts as white)."
-            f"{_unexplained(residual)}</p>"
-        )
-    else:
-        parts.append("</div><p>No residual is shown: the method has no posterior to draw from, or too little was measured.</p>")
-    return "".join(parts)
-
-
-def _unexplained(residual: Residual) -> str:
-    low, high = EXPLAINED
-    if low <= residual.ratio <= high:
-        return ""
+    shown, said = "", "No residual is shown: the method has no posterior to draw from, or too little was measured."
+    if (residual := check.residual) is not None:
+        white, (low, high) = "white" if residual.colour <= WHITE else "not white", EXPLAINED
+        shown, said = _correlation(residual), (
+            f"Residual of a posterior draw: {residual.ratio:.2f} times the profile's variance over {residual.pixels} pixels, largest "
+            f"autocorrelation {residual.colour:.2f} ({white}; up to {WHITE} counts as white)."
+        )  # fmt: skip
+        if not low <= residual.ratio <= high:
+            said += (
+                f" Outside {low} to {high} the posterior's own width does not explain it: the profile is wrong, or the fit had too few "
+                "iterations."
+            )
     return (
-        f" Outside {low} to {high} the posterior's own width does not explain it: the profile is wrong, or the fit had too few iterations."
+        f'<h3>{escape(heading(name))}</h3><p class="verdict {kind}">{escape(sentence)}</p><div class="charts">'
+        f"{_noise_chart(check, name, unit)}{shown}</div><p>{said}</p>"
     )
 
 
@@ -146,9 +135,7 @@ def _noise_chart(check: BandCheck, name: str, unit: str) -> str:
     return chart(f"Noise of band {name} by brightness", lines, f"signal, {unit}", f"standard deviation, {unit}")
 
 
-def _correlation(check: BandCheck) -> str:
-    residual = check.residual
-    assert residual is not None
+def _correlation(residual: Residual) -> str:
     shifts = range(-LAGS, LAGS + 1)
     rows = [[f"{r:+d}", *(f"{residual.correlation[LAGS + r, LAGS + c]:.2f}".replace("-0.00", "0.00") for c in shifts)] for r in shifts]
     return table(["rows \\ columns", *(f"{c:+d}" for c in shifts)], rows, "Autocorrelation of the residual by shift")

@@ -95,7 +95,7 @@ class PosteriorMethod(Method):
         w = window
         first = None if self.start is None else self.start.each_band(w.y, physics, mask=w.mask, level=w.level)
         posterior = self.vble.fit_mixture(
-            w.y, physics, mask=w.mask, scale=w.rate_scale, level=w.level, origins=w.origins, border=0, seed=w.seed, progress=progress,
+            w.y, physics, mask=w.mask, rate_scale=w.rate_scale, level=w.level, origins=w.origins, border=0, seed=w.seed, progress=progress,
             x_init=first, compensated=first is not None,
         )  # fmt: skip
         moments = posterior.moments(self.settings.samples)

@@ -22,6 +22,8 @@ _HALF = 8
 """Rows of an edge above and below its middle."""
 _FLAT_FROM = 3.0
 """Distance from the edge where its sides must be flat, pixels."""
+_CONTRAST = 20.0
+"""Least step across an edge, in noise standard deviations."""
 _MOST = 2000
 """Candidates of one direction of an area that are looked at closely, the strongest first."""
 _SLOPES = tan(radians(3)), tan(radians(15))
@@ -61,7 +63,7 @@ def distances() -> Array:
     return (np.arange(2 * REACH * STEPS) + 0.5) / STEPS - REACH
 
 
-def find_edges(values: Array, good: NDArray[np.bool_], noise_at: Callable[[float], float], contrast: float = 20.0) -> list[Edge]:
+def find_edges(values: Array, good: NDArray[np.bool_], noise_at: Callable[[float], float]) -> list[Edge]:
     """Edges 3 to 15 degrees off the columns of an area; transpose it for those off the rows.
 
     Parameters
@@ -72,23 +74,21 @@ def find_edges(values: Array, good: NDArray[np.bool_], noise_at: Callable[[float
         ``(h, w)``; an edge must have none but good pixels around it.
     noise_at : callable
         Noise standard deviation at a level in DN.
-    contrast : float
-        Least step, in noise standard deviations.
 
     Returns
     -------
     list of Edge
-        Straight to a quarter of a pixel over 17 rows, with flat sides 3 to 5 pixels away.
+        At least 20 noise deviations high, straight to a quarter of a pixel over 17 rows, with flat sides 3 to 5 pixels away.
     """
     if min(values.shape) < 2 * _HALF + 1:
         return []
     taken = np.zeros(values.shape, dtype=bool)
     slope_across = gaussian_filter(values, 1.0, order=(0, 1))
     edges = []
-    for row, column, slope in _candidates(values, good, slope_across, noise_at, contrast):
+    for row, column, slope in _candidates(values, good, slope_across, noise_at):
         if taken[row, column]:
             continue
-        edge = _measure(values, good, slope_across, row, column, slope, noise_at, contrast)
+        edge = _measure(values, good, slope_across, row, column, slope, noise_at)
         if edge is not None:
             edges.append(edge)
             rows = np.arange(max(row - 2 * _HALF, 0), min(row + 2 * _HALF + 1, len(values)))
@@ -100,7 +100,7 @@ def find_edges(values: Array, good: NDArray[np.bool_], noise_at: Callable[[float
 
 
 def _candidates(
-    values: Array, good: NDArray[np.bool_], across: Array, noise_at: Callable[[float], float], contrast: float
+    values: Array, good: NDArray[np.bool_], across: Array, noise_at: Callable[[float], float]
 ) -> Iterator[tuple[int, int, float]]:
     """Places on ridges of the gradient along rows where its direction is the same all around, strongest first, with the edge's slope."""
     along = gaussian_filter(values, 1.0, order=(1, 0))
@@ -110,7 +110,7 @@ def _candidates(
     slope = np.abs(np.tan(angle))
     strength = np.abs(across)
     # An edge of height h and total width 1.6 px has a greatest slope of h / (1.6 sqrt(2 pi)).
-    least = contrast * noise_at(float(np.median(values[good]))) / 4 if good.any() else np.inf
+    least = _CONTRAST * noise_at(float(np.median(values[good]))) / 4 if good.any() else np.inf
     ridge = np.zeros_like(good)
     ridge[:, 1:-1] = (strength[:, 1:-1] >= strength[:, :-2]) & (strength[:, 1:-1] > strength[:, 2:])
     ridge &= good & (strength > least) & (coherence > 0.75) & (slope > 0.6 * _SLOPES[0]) & (slope < 1.2 * _SLOPES[1])
@@ -141,8 +141,7 @@ def _straight(across: Array, row: int, column: int, slope: float) -> tuple[float
 
 
 def _measure(
-    values: Array, good: NDArray[np.bool_], across: Array, row: int, column: int, slope: float, noise_at: Callable[[float], float],
-    contrast: float,
+    values: Array, good: NDArray[np.bool_], across: Array, row: int, column: int, slope: float, noise_at: Callable[[float], float]
 ) -> Edge | None:  # fmt: skip
     """Fit of a Gaussian-blurred step to all pixels within reach of a candidate; None for what is no isolated edge with flat sides."""
     line = _straight(across, row, column, slope)
@@ -162,7 +161,7 @@ def _measure(
     low, high = (float(np.median(s)) for s in sides)
     noise = np.array([noise_at(low), noise_at(high)])
     height = high - low
-    if abs(height) < contrast * noise.max():
+    if abs(height) < _CONTRAST * noise.max():
         return None
     # Flat: no more than 12 % of the step beyond the noise.
     if any(s.std() > np.hypot(1.2 * n, 0.12 * abs(height)) for s, n in zip(sides, noise, strict=True)):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from imaging.errors import InputError
 from imaging.sensors.blocks import Sample
-from imaging.sensors.profile import Band, Mtf, SensorProfile
+from imaging.sensors.profile import Band, Mtf, SensorProfile, check_nyquist
 from imaging.sensors.scene_mtf import SHARPENED, MtfEstimate, estimate_mtf
 from imaging.sensors.scene_noise import NoiseEstimate, estimate_noise
 
@@ -54,8 +54,7 @@ def estimate_sensor(
     InputError
         Where the noise of a band cannot be estimated, no band has enough edges, or a number given is out of range.
     """
-    if mtf_nyquist is not None and not 0 < mtf_nyquist < 0.95:
-        raise InputError(f"the MTF at Nyquist is {mtf_nyquist:g}; accepted are numbers above 0 and below 0.95")
+    check_nyquist(mtf_nyquist)
     if not 1 <= bits <= 16:
         raise InputError(f"the number of bits is {bits}; accepted are 1 to 16")
     if not 0 < gsd < math.inf:
@@ -63,12 +62,7 @@ def estimate_sensor(
     if any(v.shape[0] != len(names) for v, _ in sample):
         raise InputError(f"{len(names)} band names were given for areas of {', '.join(str(v.shape[0]) for v, _ in sample)} bands")
     labels = _labels(names)
-    noises = []
-    for k, label in enumerate(labels):
-        try:
-            noises.append(estimate_noise(sample, k, offset))
-        except InputError as error:
-            raise InputError(f"band {label}: {error}") from error
+    noises = [_noise(sample, k, offset, label) for k, label in enumerate(labels)]
     mtfs = [None] * len(labels) if mtf_nyquist is not None else _mtfs(sample, noises)
     bands, report = [], []
     for k, (label, noise) in enumerate(zip(labels, noises, strict=True)):
@@ -82,6 +76,13 @@ def estimate_sensor(
         bands = [_to_target(b) for b in bands]
         report.append("a delivered product, by the colour of its noise or edges that overshoot: not restored to the full contrast")
     return SensorProfile("estimated", state, bits, tuple(bands), title, "estimated from the scene"), report
+
+
+def _noise(sample: Sample, band: int, offset: float, label: str) -> NoiseEstimate:
+    try:
+        return estimate_noise(sample, band, offset)
+    except InputError as error:
+        raise InputError(f"band {label}: {error}") from error
 
 
 def _to_target(band: Band) -> Band:
@@ -142,11 +143,9 @@ def _mtf_entry(mtfs: Sequence[MtfEstimate | None], labels: list[str], k: int, gi
         return Mtf("gaussian", (given, given), source="given by the user"), [f"MTF at Nyquist {given:g}, given by the user"]
     own = mtfs[k]
     if own is None:  # the band with the most edges stands in
-        other = max((i for i, m in enumerate(mtfs) if m is not None), key=lambda i: sum(_known(mtfs[i]).edges))
-        estimate = _known(mtfs[other])
-        pair = (_rounded(estimate.nyquist[0]), _rounded(estimate.nyquist[1]))
-        text = f"taken from band {labels[other]}: too few edges in this band"
-        return Mtf(estimate.shape, pair, source=text), [f"warning: MTF {text}"]
+        label, other = max(((v, m) for v, m in zip(labels, mtfs, strict=True) if m is not None), key=lambda pair: sum(pair[1].edges))
+        text = f"taken from band {label}: too few edges in this band"
+        return Mtf(other.shape, (_rounded(other.nyquist[0]), _rounded(other.nyquist[1])), source=text), [f"warning: MTF {text}"]
     (across, along), (error, error_along) = own.nyquist, own.error
     text = f"{own.edges[0]} and {own.edges[1]} slanted edges, +- {error:.2g} across and {error_along:.2g} along track"
     line = (
@@ -155,9 +154,3 @@ def _mtf_entry(mtfs: Sequence[MtfEstimate | None], labels: list[str], k: int, gi
     )
     entry = Mtf(own.shape, (_rounded(across), _rounded(along)), source=f"estimated from {text}")
     return entry, [line, *_warnings(own.notes)]
-
-
-def _known(estimate: MtfEstimate | None) -> MtfEstimate:
-    if estimate is None:
-        raise ValueError("no estimate")
-    return estimate

@@ -39,8 +39,8 @@ def mtf_curve(shape: str, nyquist: float, frequency: NDArray[Any]) -> NDArray[np
     raise ValueError(f"shape is {shape!r}; accepted are gaussian and exponential")
 
 
-def line_spread(shape: str, nyquist: float, scale: int = 1) -> Kernel:
-    """One-dimensional kernel (odd, sum 1; 13 taps at scale 1) whose transfer function follows the MTF curve.
+def line_spread(shape: str, nyquist: float, factor: int = 1) -> Kernel:
+    """One-dimensional kernel (odd, sum 1; 13 taps at factor 1) whose transfer function follows the MTF curve.
 
     Least-squares fit of the curve over all frequencies up to Nyquist, exact at zero and at the measurement's Nyquist frequency. A Gaussian
     sampled at pixel centres would not do: its own aliasing doubles the response at Nyquist.
@@ -49,24 +49,24 @@ def line_spread(shape: str, nyquist: float, scale: int = 1) -> Kernel:
     ----------
     shape, nyquist
         As in `mtf_curve`.
-    scale : int
+    factor : int
         Of the kernel's grid, so many pixels to one of the measurement. The centre of a measured pixel lies between pixels of the finer grid
-        where that number is even: the kernel is centred ``(scale - 1) / 2`` pixels before its middle tap, so that a convolution sampled at
+        where that number is even: the kernel is centred ``(factor - 1) / 2`` pixels before its middle tap, so that a convolution sampled at
         the first of the pixels that a measured one covers sees the middle of them.
     """
-    radius, centre = _RADIUS * scale + scale // 2, -(scale - 1) / 2
+    radius, centre = _RADIUS * factor + factor // 2, -(factor - 1) / 2
     n = np.arange(-radius, radius + 1)
     frequency = np.fft.fftfreq(1024)
-    response = np.fft.ifft(mtf_curve(shape, nyquist, scale * frequency) * np.exp(-2j * np.pi * frequency * centre)).real
+    response = np.fft.ifft(mtf_curve(shape, nyquist, factor * frequency) * np.exp(-2j * np.pi * frequency * centre)).real
     kernel = response[n % 1024]
-    constraints = np.stack([np.ones(len(n)), np.cos(np.pi * (n - centre) / scale)])
+    constraints = np.stack([np.ones(len(n)), np.cos(np.pi * (n - centre) / factor)])
     missing = np.array([1.0, nyquist]) - constraints @ kernel
     return np.asarray(kernel + constraints.T @ np.linalg.solve(constraints @ constraints.T, missing))
 
 
-def separable_psf(shape: str, nyquist: tuple[float, float], scale: int = 1) -> Kernel:
+def separable_psf(shape: str, nyquist: tuple[float, float], factor: int = 1) -> Kernel:
     """Two-dimensional kernel ``(rows, columns)``, square and odd, from the MTF across track (columns) and along track (rows)."""
-    across, along = (line_spread(shape, v, scale) for v in nyquist)
+    across, along = (line_spread(shape, v, factor) for v in nyquist)
     return np.outer(along, across)
 
 

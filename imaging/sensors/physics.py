@@ -10,6 +10,7 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 from torch.nn import functional as F
 
+from imaging.former import renamed
 from imaging.sensors.mtf import Kernel
 from imaging.sensors.noise import SignalDependentNoise
 from imaging.sensors.profile import Band
@@ -142,7 +143,8 @@ def stack_kernels(kernels: list[Kernel]) -> Tensor:
     return torch.from_numpy(np.stack(padded)).float()[None]
 
 
-def sensor_physics(bands: tuple[Band, ...], full_scale: float, margin: int | None = None, scale: int = 1) -> SensorPhysics:
+@renamed(scale="factor")
+def sensor_physics(bands: tuple[Band, ...], full_scale: float, margin: int | None = None, factor: int = 1) -> SensorPhysics:
     """Physics of some bands of a sensor, in image units (DN minus offset, over ``full_scale``).
 
     Parameters
@@ -153,13 +155,13 @@ def sensor_physics(bands: tuple[Band, ...], full_scale: float, margin: int | Non
         DN of 1.
     margin : int, optional
         See `SensorPhysics`.
-    scale : int
+    factor : int
         Of the wanted scene's grid, so many pixels to one measured pixel.
 
     Returns
     -------
     SensorPhysics
-        From scenes ``(B, C, scale H + 2 margin, scale W + 2 margin)`` to measurements ``(B, C, H, W)``, C the number of bands.
+        From scenes ``(B, C, factor H + 2 margin, factor W + 2 margin)`` to measurements ``(B, C, H, W)``, C the number of bands.
 
     Raises
     ------
@@ -171,4 +173,4 @@ def sensor_physics(bands: tuple[Band, ...], full_scale: float, margin: int | Non
         raise ValueError("a band has no noise model; estimate it from the scene first")
     sigma0 = torch.tensor([n.sigma0 / full_scale for n in noises])
     gain = torch.tensor([n.gain / full_scale for n in noises])
-    return SensorPhysics(stack_kernels([b.mtf.psf(scale) for b in bands]), SignalDependentNoise(sigma0, gain), margin, scale)
+    return SensorPhysics(stack_kernels([b.mtf.psf(factor) for b in bands]), SignalDependentNoise(sigma0, gain), margin, factor)

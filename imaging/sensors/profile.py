@@ -17,6 +17,12 @@ ANY_BAND = "*"
 """Band name of a profile entry that serves any band."""
 
 
+def check_nyquist(value: float | None) -> None:
+    """Refuse an MTF at Nyquist that no sensor has; None is none given."""
+    if value is not None and not 0 < value < 0.95:
+        raise InputError(f"the MTF at Nyquist is {value:g}; accepted are numbers above 0 and below 0.95")
+
+
 @dataclass(frozen=True)
 class Mtf:
     """Modulation transfer function of one band.
@@ -41,25 +47,25 @@ class Mtf:
     kernel: Kernel | None = None
     source: str = "assumed"
 
-    def psf(self, scale: int = 1) -> Kernel:
+    def psf(self, factor: int = 1) -> Kernel:
         """Kernel ``(rows, columns)`` that takes the wanted scene to the measured one: square, odd, sum 1.
 
         Parameters
         ----------
-        scale : int
+        factor : int
             Of the wanted scene's grid, so many pixels to one measured pixel; see `line_spread`.
 
         Raises
         ------
         InputError
-            At a scale above 1, for a PSF from a file, which describes the measured grid.
+            At a factor above 1, for a PSF from a file, which describes the measured grid.
         """
         if self.kernel is not None:
-            if scale > 1:
-                raise InputError(f"a PSF from a file describes the measured grid; for scale {scale} give an MTF at Nyquist instead")
+            if factor > 1:
+                raise InputError(f"a PSF from a file describes the measured grid; for scale {factor} give an MTF at Nyquist instead")
             return self.kernel
         across, along = (min(0.95, n / (self.target or 1.0)) for n in self.nyquist)
-        return separable_psf(self.shape, (across, along), scale)
+        return separable_psf(self.shape, (across, along), factor)
 
 
 @dataclass(frozen=True)
@@ -186,8 +192,7 @@ class SensorProfile:
 
     def with_overrides(self, *, mtf_nyquist: float | None = None, noise: tuple[float, float] | None = None) -> SensorProfile:
         """A copy with another MTF at Nyquist (the target stays) or another (sigma0, gain) in DN, for all bands."""
-        if mtf_nyquist is not None and not 0 < mtf_nyquist < 0.95:
-            raise InputError(f"the MTF at Nyquist is {mtf_nyquist:g}; accepted are numbers above 0 and below 0.95")
+        check_nyquist(mtf_nyquist)
         if noise is not None and not (all(0 <= v < math.inf for v in noise) and max(noise) > 0):
             raise InputError(f"the noise is {noise[0]:g},{noise[1]:g}; accepted are two numbers, not negative and not both zero")
         bands = self.bands

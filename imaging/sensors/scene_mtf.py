@@ -128,6 +128,27 @@ def _overshoot(found: list[list[Edge]]) -> float:
     return max(0.0, (below + above) / 2 / max(high - low, 0.1))
 
 
+def _usable_edges(sample: Sample, band: int, noise: NoiseEstimate) -> tuple[list[Edge], list[Edge]]:
+    """Edges near the vertical and near the horizontal that tell of the sensor, enough of one kind; errors as of `estimate_mtf`."""
+    areas = unclipped(sample, band)
+    found: tuple[list[Edge], list[Edge]] = ([], [])
+    for values, good in areas:
+        for direction in (0, 1):
+            turned = (values, good) if direction == 0 else (np.ascontiguousarray(values.T), np.ascontiguousarray(good.T))
+            found[direction].extend(find_edges(*turned, noise.std_at))
+    variances = _solve(found)
+    for k in (0, 1):
+        if _nyquist(variances[k]) < _SOFTEST:
+            found[k].clear()
+    counts = [len(e) for e in found]
+    if max(counts) < NEEDED:
+        raise InputError(
+            f"the scene shows {counts[0]} usable edges near the vertical and {counts[1]} near the horizontal, {NEEDED} of one kind are "
+            "needed; give --mtf-nyquist"
+        )
+    return found
+
+
 def estimate_mtf(sample: Sample, band: int, noise: NoiseEstimate) -> MtfEstimate:
     r"""Estimate the MTF at Nyquist, across and along track, from slanted edges in areas of a scene.
 
@@ -155,22 +176,8 @@ def estimate_mtf(sample: Sample, band: int, noise: NoiseEstimate) -> MtfEstimate
     of a derivative of the profile. Natural edges are softer than the sensor: the result is the sharp end of their widths (`_floor`), and
     still too low where no edge is sharp. The estimate holds for the shape near its half height; it says little of the MTF beyond Nyquist.
     """
-    areas = unclipped(sample, band)
-    found: tuple[list[Edge], list[Edge]] = ([], [])
-    for values, good in areas:
-        for direction in (0, 1):
-            turned = (values, good) if direction == 0 else (np.ascontiguousarray(values.T), np.ascontiguousarray(good.T))
-            found[direction].extend(find_edges(*turned, noise.std_at))
-    variances = _solve(found)
-    for k in (0, 1):
-        if _nyquist(variances[k]) < _SOFTEST:
-            found[k].clear()
+    found = _usable_edges(sample, band, noise)
     counts = (len(found[0]), len(found[1]))
-    if max(counts) < NEEDED:
-        raise InputError(
-            f"the scene shows {counts[0]} usable edges near the vertical and {counts[1]} near the horizontal, {NEEDED} of one kind are "
-            "needed; give --mtf-nyquist"
-        )
     variances = _solve(found)
     nyquist, spread = [_nyquist(v) for v in variances], [_spread(found[k], variances[k], variances[1 - k]) for k in (0, 1)]
     error = [float(np.hypot(s, 0.03 * n)) for s, n in zip(spread, nyquist, strict=True)]

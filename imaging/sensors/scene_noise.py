@@ -1,4 +1,9 @@
-"""Noise of a scene whose sensor is not known: its variance against brightness, its colour, and how sure that is."""
+"""Noise of a scene whose sensor is not known: its variance against brightness, its colour, and how sure that is.
+
+After the level sets of Foi et al. (IEEE TIP 17(10), 2008) and the blocks of Ponomarenko's method (Colom et al., JOSA A 31, 2014). Where
+the noise is coloured its fine scales hold too little: the variance is then raised by what the flattest blocks hold in all; the spectrum
+below 0.25 cycles per pixel, which scene content hides, is taken as level. Weak texture that covers the whole scene counts as noise.
+"""
 
 from __future__ import annotations
 
@@ -152,6 +157,15 @@ class _VarianceFit:
         return np.stack([self.fit(d)[0] for d in draws])
 
 
+def _usable_blocks(areas: list[tuple[Array, NDArray[np.bool_]]]) -> Blocks:
+    blocks = make_blocks(areas)
+    if len(blocks) < 50:
+        raise InputError(f"noise cannot be estimated: {len(blocks)} usable blocks of 8 x 8 pixels, 50 are needed; give --noise SIGMA0,GAIN")
+    if not np.median(blocks.fine) > 0:
+        raise InputError("no noise is found in the scene; give --noise SIGMA0,GAIN")
+    return blocks
+
+
 def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstimate:
     r"""Estimate signal-dependent noise and its uncertainty from areas of a scene.
 
@@ -173,24 +187,14 @@ def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstim
     InputError
         When fewer than 50 blocks of 8 x 8 pixels are usable, or no noise is seen.
 
-    Notes
-    -----
-    After the level sets of Foi et al. (IEEE TIP 17(10), 2008) and the blocks of Ponomarenko's method (Colom et al., JOSA A 31, 2014). Where
-    the noise is coloured its fine scales hold too little: the variance is then raised by what the flattest blocks hold in all; the spectrum
-    below 0.25 cycles per pixel, which scene content hides, is taken as level. Weak texture that covers the whole scene counts as noise.
     """
     areas = unclipped(sample, band)
-    blocks = make_blocks(areas)
-    if len(blocks) < 50:
-        raise InputError(f"noise cannot be estimated: {len(blocks)} usable blocks of 8 x 8 pixels, 50 are needed; give --noise SIGMA0,GAIN")
-    if not np.median(blocks.fine) > 0:
-        raise InputError("no noise is found in the scene; give --noise SIGMA0,GAIN")
+    blocks = _usable_blocks(areas)
     level = float(np.median(blocks.level))
     low, high = np.quantile(blocks.level, (0.02, 0.98)) - offset
     pure = bool(high - low < 0.15 * max(abs(level - offset), 1e-12) or high <= 0)
     near = np.inf if pure else 0.1 * float(high - low)
     at_level = np.array([1.0, max(level - offset, 0.0)])
-
     line = _VarianceFit(blocks, offset, pure)
     solution, texture = line.fit()
     model = solution[0] + solution[1] * np.maximum(blocks.level - offset, 0.0)
@@ -207,7 +211,6 @@ def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstim
         texture = (2 if doubtful else 1) * _COLOUR
     check = quiet_blocks(blocks, level, near) if coloured else patch_covariance(areas, level, near)
     agrees = bool(abs(check - std) <= 0.3 * std)
-
     remarks = [
         (pure, "the scene has one brightness: the noise was taken as the same at all levels"),
         (coloured, _COLOURED.format(colour.ratio)),
@@ -216,7 +219,6 @@ def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstim
         (np.isfinite(check) and not agrees, _DISAGREE.format(check, std)),
         (pair[1] @ at_level > 1.3 * (pair[0] @ at_level), "even the flattest areas hold texture: the noise may be overestimated"),
     ]
-
     sigma0, gain = (float(v) for v in _parameters(solution[None])[0])
     sigma0_error, gain_error, std_error = _errors(solution, repeats, pair, texture, at_level, float(low), pure)
     return NoiseEstimate(

@@ -20,25 +20,30 @@ def _text(value: str) -> str:
     return '"' + "".join(_ESCAPES.get(c, f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c) for c in value) + '"'
 
 
+def _value(value: object) -> str:
+    """A TOML text, list or number."""
+    if isinstance(value, str):
+        return _text(value)
+    return f"[{', '.join(map(_value, value))}]" if isinstance(value, tuple) else repr(value)
+
+
+def _entries(**values: object) -> list[str]:
+    """Lines of a TOML table, without what is None."""
+    return [f"{key} = {_value(value)}" for key, value in values.items() if value is not None]
+
+
 def _lines(band: Band, path: Path) -> list[str]:
     mtf, noise = band.mtf, band.noise
     if mtf.kernel is not None or mtf.shape == "file":
         raise InputError(
             f"{path}: band {band.name} has its PSF from a file, which a written profile would not hold; give its MTF at Nyquist instead"
         )
-    lines = ["", "[[bands]]", f"name = {_text(band.name)}"]
-    if band.common_name is not None:
-        lines.append(f"common_name = {_text(band.common_name)}")
-    lines += [f"gsd = {float(band.gsd)!r}", f"source = {_text(band.source)}"]
-    lines += ["[bands.mtf]", f"shape = {_text(mtf.shape)}", f"nyquist = [{float(mtf.nyquist[0])!r}, {float(mtf.nyquist[1])!r}]"]
-    if mtf.target is not None:
-        lines.append(f"target = {float(mtf.target)!r}")
-    lines.append(f"source = {_text(mtf.source)}")
+    target = None if mtf.target is None else float(mtf.target)
+    lines = ["", "[[bands]]", *_entries(name=band.name, common_name=band.common_name, gsd=float(band.gsd), source=band.source)]
+    lines += ["[bands.mtf]", *_entries(shape=mtf.shape, nyquist=tuple(map(float, mtf.nyquist)), target=target, source=mtf.source)]
     if noise is not None:
-        lines += ["[bands.noise]", f"sigma0 = {float(noise.sigma0)!r}", f"gain = {float(noise.gain)!r}"]
-        if noise.offset:
-            lines.append(f"offset = {float(noise.offset)!r}")
-        lines.append(f"source = {_text(noise.source)}")
+        offset = float(noise.offset) or None
+        lines += ["[bands.noise]", *_entries(sigma0=float(noise.sigma0), gain=float(noise.gain), offset=offset, source=noise.source)]
     return lines
 
 
@@ -59,10 +64,7 @@ def write_profile(profile: SensorProfile, path: str | Path) -> None:
     """
     path = Path(path)
     heading = "".join(c if c.isprintable() else " " for c in profile.title or profile.name)
-    lines = [f"name = {_text(profile.name)}"]
-    if profile.title:
-        lines.append(f"title = {_text(profile.title)}")
-    lines += [f"state = {_text(profile.state)}", f"bits = {profile.bits}", f"source = {_text(profile.source)}"]
+    lines = _entries(name=profile.name, title=profile.title or None, state=profile.state, bits=profile.bits, source=profile.source)
     for band in profile.bands:
         lines += _lines(band, path)
     write_whole(path, (f"# {heading}\n{_HEADER}" + "\n".join(lines) + "\n").encode())

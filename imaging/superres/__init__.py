@@ -5,7 +5,7 @@ from __future__ import annotations
 from imaging.superres.blueprint import Blueprint, blueprint
 from imaging.superres.cost import BitOps, LatencyTable, reported
 from imaging.superres.data import CropSettings, Degradation, Pairs, tiles_of
-from imaging.superres.export import Manifest, export
+from imaging.superres.export import export
 from imaging.superres.genotype import Genotype
 from imaging.superres.networks import Network, super_resolve
 from imaging.superres.reconstructor import SuperResolutionReconstructor
@@ -17,8 +17,7 @@ from imaging.superres.training import Training, TrainingSettings
 from imaging.superres.zoo import find_model, list_models, load_network
 
 __all__ = [
-    "BitOps", "Blueprint", "CropSettings", "Degradation", "Genotype", "LatencyTable", "Manifest", "Network", "Pairs", "Search",
-    "SearchSettings", "SearchSpace", "SuperResolutionReconstructor", "SuperResolver", "SupernetSettings", "Training",
-    "TrainingSettings", "blueprint", "derive", "export", "find_model", "list_models", "load_network", "reported", "super_resolve",
-    "tiles_of",
+    "BitOps", "Blueprint", "CropSettings", "Degradation", "Genotype", "LatencyTable", "Network", "Pairs", "Search", "SearchSettings",
+    "SearchSpace", "SuperResolutionReconstructor", "SuperResolver", "SupernetSettings", "Training", "TrainingSettings", "blueprint",
+    "derive", "export", "find_model", "list_models", "load_network", "reported", "super_resolve", "tiles_of",
 ]  # fmt: skip

@@ -70,10 +70,10 @@ def test_each_item_of_a_fit_is_calibrated_at_its_own_rate(posterior) -> None:
     physics = sensor_physics(profile.bands[:1], profile.full_scale, 14)
     y = physics(torch.full((2, 1, 60, 60), 0.3), seed=0)
     scales = torch.tensor([1.0, 0.25])
-    plain = VBLE(prior, FitSettings(method="vble", iterations=2)).fit(y, physics, border=0, scale=scales)
+    plain = VBLE(prior, FitSettings(method="vble", iterations=2)).fit(y, physics, border=0, rate_scale=scales)
     prior.calibration = Calibration(0.8, 0.8, 1.0, 0.5)
     try:
-        fitted = VBLE(prior, FitSettings(method="vble", iterations=2)).fit(y, physics, border=0, scale=scales)
+        fitted = VBLE(prior, FitSettings(method="vble", iterations=2)).fit(y, physics, border=0, rate_scale=scales)
     finally:
         prior.calibration = Calibration()
     ratio = (fitted.moments(4).std / plain.moments(4).std).square()

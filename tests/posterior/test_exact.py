@@ -15,7 +15,7 @@ from tests.posterior.models import LinearPrior, Problem, binomial, problem
 
 def fit(given: Problem, method: str, iterations: int = 1500, **settings: float) -> LatentPosterior:
     chosen = FitSettings(method=method, iterations=iterations, learning_rate=0.1, **settings)  # type: ignore[arg-type]
-    return VBLE(given.prior, chosen).fit(given.y, given.physics, mask=given.mask, scale=1.0)
+    return VBLE(given.prior, chosen).fit(given.y, given.physics, mask=given.mask, rate_scale=1.0)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -87,8 +87,8 @@ def test_objective_is_minus_the_evidence_bound_per_scene_pixel() -> None:
 def test_rate_scale_is_a_scaling_of_the_decoder() -> None:
     given = problem()
     settings = FitSettings(method="vble-xz", iterations=20)
-    scaled = VBLE(LinearPrior(factor=1.0), settings).fit(given.y, given.physics, scale=0.4)
-    direct = VBLE(LinearPrior(factor=2.5), settings).fit(given.y, given.physics, scale=1.0)
+    scaled = VBLE(LinearPrior(factor=1.0), settings).fit(given.y, given.physics, rate_scale=0.4)
+    direct = VBLE(LinearPrior(factor=2.5), settings).fit(given.y, given.physics, rate_scale=1.0)
     assert torch.allclose(scaled.family.centre, direct.family.centre, atol=1e-9)
     for a, b in zip(scaled.moments(8), direct.moments(8), strict=True):
         assert torch.allclose(a, b, rtol=1e-5)
@@ -165,7 +165,7 @@ def test_closed_form_variance_is_that_of_many_samples(lively: bool) -> None:
 def test_mixture_has_the_moments_of_its_samples() -> None:
     given = problem(known=True)
     method = VBLE(given.prior, FitSettings(method="vble-xz", iterations=30, lattices=4))
-    mixture = method.fit_mixture(given.y, given.physics, scale=1.0)
+    mixture = method.fit_mixture(given.y, given.physics, rate_scale=1.0)
     parts = [p.moments(2) for p in mixture.parts]
     moments = mixture.moments(8)
     mean = torch.stack([p.mean for p in parts]).mean(0)
@@ -182,7 +182,7 @@ def test_mixture_has_the_moments_of_its_samples() -> None:
 def test_shifted_lattices_place_the_scene_differently_on_the_canvas() -> None:
     given = problem()
     method = VBLE(given.prior, FitSettings(method="map", iterations=1, lattices=4))
-    frames = [p.frame for p in method.fit_mixture(given.y, given.physics, scale=1.0).parts]
+    frames = [p.frame for p in method.fit_mixture(given.y, given.physics, rate_scale=1.0).parts]
     assert len({(f.top % 2, f.left % 2) for f in frames}) == 4
     for frame in frames:
         assert (15 + frame.top + frame.bottom) % 4 == 0
@@ -203,7 +203,7 @@ def test_few_samples_tell_the_deviation_of_a_decoder_that_takes_noise_away() -> 
 
     given = problem()
     prior = Denoising(known=True)
-    posterior = VBLE(prior, FitSettings(method="vble", iterations=10)).fit(given.y, given.physics, scale=1.0)
+    posterior = VBLE(prior, FitSettings(method="vble", iterations=10)).fit(given.y, given.physics, rate_scale=1.0)
     many = replace(posterior, seed=5).moments(6000).std
     few = posterior.moments(8).std
     assert float((few / many).log().square().mean().sqrt()) < 0.12

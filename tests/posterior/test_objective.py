@@ -43,7 +43,7 @@ def test_gradient_agrees_with_finite_differences(name: str, kind: Any) -> None:
     physics = SensorPhysics(psf / psf.sum(), SignalDependentNoise(torch.ones(1), torch.ones(1)), 2)
     physics.set_noise_model(NOISE[name]())
     y = torch.from_numpy(smooth(1, 40, 48)[:, None] / 4095)
-    running = VBLE(tiny().double(), FitSettings()).begin(y, physics, scale=0.8)
+    running = VBLE(tiny().double(), FitSettings()).begin(y, physics, rate_scale=0.8)
     problem, (main, hyper) = running.problem, running.densities()
     noise = (noise_of(problem, main), noise_of(problem, hyper))
     start = [v.detach().clone() for v in (main.centre, hyper.centre, main.log_width, hyper.log_width)]  # type: ignore[union-attr]
@@ -83,12 +83,12 @@ def test_objective_is_the_evidence_where_the_family_contains_the_posterior_and_m
     generator = torch.Generator().manual_seed(4)
     y = 0.3 * torch.randn(1, 1, side, side, generator=generator, dtype=torch.float64)
     model = VBLE(DiagonalPrior(), FitSettings(family="gaussian"))
-    problem = model.begin(y, operators.Denoising(operators.GaussianNoise(sigma)), scale=1.0, border=0).problem
+    problem = model.begin(y, operators.Denoising(operators.GaussianNoise(sigma)), rate_scale=1.0, border=0).problem
     assert problem.frame[:2] == (0, 0)
     variance = 0.3**2 + sigma**2
     evidence = float((-(y**2) / (2 * variance)).sum() - y.numel() * math.log(2 * math.pi * variance) / 2)
     # The canvas is larger than the scene by room for the lattice: latents there have their prior as posterior.
-    canvas = problem.scale.new_zeros(1, 1, side + problem.frame.bottom, side + problem.frame.right)
+    canvas = problem.rate_scale.new_zeros(1, 1, side + problem.frame.bottom, side + problem.frame.right)
     canvas[..., :side, :side] = y
     seen = torch.zeros_like(canvas)
     seen[..., :side, :side] = 1

@@ -233,7 +233,7 @@ def test_latents_of_overlapping_windows_agree() -> None:
 
     def centre(height: int, width: int, origin: tuple[int, int]) -> Tensor:
         nothing = torch.zeros(1, 1, height, width, dtype=torch.float64)
-        return method.fit(nothing, physics, mask=nothing, scale=1.0, origins=[origin]).family.centre
+        return method.fit(nothing, physics, mask=nothing, rate_scale=1.0, origins=[origin]).family.centre
 
     whole = centre(60, 48, (20, 10))
     part = centre(36, 40, (20 + 6, 10 + 4))
@@ -252,10 +252,12 @@ def test_widths_come_back_from_their_bounds() -> None:
     """Steps so long that widths hit their bounds: with nothing measured they still end where the prior wants them, at 12 ** 0.5."""
     given = problem()
     chosen = FitSettings(method="vble", iterations=200, learning_rate=3.0)
-    fitted = VBLE(given.prior, chosen).fit(given.y, given.physics, mask=torch.zeros_like(given.y), scale=1.0).family
+    fitted = VBLE(given.prior, chosen).fit(given.y, given.physics, mask=torch.zeros_like(given.y), rate_scale=1.0).family
     assert isinstance(fitted, Uniform)
     assert ((fitted.log_width - 0.5 * math.log(12)).abs() < 1).float().mean() > 0.9
-    early = VBLE(given.prior, replace(chosen, iterations=2)).fit(given.y, given.physics, mask=torch.zeros_like(given.y), scale=1.0).family
+    early = (
+        VBLE(given.prior, replace(chosen, iterations=2)).fit(given.y, given.physics, mask=torch.zeros_like(given.y), rate_scale=1.0).family
+    )
     assert isinstance(early, Uniform)
     assert early.log_width.max() == LOG_WIDTH_RANGE[1]
 

@@ -82,7 +82,7 @@ def test_the_page_needs_nothing_from_outside(tmp_path: Path, tiny_prior: Path) -
 
 
 def test_a_large_scene_is_shown_as_overview_and_places(tmp_path: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "_ROOMS", (page.Room(100, 64, 1), page.Room(60, 32, 1)))
+    monkeypatch.setattr(page, "_SIZES", (page.Shown(100, 64, 1), page.Shown(60, 32, 1)))
     scene = write_scene(tmp_path / "scene.tif", smooth(1, 192, 256).round().astype(np.uint16))
     data = data_of(made(scene, tiny_prior))
     restored = read(tmp_path / "scene_restored.tif").astype(float)

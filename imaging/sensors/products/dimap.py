@@ -79,7 +79,8 @@ def _parts(root: Metadata, folder: Path, notes: list[str]) -> tuple[tuple[tuple[
         files = [_file(f, folder, size) for f in group.all("Data_File")]
         if not files:
             raise InputError(f"{root.path} names no raster files")
-        count = _count(files[0].path)
+        with open_part(files[0].path) as source:
+            count = int(source.count)
         listed = {int(i.number("BAND_INDEX")): i.text("BAND_ID") for i in group.all("Raster_Index")}
         if len(listed) != count and not (len(groups) == 1 and len(calibrated) == count):
             raise InputError(f"{root.path} does not tell which {count} bands {files[0].path.name} holds")
@@ -114,11 +115,6 @@ def _tile_size(root: Metadata) -> tuple[int, int]:
             raise InputError(f"{root.path} has tiles that overlap, which are not read; restore them one by one")
     tile = next(root.all("NTILES_SIZE"), None)
     return (tile.whole("nrows", 0), tile.whole("ncols", 0)) if tile else (0, 0)
-
-
-def _count(path: Path) -> int:
-    with open_part(path) as source:
-        return int(source.count)
 
 
 def _scaling(root: Metadata, names: tuple[str, ...]) -> tuple[Scaling, ...]:
