@@ -36,7 +36,7 @@ def prior_info(folder: Path) -> PriorInfo:
     recipe = read_recipe(folder)
     release = recipe.get("release")
     if not isinstance(release, dict) or "sha256" not in release:
-        raise InputError(f"{folder}/recipe.toml has no [release] sha256: the model has not been released by scripts/train_prior.py")
+        raise InputError(f"{folder}/recipe.toml has no [release] sha256: the model has not been released by scripts/train/prior.py")
     model = recipe.get("model")
     if not isinstance(recipe.get("name"), str) or not isinstance(model, dict) or not isinstance(model.get("channels"), int):
         raise InputError(f"{folder}/recipe.toml lacks a name or the number of channels in [model]")
