@@ -60,7 +60,7 @@ def scenes(data: Path, *, test: bool = False) -> Tensor:
 
 def digits(first: int, last: int) -> tuple[Tensor, Tensor]:
     """Samples ``(n, 65)``, the last feature constant, and labels."""
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(5))[first:last]
@@ -146,7 +146,7 @@ def learned(data: Path, name: str, solver: str, method: Method, budget: float) -
         x = solution.x
         curve.append((cost, exact.loss(solution), theta.tolist() if name == "tv" else []))
     return {
-        "loss": curve[-1][1], "parameters": ", ".join(f"{v:.4f}" for v in curve[-1][2]), "score": quality(exact, found.theta, data),
+        "loss": curve[-1][1], "parameters": ", ".join(f"{v:.4f}" for v in curve[-1][2]) or None, "score": quality(exact, found.theta, data),
         "cost": learning.cost.total, "steps": len(seen), "seconds": seconds, "accuracy": found.history[-1].accuracy,
         "status": found.status, "_curve": curve,
     }  # fmt: skip

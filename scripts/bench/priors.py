@@ -43,7 +43,7 @@ CODECS: tuple[str, ...] = ("JPEG 2000", "WebP", "JPEG XL")
 FREQUENCIES = (0.25, 0.35, 0.48)
 SCALES = (2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12)
 try:
-    import pillow_jxl  # type: ignore[import-not-found]  # noqa: F401  (registers the codec with Pillow)
+    import pillow_jxl  # noqa: F401  (registers the codec with Pillow)
 
     AVAILABLE = CODECS
 except ImportError:

