@@ -64,6 +64,26 @@ def standardised_errors(mean: Array, std: Array, reference: Array, valid: Mask |
     return (_chosen(reference, valid) - _chosen(mean, valid)) / _chosen(std, valid)
 
 
+def standardised_histogram(mean: Array, std: Array, reference: Array, edges: Array, valid: Mask | None = None) -> NDArray[np.float64]:
+    """Density of the standardised errors in bins, to be laid beside the standard normal density.
+
+    Parameters
+    ----------
+    mean, std, reference, valid
+        As in `standardised_errors`.
+    edges : ndarray
+        ``(n + 1,)`` ascending; errors outside count towards the total.
+
+    Returns
+    -------
+    ndarray
+        ``(n,)``.
+    """
+    z = standardised_errors(mean, std, reference, valid)
+    counts, _ = np.histogram(z, edges)
+    return np.asarray(counts / (z.size * np.diff(edges)))
+
+
 def coverage(mean: Array, std: Array, reference: Array, level: float, valid: Mask | None = None) -> float:
     """Share of reference pixels inside the central interval ``mean -+ z std``.
 
@@ -108,6 +128,25 @@ def crps(mean: Array, std: Array, reference: Array, valid: Mask | None = None) -
     z, spread = standardised_errors(mean, std, reference, valid), _chosen(std, valid)
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
     return float((spread * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))).mean())
+
+
+def crps_of_samples(samples: Array, reference: Array) -> float:
+    """Mean continuous ranked probability score of an ensemble, unbiased for its size (Ferro 2014), in the unit of the images.
+
+    Parameters
+    ----------
+    samples : ndarray
+        ``(n, ...)`` independent draws, n at least 2.
+    reference : ndarray
+        Of the shape of one draw.
+    """
+    drawn = np.sort(np.asarray(samples, dtype=float), axis=0)
+    count = len(drawn)
+    if count < 2:
+        raise ValueError(f"{count} samples; at least 2 are needed")
+    rank = (2 * np.arange(count) - count + 1).reshape(-1, *(1,) * (drawn.ndim - 1))
+    spread = (rank * drawn).sum(0) / (count * (count - 1))  # half the mean absolute difference of two draws
+    return float((np.abs(drawn - reference).mean(0) - spread).mean())
 
 
 def coverage_by(

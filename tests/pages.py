@@ -65,7 +65,9 @@ def parsed(page: str, text: str, *, whole: bool) -> list[Line]:
         words = [w.removeprefix(".venv/bin/") for w in words]
         if not words:
             continue
-        count = 2 if words[0] in {"rio", "dask"} or (words[0] == "python" and len(words) > 1 and words[1].endswith(".py")) else 1
+        python = words[1:3] if words[0] == "python" else []
+        module = python[:1] == ["-m"] and python[1].startswith("scripts.")
+        count = 3 if module else 2 if words[0] in {"rio", "dask"} or (python and python[0].endswith(".py")) else 1
         found.append(Line(page, " ".join(words[:count]), tuple(words[count:]), whole))
     return found
 
@@ -79,7 +81,7 @@ def lines() -> list[Line]:
                 for text in block:
                     found += parsed(name(page), text, whole=True)
         for span in spans(page):
-            if span.startswith((*(f"{c} -" for c in COMMANDS), "python scripts/", "mkdocs ")):
+            if span.startswith((*(f"{c} -" for c in COMMANDS), "python -m scripts.", "mkdocs ")):
                 found += parsed(name(page), span, whole=False)
     return list(dict.fromkeys(found))
 

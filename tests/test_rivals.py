@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import pickle
-import runpy
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from deepinv.physics import BlurFFT, Denoising, GaussianNoise
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _scripts() -> Any:
-    sys.path.insert(0, str(SCRIPTS))
-    yield
-    sys.path.remove(str(SCRIPTS))
+from scripts.rivals import methods
+from scripts.rivals.lpips import Lpips
+from scripts.rivals.networks import SmallDenoiser
 
 
 def test_the_denoiser_goes_with_the_scale_of_its_input() -> None:
-    learned = runpy.run_path(str(SCRIPTS / "learned.py"))
     torch.manual_seed(0)
-    denoiser = learned["SmallDenoiser"](weights=None)
+    denoiser = SmallDenoiser(weights=None)
     torch.nn.init.normal_(denoiser.network.tail.weight, std=0.1)
     x = torch.rand(2, 3, 21, 30)
     sigma = torch.tensor([0.05, 0.2])
@@ -52,7 +43,7 @@ def arrays(path: Path) -> Path:
 
 
 def test_lpips_is_a_distance_that_grows_with_the_damage(tmp_path: Path) -> None:
-    lpips = runpy.run_path(str(SCRIPTS / "lpips.py"))["Lpips"](arrays(tmp_path / "arrays.ckpt"))
+    lpips = Lpips(arrays(tmp_path / "arrays.ckpt"))
     rng = np.random.default_rng(1)
     x = rng.random((3, 64, 64))
     noise = rng.standard_normal(x.shape)
@@ -67,25 +58,22 @@ def test_a_pickle_of_more_than_arrays_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil.ckpt"
     path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(pickle.UnpicklingError, match=r"os\.system is not allowed"):
-        runpy.run_path(str(SCRIPTS / "lpips.py"))["Lpips"](path)
+        Lpips(path)
 
 
 @pytest.mark.parametrize("name", ["TV", "TGV"])
 def test_regularisers_denoise_and_deblur(name: str) -> None:
-    rivals = runpy.run_path(str(SCRIPTS / "rivals.py"))
     x = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(1)).repeat_interleave(16, 2).repeat_interleave(16, 3)
-    action, weights = rivals["METHODS"][name]
+    action, weights = methods.METHODS[name]
     kernel = torch.ones(1, 1, 3, 3) / 9
     for physics in (Denoising(), BlurFFT((1, 64, 64), kernel)):
         physics.set_noise_model(GaussianNoise(0.05, rng=torch.Generator().manual_seed(0)))
         y = physics(x)
-        found = action(rivals["Given"](y, physics, y), 4 * weights[-2]).mean
+        found = action(methods.Given(y, physics, y), 4 * weights[-2]).mean
         assert float((found - x).square().mean()) < 0.5 * float((y - x).square().mean())
 
 
 def test_langevin_samples_a_gaussian_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
-    import rivals
-
     class Shrinking(torch.nn.Module):
         """Posterior mean of scenes N(0.5, 0.1^2) in white noise, whose score is exact."""
 
@@ -93,10 +81,10 @@ def test_langevin_samples_a_gaussian_posterior(monkeypatch: pytest.MonkeyPatch) 
             level = torch.as_tensor(sigma).square()
             return (0.1**2 * x + level * 0.5) / (0.1**2 + level)
 
-    monkeypatch.setattr(rivals, "SmallDenoiser", Shrinking)
+    monkeypatch.setattr(methods, "SmallDenoiser", Shrinking)
     physics = Denoising(GaussianNoise(0.1, rng=torch.Generator().manual_seed(0)))
     y = torch.full((1, 1, 48, 48), 0.7)
-    found = rivals.langevin(rivals.Given(y, physics, y, 3.0), 0.5)
+    found = methods.langevin(methods.Given(y, physics, y, 3.0), 0.5)
     wide = 0.1**2 + 0.05**2  # the score is that of the scenes blurred by the denoiser's level
     precision = 1 / 0.1**2 + 1 / wide
     assert float(found.mean.mean()) == pytest.approx((0.7 / 0.1**2 + 0.5 / wide) / precision, abs=0.004)

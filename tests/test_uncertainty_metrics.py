@@ -52,6 +52,24 @@ def test_scores_are_best_for_the_right_deviation(calibrated, score) -> None:
     assert score(mean, std, reference, part) == pytest.approx(score(mean[part], std[part], reference[part]))
 
 
+def test_crps_of_an_ensemble_is_that_of_its_density_whatever_its_size(calibrated) -> None:
+    mean, std, reference = calibrated
+    rng = np.random.default_rng(1)
+    expected = metrics.crps(mean, std, reference)
+    for count in (2, 5, 20):
+        draws = mean + std * rng.standard_normal((count, *mean.shape))
+        assert metrics.crps_of_samples(draws, reference) == pytest.approx(expected, rel=0.01)
+    with pytest.raises(ValueError, match="at least 2"):
+        metrics.crps_of_samples(mean[None], reference)
+
+
+def test_histogram_of_standardised_errors_is_the_normal_density(calibrated) -> None:
+    edges = np.linspace(-3, 3, 13)
+    found = metrics.standardised_histogram(*calibrated, edges)
+    expected = np.diff(norm.cdf(edges)) / np.diff(edges)
+    np.testing.assert_allclose(found, expected, atol=0.006)
+
+
 def test_groups_show_where_intervals_are_wrong(calibrated) -> None:
     mean, std, reference = calibrated
     doubtful = np.where(mean > 80, 0.5 * std, std)

@@ -69,7 +69,7 @@ except imaging.InputError as error:
 # ## A scene to check it on
 #
 # `sensor_physics` makes the forward operator of a profile. It takes a scene with some margin and gives what the sensor records. The whole
-# scene can also be simulated from a shell, by `scripts/simulate_scene.py`.
+# scene can also be simulated from a shell, by `scripts/examples/simulate_scene.py`.
 
 MARGIN, SIDE = 8, 224
 with rasterio.open(ROOT / "data" / "pleiades_like_pan_reference.tif") as source:

@@ -8,6 +8,7 @@ images of the kind that is to be restored.
 """
 
 import csv
+import os
 import subprocess
 import sys
 import tempfile
@@ -85,10 +86,10 @@ seed = 0
 #
 # The script writes a checkpoint about each minute and can be interrupted; the same command goes on. `--release` writes the model folder.
 
-command = "scripts/train_prior.py recipe.toml --data images --work run --release toy --device cpu"
-print("$ python", command)
-program = ROOT / command.split()[0]
-done = subprocess.run([sys.executable, program, *command.split()[1:]], cwd=FOLDER, capture_output=True, text=True, check=False)
+command = "scripts.train.prior recipe.toml --data images --work run --release toy --device cpu"
+print("$ python -m", command)
+place = {"cwd": FOLDER, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
+done = subprocess.run([sys.executable, "-m", *command.split()], **place, capture_output=True, text=True, check=False)
 print(done.stdout if done.returncode == 0 else done.stderr)
 print(*sorted(p.relative_to(FOLDER).as_posix() for folder in ("run", "toy") for p in (FOLDER / folder).iterdir()), sep="\n")
 
@@ -136,7 +137,8 @@ figure.tight_layout()
 
 # %%
 # The block transform, which is no learned part, carries a good share of the result; that is why so little training already restores. The
-# toy's standard deviations are not calibrated: its recipe has no `[calibration]`, which `scripts/calibrate.py` finds on scenes kept apart.
+# toy's standard deviations are not calibrated: its recipe has no `[calibration]`, which `scripts/release/prior.py` finds on scenes kept
+# apart.
 # Without them do not believe the coverage of a prior of your own.
 
 work.cleanup()

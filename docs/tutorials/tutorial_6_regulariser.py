@@ -139,5 +139,5 @@ for axis, (name, x) in zip(axes, found.items(), strict=True):
 figure.tight_layout()
 
 # %%
-# From here: `save_regularizer` writes a model folder that `--method tv --prior FOLDER` takes, and `scripts/learn_regularizer.py` learns
+# From here: `save_regularizer` writes a model folder that `--method tv --prior FOLDER` takes, and `scripts/train/regularizer.py` learns
 # from random patches of a folder of images ([Learned classical regularisers](../../bilevel.md)).

@@ -77,9 +77,9 @@ run("--input archive --output restored --sensor pleiades-raw --workers 2")
 # ## A job array
 #
 # `--shard i/n` takes every n-th scene from the i-th on: each task of an array runs the same command with its own i. The script for SLURM in
-# `scripts/restore_archive.slurm`:
+# `scripts/examples/restore_archive.slurm`:
 
-print((ROOT / "scripts" / "restore_archive.slurm").read_text(encoding="utf-8"))
+print((ROOT / "scripts" / "examples" / "restore_archive.slurm").read_text(encoding="utf-8"))
 
 # %%
 # Where there is no SLURM, its variables can be set by hand. Two tasks into one output folder, here one after the other as they share the
@@ -87,7 +87,7 @@ print((ROOT / "scripts" / "restore_archive.slurm").read_text(encoding="utf-8"))
 
 environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "SLURM_ARRAY_TASK_COUNT": "2"}
 for index in (1, 2):
-    command = ["bash", str(ROOT / "scripts" / "restore_archive.slurm"), "archive", "by-array", "pleiades-raw"]
+    command = ["bash", str(ROOT / "scripts" / "examples" / "restore_archive.slurm"), "archive", "by-array", "pleiades-raw"]
     settings = environment | {"SLURM_ARRAY_TASK_ID": str(index)}
     task = subprocess.run(command, cwd=FOLDER, env=settings, capture_output=True, text=True, check=False)
     print(f"task {index}: {task.stdout.strip()}")

@@ -105,8 +105,8 @@ class Trainer(InterruptibleTraining):
         settings: TrainingSettings, ranges: SensorRanges, folder: Path, device: torch.device, makers: int = 1,
     ) -> None:  # fmt: skip
         channels = network.settings.channels
-        samplers = {f: CropSampler(images, crops_of(settings, f), channels) for f in ((1, 2) if ranges.double else (1,))}
-        source = Batches(samplers, ranges, settings.seed, device.type == "cpu")
+        self.samplers = {f: CropSampler(images, crops_of(settings, f), channels) for f in ((1, 2) if ranges.double else (1,))}
+        source = Batches(self.samplers, ranges, settings.seed, device.type == "cpu")
         super().__init__(network, settings, source, folder, device, makers)
         self.validation = validation
         ends = [p for n, p in network.named_parameters() if p.ndim != 4 or n.startswith(_ENDS)]

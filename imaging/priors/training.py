@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from imaging.priors.base import LatentPrior
 from imaging.priors.losses import random_widths, rate_distortion, std_loss, validate
@@ -20,17 +17,6 @@ from imaging.training import CropSampler, InterruptibleTraining, TrainingSetting
 
 _MAKERS = 3
 """Processes that make batches for a GPU."""
-
-
-@dataclass(frozen=True)
-class _Batches(Dataset[Tensor]):
-    """The batch of each step, a function of seed and step alone."""
-
-    sampler: CropSampler
-    seed: int
-
-    def __getitem__(self, step: int) -> Tensor:
-        return self.sampler.batch(np.random.default_rng([self.seed, step]))
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -67,7 +53,7 @@ class Trainer(InterruptibleTraining):
     ) -> None:  # fmt: skip
         device = device or torch.device("cpu")
         full_precision(device)
-        super().__init__(model, settings, _Batches(sampler, settings.seed), folder, device, 0 if device.type == "cpu" else _MAKERS)
+        super().__init__(model, settings, sampler, folder, device, 0 if device.type == "cpu" else _MAKERS)
         self.sampler, self.validation, self.std_stage = sampler, validation, False
         self.rate_distortion = torch.compile(rate_distortion) if compiled else rate_distortion
         spread = [] if model.std_decoder is None else list(model.std_decoder.parameters())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from imaging.training.images import full_scale
 from imaging.training.settings import TrainingSettings
@@ -26,8 +27,8 @@ def without_haze(pixels: np.ndarray[Any, Any], rng: np.random.Generator) -> np.n
 
 
 @dataclass
-class CropSampler:
-    """Random crops of training images, augmented by symmetry, band mixture, tone curve, haze and gain.
+class CropSampler(Dataset[Tensor]):
+    """Random crops of training images, augmented by symmetry, band mixture, tone curve, haze and gain; the batch of each step.
 
     Panchromatic crops are random convex mixtures of the bands, near their mean. Images are drawn in proportion to their area.
     """
@@ -46,6 +47,9 @@ class CropSampler:
                 raise ValueError(f"an image has {len(image)} bands; the model needs {self.channels}")
         area = np.array([i.shape[1] * i.shape[2] for i in self.images], dtype=float)
         self.share = area / area.sum()
+
+    def __getitem__(self, step: int) -> Tensor:
+        return self.batch(np.random.default_rng([self.settings.seed, step]))
 
     def crop(self, rng: np.random.Generator) -> np.ndarray[Any, Any]:
         """One float32 crop ``(channels, crop, crop)``."""

@@ -195,12 +195,11 @@ def test_a_sensor_is_undone() -> None:
 
 
 def test_scales_of_faint_and_strong_noise_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Path(__file__).parents[2] / "scripts" / "join_scales.py"
     strong, faint = load_regularizer("wcrr-bsd"), load_regularizer("wcrr")
     folders = [str(zoo_folder() / name) for name in ("wcrr-bsd", "wcrr")]
     recipe = str(zoo_folder() / "wcrr-bsd" / "recipe.toml")
-    monkeypatch.setattr(sys, "argv", ["join_scales.py", *folders, "--recipe", recipe, "--release", str(tmp_path / "joint")])
-    runpy.run_path(str(script), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", ["join_scales", *folders, "--recipe", recipe, "--release", str(tmp_path / "joint")])
+    runpy.run_module("scripts.release.join_scales", run_name="__main__")
     joint = load_regularizer(str(tmp_path / "joint"))
     regularizer, y = joint.regularizer, pictures()
     assert isinstance(regularizer, RidgeRegularizer)

@@ -22,7 +22,8 @@ from imaging.priors.importing import convert, read_checkpoint
 from imaging.priors.published import JointAutoencoder
 from imaging.priors.zoo import find_prior
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "import_checkpoint.py"
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "scripts.release.import_checkpoint"]
 
 
 def network(cls: str = "JointAutoregressiveHierarchicalPriors", *sizes: int) -> Any:
@@ -154,14 +155,14 @@ def test_unknown_layouts_and_lacking_facts_are_named() -> None:
 def test_script_writes_a_model_folder_that_loads(tmp_path: Path) -> None:
     theirs = network()
     torch.save({"state_dict": with_deviations(theirs.state_dict())}, tmp_path / "x.pth.tar")
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "x.pth.tar"), "--output", str(tmp_path / "pan-x"), "--panchromatic"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [*COMMAND, str(tmp_path / "x.pth.tar"), "--output", str(tmp_path / "pan-x"), "--panchromatic"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     loaded = load_prior(str(tmp_path / "pan-x"))
     assert isinstance(loaded, JointAutoencoder)
     assert find_prior(str(tmp_path / "pan-x")).channels == 1
     assert torch.equal(loaded.g_s[0].weight, theirs.g_s[0].weight)
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert again.returncode == 2
     assert again.stderr.strip().splitlines()[-1] == f"Error: {tmp_path / 'pan-x'} exists; choose another --output"
 

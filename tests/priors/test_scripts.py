@@ -14,7 +14,6 @@ from PIL import Image
 from imaging.priors import load_prior
 from tests.scenes import smooth
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 RECIPE = """
 name = "mine"
 family = "lapped"
@@ -40,7 +39,7 @@ std_share = 0.5
 
 def run(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: str | Path) -> None:
     monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-    runpy.run_path(str(SCRIPTS / script), run_name="__main__")
+    runpy.run_module(f"scripts.train.{script}", run_name="__main__")
 
 
 @pytest.fixture
@@ -56,10 +55,10 @@ def data(tmp_path: Path) -> Path:
 
 def test_pack_train_release_and_continue(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = data / "recipe.toml"
-    run(monkeypatch, "pack_training_set.py", recipe, "--data", data / "data", "--output", data / "pack.npz")
+    run(monkeypatch, "pack", recipe, "--data", data / "data", "--output", data / "pack.npz")
     common = ("--device", "cpu", "--release")
-    run(monkeypatch, "train_prior.py", recipe, "--data", data / "data", "--work", data / "one", *common, data / "one" / "mine")
-    run(monkeypatch, "train_prior.py", recipe, "--data", data / "pack.npz", "--work", data / "two", *common, data / "two" / "mine")
+    run(monkeypatch, "prior", recipe, "--data", data / "data", "--work", data / "one", *common, data / "one" / "mine")
+    run(monkeypatch, "prior", recipe, "--data", data / "pack.npz", "--work", data / "two", *common, data / "two" / "mine")
     # The pack holds the same images: the same training, to the bit.
     first, second = ((data / n / "mine" / "weights.safetensors").read_bytes() for n in ("one", "two"))
     assert first == second
@@ -67,7 +66,7 @@ def test_pack_train_release_and_continue(data: Path, monkeypatch: pytest.MonkeyP
     assert prior.channels == 3
     capsys.readouterr()
     further = ("--continue", data / "one" / "mine", "--minutes", "0.001", "--data", data / "data", "--work", data / "three")
-    run(monkeypatch, "train_prior.py", *further, *common, data / "three" / "mine")
+    run(monkeypatch, "prior", *further, *common, data / "three" / "mine")
     assert "starts with the weights of" in capsys.readouterr().out
     moved = load_prior(str(data / "three" / "mine"))
     assert torch.allclose(moved.analysis.weight, prior.analysis.weight, atol=0.01)
@@ -75,5 +74,5 @@ def test_pack_train_release_and_continue(data: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_recipe_or_a_model_is_needed(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        run(monkeypatch, "train_prior.py", "--data", data / "data", "--work", data / "one")
+        run(monkeypatch, "prior", "--data", data / "data", "--work", data / "one")
     assert "give either a recipe or --continue MODEL" in capsys.readouterr().err

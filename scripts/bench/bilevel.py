@@ -1,0 +1,189 @@
+"""Compare methods of bilevel learning: cost, loss and parameters.
+
+    python -m scripts.bench bilevel --data DATA_FOLDER [--problem tv|foe|digits] [--budget N] [--picture curves.png]
+
+Denoising with total variation or a field of experts: 25 images, 12 of Kodak and 13 of BSDS500 (train), their middles of 96 x 96 pixels,
+noise 0.1, one draw; the test score is the mean PSNR (dB) of twelve other images of Kodak. Digits: multinomial logistic regression with a
+weight of decay for each coefficient, 899 of scikit-learn's digits to learn from, 449 to choose the weights by, and the share of 449 others
+that is told right as test score.
+
+Cost is gradients and Hessian products of the lower level, counted for each image, rejected steps included; the digits count as one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from imaging.bilevel import (
+    BilevelProblem,
+    FieldOfExperts,
+    HoagSettings,
+    Learned,
+    LogisticProblem,
+    LowerLevel,
+    MaidSettings,
+    Problem,
+    Step,
+    TotalVariation,
+    hoag,
+    maid,
+)
+from imaging.training import read_image
+from scripts.bench.results import Results
+from scripts.bench.tables import Record, Records, grouped, where
+from scripts.scenes import grey, middles
+
+SIDE, NOISE = 96, 0.1
+ACCURACIES = (1e2, 1e0, 1e-2, 1e-5)
+LEVELS = (1.01, 1.001, 1.0001)
+OPTIONS = {
+    "--data": {}, "--picture": {}, "--methods": {"help": "only those whose names begin so"},
+    "--problem": {"choices": ["tv", "foe", "digits"], "default": "tv"}, "--budget": {"type": float, "default": 1e6, "help": "of a method"},
+}  # fmt: skip
+SCHEDULES = ("geometric", "quadratic", "cubic")
+
+
+def scenes(data: Path, *, test: bool = False) -> Tensor:
+    """Middles of the 25 images that are learned from, or of 12 others, ``(n, 1, 96, 96)``, float64."""
+    photographs = sorted((data / "kodak24").glob("*.png"))
+    paths = photographs[12:] if test else photographs[:12] + sorted((data / "bsds500" / "train").glob("*.jpg"))[:13]
+    return middles([grey(read_image(path)) for path in paths], SIDE).double()
+
+
+def digits(first: int, last: int) -> tuple[Tensor, Tensor]:
+    """Samples ``(n, 65)``, the last feature constant, and labels."""
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(5))[first:last]
+    samples = torch.from_numpy(pixels)[order] / 16
+    return torch.cat([samples, torch.ones_like(samples[:, :1])], 1), torch.from_numpy(labels)[order]
+
+
+def problem(data: Path, name: str, method: str) -> tuple[Problem, Tensor]:
+    """The learning problem with a lower-level solver, where there is a choice, and where it starts."""
+    if name == "digits":
+        classification = LogisticProblem(*digits(0, 899), *digits(899, 1348), 10)
+        return classification, classification.start()
+    truth = scenes(data)
+    y = truth + NOISE * torch.randn(truth.shape, generator=torch.Generator().manual_seed(31), dtype=truth.dtype)
+    if name == "tv":
+        regularizer: TotalVariation | FieldOfExperts = TotalVariation()
+        start = torch.tensor([-5.0, -5.0], dtype=truth.dtype)
+    else:
+        regularizer, truth, y = FieldOfExperts(48, 7), truth.float(), y.float()
+        start = regularizer.start(1, -3.0, -3.5)
+    return BilevelProblem(LowerLevel(regularizer, method=method), y, truth), start
+
+
+Progress = Callable[[Step, Tensor], None]
+Method = Callable[[Problem, Tensor, float, Progress], Learned]
+
+
+def methods(name: str) -> dict[str, tuple[str, Method]]:
+    """Each method's lower-level solver and run."""
+    found: dict[str, tuple[str, Method]] = {}
+
+    def ours(settings: MaidSettings) -> Method:
+        return lambda p, t, budget, seen: maid(p, t, settings, iterations=100_000, budget=budget, progress=seen)
+
+    def theirs(settings: HoagSettings) -> Method:
+        return lambda p, t, budget, seen: hoag(p, t, settings, iterations=100_000, budget=budget, progress=seen)
+
+    base = MaidSettings(accuracy=1.0, floor=1e-6 if name == "foe" else 1e-9)  # float32 and float64
+    for accuracy in ACCURACIES if name == "tv" else (1.0,):
+        found[f"MAID, {accuracy:g}"] = ("quasi-newton", ours(replace(base, accuracy=accuracy, pairs=10)))
+    found["MAID, Barzilai-Borwein steps, 1"] = ("quasi-newton", ours(replace(base, barzilai_borwein=True)))
+    plain = replace(base, coarsest=1.0, adaptive=False)
+    found["MAID, plain, 1"] = ("quasi-newton", ours(plain))
+    found["MAID, plain, gradient descent below, 1"] = ("gradient", ours(plain))
+    for schedule in SCHEDULES:
+        found[f"HOAG {schedule}, 1"] = ("quasi-newton", theirs(HoagSettings(schedule=schedule)))
+    found["fixed accuracy, 1e-2"] = ("quasi-newton", theirs(HoagSettings(schedule="fixed", accuracy=1e-2)))
+    return found
+
+
+def thinned(seen: list[tuple[int, Tensor]], most: int) -> list[tuple[int, Tensor]]:
+    """So many points at most, evenly spread over the logarithm of the cost; always the last."""
+    if len(seen) <= most:
+        return seen
+    low, high = (math.log(seen[k][0]) for k in (0, -1))
+    costs = torch.tensor([cost for cost, _ in seen]).double().log()
+    chosen = (costs - torch.linspace(low, high, most).double()[:, None]).abs().argmin(1).tolist()
+    return [seen[k] for k in sorted({*chosen, len(seen) - 1})]
+
+
+def quality(exact: Problem, theta: Tensor, data: Path) -> float:
+    """Test score: mean PSNR (dB) of twelve other Kodak images, or share of other digits that is told right."""
+    if isinstance(exact, LogisticProblem):
+        samples, labels = digits(1348, 1797)
+        return float(((samples @ exact.solve(theta, 1e-3).x[0, 0]).argmax(1) == labels).double().mean())
+    truth = scenes(data, test=True).to(theta)
+    y = truth + NOISE * torch.randn(truth.shape, generator=torch.Generator().manual_seed(32), dtype=torch.float64).to(theta)
+    error = exact.lower.solve(y, theta, 1e-3 * SIDE).x - truth  # type: ignore[attr-defined]
+    return float(-10 * error.square().mean((1, 2, 3)).log10().mean())
+
+
+def learned(data: Path, name: str, solver: str, method: Method, budget: float) -> Record:
+    """One method from the start until it ends or the budget is used up; losses on its way are evaluated afterwards, to high accuracy."""
+    learning, start = problem(data, name, solver)
+    seen: list[tuple[int, Tensor]] = []
+    began = time.perf_counter()
+    found = method(learning, start, budget, lambda step, theta: seen.append((step.cost, theta)))
+    seconds = time.perf_counter() - began
+    exact, _ = problem(data, name, "quasi-newton")
+    curve, x = [], None
+    for cost, theta in thinned(seen, 25 if name == "foe" else 150):
+        solution = exact.solve(theta, 1e-2 if name == "foe" else 1e-4, x)
+        x = solution.x
+        curve.append((cost, exact.loss(solution), theta.tolist() if name == "tv" else []))
+    return {
+        "loss": curve[-1][1], "parameters": ", ".join(f"{v:.4f}" for v in curve[-1][2]) or None, "score": quality(exact, found.theta, data),
+        "cost": learning.cost.total, "steps": len(seen), "seconds": seconds, "accuracy": found.history[-1].accuracy,
+        "status": found.status, "_curve": curve,
+    }  # fmt: skip
+
+
+def run(arguments: argparse.Namespace, results: Results) -> None:
+    """All methods; then at what cost each came near to the best loss."""
+    for name, (solver, method) in methods(arguments.problem).items():
+        if not arguments.methods or any(name.startswith(m) for m in arguments.methods):
+            key = {"problem": arguments.problem, "method": name}
+            results.once(key, learned, arguments.data, arguments.problem, solver, method, arguments.budget)
+    some = where(results.records, problem=arguments.problem)
+    best = min(r["loss"] for r in some)
+    for r in some:
+        for level in LEVELS:
+            r[f"to {level}"] = next((cost for cost, loss, _ in r["_curve"] if loss <= level * best), None)
+
+
+def tables(records: Records) -> dict[str, str]:
+    """Of each problem; no cost where a loss was never reached."""
+    columns = {"loss": ("loss", ".6g"), "parameters": ("parameters", ""), "score": ("test score", ".4g"), "cost": ("cost", ".0f")}
+    columns |= {f"to {level}": (f"to {level} of the best", ".0f") for level in LEVELS}
+    columns |= {"steps": ("steps", ".0f"), "status": ("status", "")}
+    problems = dict.fromkeys(r["problem"] for r in records)
+    return {p: grouped(where(records, problem=p), {"method": "method, first accuracy"}, columns) for p in problems}
+
+
+def draw(records: Records, path: Path) -> None:
+    """Excess of the loss over the best against cost."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(8, 5))
+    least = min(loss for r in records for _, loss, _ in r["_curve"])
+    for r, colour in zip(records, plt.get_cmap("tab20").colors, strict=False):  # type: ignore[attr-defined]
+        style, costs, losses = "-" if r["method"].startswith("MAID") else "--", *list(zip(*r["_curve"], strict=True))[:2]
+        axis.plot(costs, [loss - least + 1e-5 for loss in losses], style, color=colour, label=r["method"])
+    axis.set(xscale="log", yscale="log", xlabel="gradients and Hessian products of single images", ylabel="loss above the least seen")
+    axis.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)

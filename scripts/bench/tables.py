@@ -1,0 +1,75 @@
+"""Tables in Markdown: the one place that writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+Record = dict[str, Any]
+Records = list[Record]
+Columns = dict[str, tuple[str, str]]
+"""From a record's key to the title and the format of its column."""
+
+FIGURES: Columns = {
+    "psnr": ("PSNR (dB)", ".2f"), "ssim": ("SSIM", ".4f"), "lpips": ("LPIPS", ".3f"), "coverage_90": ("90 %", ".3f"),
+    "coverage_95": ("95 %", ".3f"), "block_4": ("95 %, 4 x 4", ".3f"), "block_16": ("95 %, 16 x 16", ".3f"),
+    "block_64": ("95 %, 64 x 64", ".3f"), "width": ("width of 95 %", ".4f"), "crps": ("CRPS", ".5f"), "correlation": ("correlation", ".2f"),
+    "seconds": ("s", ".2f"),
+}  # fmt: skip
+"""What most benchmarks measure."""
+
+
+def pick(*keys: str) -> Columns:
+    """Some of the figures."""
+    return {k: FIGURES[k] for k in keys}
+
+
+def where(records: Records, **wanted: Any) -> Records:
+    """Records with these values."""
+    return [r for r in records if all(r.get(k) == v for k, v in wanted.items())]
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of texts."""
+    titles = list(header)
+    return "\n".join([f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def mean(records: Records, key: str) -> Any:
+    """Mean of a figure over the records that have it, blocks weighted by their numbers; a text of the first; None where there is none."""
+    have = [r for r in records if r.get(key) is not None]
+    if not have or isinstance(have[0][key], str):
+        return have[0][key] if have else None
+    weights = [r.get(key.replace("block", "count"), 1) if key.startswith("block") else r.get("weight", 1) for r in have]
+    return np.average([r[key] for r in have], axis=0, weights=weights)
+
+
+def cell(value: Any, form: str) -> str:
+    """A value in its format; a list's values beside each other."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return " ".join(format(v, form) for v in np.atleast_1d(value))
+
+
+def grouped(records: Records, by: Mapping[str, str], columns: Columns) -> str:
+    """A row of means for each group, in the order of its first record, and a column for each figure that some have.
+
+    ``by`` has the keys that tell groups apart, with their titles.
+    """
+    groups: dict[tuple[str, ...], Records] = {}
+    for r in records:
+        groups.setdefault(tuple(str(r[k]) for k in by), []).append(r)
+    shown = {k: how for k, how in columns.items() if any(k in r for r in records)}
+    rows = [(*group, *(cell(mean(found, k), form) for k, (_, form) in shown.items())) for group, found in groups.items()]
+    return table([*by.values(), *(title for title, _ in shown.values())], rows)
+
+
+def crossed(records: Records, rows: str, across: str, title: str, show: tuple[str, str]) -> str:
+    """A row for each value of one key, a column for each of another, in each cell one figure: its key and format."""
+    key, form = show
+    columns = list(dict.fromkeys(r[across] for r in records))
+    values = dict.fromkeys(r[rows] for r in records)
+    cells = [[str(v), *(cell(mean(where(records, **{rows: v, across: c}), key), form) for c in columns)] for v in values]
+    return table([title, *map(str, columns)], cells)

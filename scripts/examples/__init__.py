@@ -1,0 +1,1 @@
+"""Small programs that use the package, and draw or check what it wrote."""

@@ -1,0 +1,80 @@
+"""Classical deconvolution: a Wiener filter for the mean spectrum of the training images, and total variation with a tuned weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from deepinv.optim import FISTA, L2, TVPrior
+from deepinv.physics import GaussianNoise
+from torch import Tensor
+from torch.nn import functional as F
+
+from imaging.sensors import SensorPhysics, SensorProfile
+from scripts.rivals.methods import mean_deviation
+from scripts.scenes import MARGIN, Array, tiles
+from scripts.sensors import Trial, trial
+
+WEIGHTS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
+Spectrum = tuple[Array, Array]
+"""Radial frequencies and mean power per pixel."""
+
+
+def mean_spectrum(images: Iterable[Array]) -> Spectrum:
+    """Of square images, windowed."""
+    flat = [i.mean(0) for i in images]
+    n = flat[0].shape[0]
+    window = np.outer(np.hanning(n), np.hanning(n))
+    power = np.mean([np.abs(np.fft.fft2((i - i.mean()) * window)) ** 2 for i in flat], 0) / (window**2).sum()
+    radius = np.hypot(np.fft.fftfreq(n)[:, None], np.fft.fftfreq(n)[None])
+    edges = np.linspace(0, radius.max() + 1e-9, 90)
+    index = np.digitize(radius.ravel(), edges) - 1
+    count = np.bincount(index, minlength=89)
+    mean = np.bincount(index, power.ravel(), minlength=89) / np.maximum(count, 1)
+    centres = (edges[:-1] + edges[1:]) / 2
+    return centres[count > 0], mean[count > 0]
+
+
+def wiener(t: Trial, spectrum: Spectrum) -> Tensor:
+    """Wiener deconvolution of one band, reflected borders."""
+    pad, physics = 32, t.physics()
+    y = F.pad(t.y, (pad,) * 4, mode="reflect")
+    level = float(y.mean())
+    noise = mean_deviation(t.y, physics) ** 2
+    shape = (y.shape[-2], y.shape[-1])
+    radius = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None])
+    power = torch.from_numpy(np.exp(np.interp(radius, spectrum[0], np.log(spectrum[1])))).float()
+    transfer = physics._transfer(physics.psf, shape)
+    response = transfer.conj() * power / (transfer.abs().square() * power + noise)
+    x: Tensor = torch.fft.irfft2(torch.fft.rfft2(y - level) * response, s=shape) + level
+    return x[..., pad:-pad, pad:-pad]
+
+
+def total_variation(t: Trial, start: Tensor, weight: float, iterations: int = 100) -> Tensor:
+    """TV deconvolution by deepinv's FISTA, with the mean noise level; the scene's margins are unknowns."""
+    sensor = t.physics()
+    deviation = mean_deviation(t.y, sensor)
+    physics = SensorPhysics(sensor.psf, sensor.noise_model, MARGIN)
+    physics.set_noise_model(GaussianNoise(deviation))
+    first = F.pad(start, (MARGIN,) * 4, mode="replicate")
+    model = FISTA(
+        data_fidelity=L2(), prior=TVPrior(n_it_max=20), lambda_reg=weight * deviation * 0.1, stepsize=1.0, max_iter=iterations,
+        custom_init=lambda *_: (first, first),
+    )  # fmt: skip
+    with torch.no_grad():
+        found: Tensor = model(t.y, physics)
+    return found[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def tuned_weight(data: Path, profile: SensorProfile, spectrum: Spectrum) -> float:
+    """TV weight with the best mean PSNR on validation tiles 0 to 3, for the sensor's first band."""
+    single = SensorProfile(profile.name, profile.state, profile.bits, profile.bands[:1])
+    trials = [trial(x, single, 100 + k) for k, x in enumerate(tiles(data, range(4)).values())]
+    starts = [wiener(t, spectrum) for t in trials]
+
+    def quality(weight: float) -> float:
+        return float(np.mean([t.quality(total_variation(t, s, weight)) for t, s in zip(trials, starts, strict=True)]))
+
+    return max(WEIGHTS, key=quality)

@@ -1,0 +1,1 @@
+"""Trainings of the released models, each from a recipe."""

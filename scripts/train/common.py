@@ -1,0 +1,55 @@
+"""What the trainings share: their command line and how a recipe begins one."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from imaging.releases import Table
+from imaging.training import TrainingSettings
+from scripts.command import command, read_table
+
+Notes = dict[str, float | str]
+"""Further keys of a recipe's ``[release]`` table."""
+
+
+def training(description: str | None, *, released: bool = False) -> argparse.ArgumentParser:
+    """Options of all trainings; those that release a model can take a released one further."""
+    parser = command(description)
+    parser.add_argument("recipe", type=Path, nargs="?" if released else None)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folder that the recipe's patterns start from, or packs")
+    parser.add_argument("--work", type=Path, required=True, help="checkpoint, log and results; an existing checkpoint is resumed")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    if released:
+        parser.add_argument("--continue", type=Path, dest="further", metavar="MODEL", help="train a released model further")
+        parser.add_argument("--minutes", type=float, help="instead of the recipe's minutes or steps")
+        parser.add_argument("--release", type=Path, help="write the released model into this folder when done")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Arguments; the recipe is that of the model to be continued where one is given."""
+    arguments = parser.parse_args()
+    if (arguments.recipe is None) == (arguments.further is None):
+        parser.error("give either a recipe or --continue MODEL")
+    if arguments.further:
+        arguments.recipe = arguments.further / "recipe.toml"
+    return arguments
+
+
+def begin(arguments: argparse.Namespace) -> tuple[Table, TrainingSettings]:
+    """Recipe and settings of a training of a prior or a network; seeds torch."""
+    recipe = read_table(arguments.recipe)
+    settings = recipe.under("training").make(TrainingSettings)
+    if arguments.minutes:
+        settings = dataclasses.replace(settings, minutes=arguments.minutes, steps=0)
+    torch.manual_seed(settings.seed)
+    return recipe, settings
+
+
+def told(figures: dict[str, float]) -> str:
+    """A line of the log."""
+    return "  ".join(f"{k} {v:.5g}" for k, v in figures.items())

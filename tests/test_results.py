@@ -1,0 +1,105 @@
+"""What the pages' tables rest on: the JSON that benchmarks wrote, rendered again; and that the parts of a benchmark do what they should."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.bench import results, tables
+from scripts.bench.command import benchmarks, parser
+from scripts.bench.results import PAGES, PUBLISHED, ROOT, Results, load, rendered
+from scripts.scenes import MARGIN
+from scripts.sensors import SCORED, louder, sensor, sensors, trial
+
+WITH_TABLES = [p for p in PAGES if "<!-- table:" in p.read_text(encoding="utf-8")]
+
+
+def by_path(path: Path) -> str:
+    """A name for a case."""
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", WITH_TABLES, ids=by_path)
+def test_pages_have_the_tables_of_their_results(page: Path) -> None:
+    assert rendered(page.read_text(encoding="utf-8")) == page.read_text(encoding="utf-8"), "run python -m scripts.bench --render"
+
+
+def test_all_results_are_shown_and_small_and_name_no_machine_path() -> None:
+    pages = "".join(p.read_text(encoding="utf-8") for p in WITH_TABLES)
+    files = sorted(PUBLISHED.glob("*.json"))
+    assert files
+    assert sum(p.stat().st_size for p in files) < 300_000
+    for path in files:
+        head, records = load(path)
+        assert f"<!-- table: {path.stem}/" in pages
+        assert head["benchmark"] in benchmarks()
+        assert records
+        assert not any(word in path.read_text(encoding="utf-8") for word in ("/home", "/tmp", "/work", "/root"))
+
+
+def test_a_page_that_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "tables_of", lambda name: {"all": f"| {name} |"})
+    page = "a\n<!-- table: rate/all -->\n\n| x |\n\n<!-- end -->\nb\n"
+    assert rendered(page) == page.replace("| x |", "| rate |")
+
+
+@pytest.mark.parametrize("name", sorted(benchmarks()))
+def test_each_benchmark_has_a_parser_and_tables(name: str) -> None:
+    assert f"python -m scripts.bench {name}" in parser(name).format_help()
+    assert callable(results.benchmark(name).tables)
+
+
+def test_results_are_resumed_and_published_without_what_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = results.described("rate", argparse.Namespace(data=tmp_path, prior="pan", publish="x"))
+    assert head["arguments"] == {"prior": "pan"}
+    calls: list[int] = []
+
+    def measured(value: int) -> dict[str, object]:
+        calls.append(value)
+        return {"psnr": value / 3, "_curve": [1.0]}
+
+    for _ in range(2):
+        found = Results(head, tmp_path / "work.json")
+        assert found.once({"scene": "a"}, measured, 1)["psnr"] == 1 / 3
+        found.once({"scene": "b"}, measured, 2)
+    assert calls == [1, 2]
+    monkeypatch.setattr(results, "PUBLISHED", tmp_path)
+    found.publish("x")
+    assert load(tmp_path / "x.json")[1] == [{"scene": "a", "psnr": 0.33333333}, {"scene": "b", "psnr": 0.66666667}]
+    json.loads((tmp_path / "x.json").read_text())
+    with pytest.raises(SystemExit, match="choose another --work"):
+        Results(head | {"benchmark": "tiles"}, tmp_path / "work.json")
+
+
+def test_means_are_weighted_and_gaps_stay_empty() -> None:
+    records = [{"m": "a", "block_4": 1.0, "count_4": 1}, {"m": "a", "block_4": 0.0, "count_4": 3}, {"m": "b", "psnr": 40.0}]
+    assert tables.mean(records, "block_4") == 0.25
+    text = tables.grouped(records, {"m": "method"}, tables.pick("psnr", "block_4"))
+    assert text.splitlines()[0] == "| method | PSNR (dB) | 95 %, 4 x 4 |"
+    assert text.splitlines()[2:] == ["| a |  | 0.250 |", "| b | 40.00 |  |"]
+
+
+def test_a_measurement_has_the_noise_and_the_blur_of_its_sensor() -> None:
+    flat = np.full((1, 256, 256), 0.5, np.float32)
+    for profile in (*sensors().values(), louder(sensor(0.2, 50.0), 1.3)):
+        noise = profile.bands[0].noise
+        assert noise is not None
+        t = trial(flat, profile, 1)
+        assert t.y.shape == (1, 1, 256 - 2 * MARGIN, 256 - 2 * MARGIN)
+        assert float(t.y.std()) * 4095 == pytest.approx(float(noise.variance(0.5 * 4095)) ** 0.5, rel=0.02)
+    assert float(noise.variance(0.5 * 4095)) ** 0.5 == pytest.approx(1.3 * 0.5 * 4095 / 50, rel=1e-6)
+
+
+def test_pixels_and_blocks_that_are_scored_lie_on_each_other() -> None:
+    scene = np.random.default_rng(0).random((1, 80, 96), dtype=np.float32)
+    t = trial(scene, sensor(0.3, 100.0), 0)
+    np.testing.assert_array_equal(t.wanted(), scene[:, MARGIN + SCORED : -MARGIN - SCORED, MARGIN + SCORED : -MARGIN - SCORED])
+    wide = np.pad(scene, ((0, 0), (8, 8), (8, 8)))[None]
+    np.testing.assert_array_equal(t.scored(wide, MARGIN + 8), t.wanted())
+    blocks = scene[:, 16:64, 16:80].reshape(1, 12, 4, 16, 4).mean((2, 4))
+    np.testing.assert_allclose(t.wanted(MARGIN, 4), blocks, rtol=1e-6)
+    assert t.quality(t.truth, MARGIN) == float("inf")
