@@ -150,7 +150,7 @@ def test_a_tampered_recipe_is_one_sentence(kind: str, folders: Path, tmp_path: P
             said = refusal(lambda: load(str(folder)))
         refused += bool(said)
         assert not said or (str(folder) in said and "\n" not in said and len(said) < 500), key
-        assert not said or any(w in said for w in (key, "weights.safetensors", "nothing can be made from [model]"))
+        assert not said or any(w in said for w in (key, ".safetensors", "nothing can be made from [model]"))
     assert refused > 40
 
 
