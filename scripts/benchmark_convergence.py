@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from imaging.draws import antithetic, position_key, uniform
 from imaging.posterior import VBLE, FitSettings
 from imaging.posterior.families import LOG_WIDTH_RANGE, Family, Uniform
-from imaging.posterior.running import Problem
+from imaging.posterior.running import FitInputs
 from imaging.priors import load_prior
 from imaging.sensors import sensor_physics
 
@@ -39,14 +39,14 @@ RUNGS = ("plain", "Wiener start", "cosine schedule", "mirrored draws", "expected
 
 
 @torch.no_grad()
-def posterior_mean(problem: Problem, density: Family) -> Tensor:
+def posterior_mean(problem: FitInputs, density: Family) -> Tensor:
     """Mean scene over latent samples in mirrored pairs."""
     key = position_key(density.centre.shape, problem.origins, 77, "z", density.centre.device)
     return torch.stack([problem.scene(density.draw(antithetic(key, k, density.centre.dtype))) for k in range(SAMPLES)]).mean(0)
 
 
 def adam(
-    problem: Problem, start: tuple[Tensor, Tensor, Tensor, Tensor], iterations: int, recorded: tuple[int, ...], *, schedule: bool,
+    problem: FitInputs, start: tuple[Tensor, Tensor, Tensor, Tensor], iterations: int, recorded: tuple[int, ...], *, schedule: bool,
     mirrored: bool,
 ) -> dict[int, tuple[Tensor, float, float]]:  # fmt: skip
     """Plain Adam on centres and logarithms of widths: after some iterations the scene, the objective (nats per item) and the seconds."""
