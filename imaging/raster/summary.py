@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,10 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
+from rasterio.windows import Window
 
-from imaging.raster.scene import Scene
+from imaging.raster.opening import opening
 
 _BLOCK = 1024
 _MOST = 2**22
@@ -53,11 +54,17 @@ def summarise(path: Path, band: int) -> Summary | None:
     Invalid is what nodata, a mask or alpha say, and what is not finite. The result does not depend on the file's blocks.
     """
     total = _Total()
-    with Scene(path, (band,)) as scene:
-        step = math.isqrt(-(-scene.height * scene.width // _MOST) - 1) + 1
-        for area in scene.blocks(_BLOCK):
-            values, valid = (v[0] for v in scene.read(area))
-            total.add(values, valid, (slice(-area.row % step, None, step), slice(-area.column % step, None, step)))
+    with opening(), rasterio.open(path) as source:
+        alpha = [i for i, c in zip(source.indexes, source.colorinterp, strict=True) if c == ColorInterp.alpha]
+        step = int(np.ceil(np.sqrt(max(1, source.height * source.width / _MOST))))
+        for row in range(0, source.height, _BLOCK):
+            for column in range(0, source.width, _BLOCK):
+                window = Window(column, row, min(_BLOCK, source.width - column), min(_BLOCK, source.height - row))
+                values = source.read(band, window=window)
+                valid = (source.read_masks(band, window=window) != 0) & np.isfinite(values)
+                for other in alpha:
+                    valid &= source.read(other, window=window) != 0
+                total.add(values, valid, (slice(-row % step, None, step), slice(-column % step, None, step)))
     return total.summary()
 
 

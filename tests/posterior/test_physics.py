@@ -109,7 +109,7 @@ def test_several_measurements_tell_more_than_each(prior: LatentPrior) -> None:
     # Two equal measurements of one noise are one measurement of half its variance, exactly.
     pair = operators.StackedLinearPhysics([operators.Denoising(noise(0.1))] * 2)
     half = operators.Denoising(noise(0.1 / 2**0.5))
-    settings = {"level": 0.3, "scale": 0.5, "x_init": y[0]}
+    settings = {"level": 0.3, "rate_scale": 0.5, "x_init": y[0]}
     first = model.fit(TensorList([y[0], y[0]]), pair, **settings).moments(2)
     second = model.fit(y[0], half, **settings).moments(2)
     torch.testing.assert_close(first.mean, second.mean, rtol=0, atol=2e-5)
