@@ -226,13 +226,16 @@ def test_options_in_running_text_exist() -> None:
     known = {o for command in CLICK.values() for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
     for script in (ROOT / "scripts").rglob("*.py"):
         known |= set(re.findall(r'(?:add_argument\(|[{,])\s*"(--[a-z-]+)"', script.read_text(encoding="utf-8")))
+    assert len({option for _, option in options()} & known) > 20, "they are found"
     assert [(page, option) for page, option in sorted(options()) if option not in known] == []
 
 
 def test_files_in_running_text_exist() -> None:
-    for page in PAGES:
-        for path in re.findall(r"`((?:scripts|models|data|tests|imaging|docs)/[\w./-]+)`", page.read_text(encoding="utf-8")):
-            assert (ROOT / path).exists() or path.startswith(("models/NAME", "docs/images", "docs/results/FILE")), f"{name(page)}: {path}"
+    pattern = re.compile(r"`((?:scripts|models|data|tests|imaging|docs)/[\w./-]+)`")
+    named = [(name(page), path) for page in PAGES for path in pattern.findall(page.read_text(encoding="utf-8"))]
+    assert len(named) > 20, "they are found"
+    for page, path in named:
+        assert (ROOT / path).exists() or path.startswith(("models/NAME", "docs/images", "docs/results/FILE")), f"{page}: {path}"
 
 
 def test_the_job_array_is_parsed() -> None:

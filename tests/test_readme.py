@@ -21,5 +21,7 @@ def test_the_profile_shown_is_accepted(tmp_path: Path) -> None:
 def test_links_lead_somewhere() -> None:
     """Those of README and CONTRIBUTING; the build of the pages checks its own."""
     for page in (README, ROOT / "CONTRIBUTING.md"):
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        assert targets
+        for target in targets:
             assert (ROOT / target).exists(), f"{page.name}: {target}"

@@ -169,6 +169,16 @@ def test_arrays_and_files_are_restored_alike(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "scene_sample_000.tif"), np.rint(samples[0]))
 
 
+def test_samples_of_a_pass_differ_and_follow_the_seed() -> None:
+    found = [imaging.restore(measured(64), "pleiades-raw", options=replace(PASS, samples=2, seed=seed)) for seed in (0, 0, 1)]
+    for k in range(2):
+        assert np.array_equal(found[0].samples[k], found[1].samples[k])
+        np.testing.assert_array_equal(found[0].restored, found[2].restored)
+        errors = [((f.samples[j] - f.restored) / f.std).ravel() for f, j in ((found[0], k), (found[0], 1 - k), (found[2], k))]
+        assert 0.8 < errors[0].std() < 1.2
+        assert abs(np.corrcoef(errors)[0, 1:]).max() < 0.1
+
+
 def test_invalid_pixels_keep_their_value(tmp_path: Path) -> None:
     pixels = measured(96)
     pixels[0, 30:40, 50:80] = 0

@@ -15,7 +15,7 @@ import torch
 from imaging.errors import WorkError
 from imaging.restoration import Restoration
 from imaging.restoration.fitting import Fitter
-from tests.scenes import fit, listing, smooth, write_scene
+from tests.scenes import fit, listing, read, smooth, write_scene
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_batches_that_the_memory_does_not_hold_are_halved_once_for_all(
     scene: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     fit(scene, tiny_prior)
-    alone = listing(scene.parent)
+    alone, whole = listing(scene.parent), read(scene.with_name("scene_restored.tif")).astype(int)
     sizes: list[int] = []
     error = torch.OutOfMemoryError("CUDA out of memory") if kind == "device" else RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
@@ -87,6 +87,7 @@ def test_batches_that_the_memory_does_not_hold_are_halved_once_for_all(
     fit(scene, tiny_prior, batch=5, overwrite=True)
     assert sizes == [5, 2, 2, 1, 2, 2]
     assert listing(scene.parent).keys() == alone.keys()
+    assert np.abs(read(scene.with_name("scene_restored.tif")).astype(int) - whole).max() <= 1, "but for the rounding of batches"
 
 
 def test_a_window_that_the_memory_does_not_hold_asks_for_smaller_tiles(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from imaging.errors import InputError
+from imaging.priors import load_prior
+from imaging.priors.zoo import save_prior
 from imaging.restoration.fitting import Fitter
 from imaging.sensors import load_profile
 from tests.scenes import fit, listing, smooth, write_scene
 
 Count = Callable[[int | None], list[int]]
 WIDER = replace(load_profile("pleiades-raw"), bits=13)
+NOISIER = load_profile("pleiades-raw").with_overrides(noise=(9.0, 0.1))
 
 
 @pytest.fixture
@@ -74,7 +79,16 @@ def test_without_resume_an_old_run_is_discarded(scene: Path, tiny_prior: Path, c
 
 
 @pytest.mark.parametrize(
-    "changes", [{"seed": 1}, {"iterations": 3}, {"sensor": "spot6"}, {"sensor": WIDER}, {"uncertainty": False}, {"noise": (5.0, 0.1)}]
+    "changes",
+    [
+        {"seed": 1},
+        {"iterations": 3},
+        {"sensor": "spot6"},
+        {"sensor": WIDER},
+        {"sensor": NOISIER},
+        {"uncertainty": False},
+        {"noise": (5.0, 0.1)},
+    ],
 )
 def test_other_settings_are_refused_and_the_old_run_kept(scene: Path, tiny_prior: Path, count: Count, changes: dict[str, Any]) -> None:
     interrupt(scene, tiny_prior, count)
@@ -90,6 +104,21 @@ def test_another_input_under_the_same_name_is_refused(scene: Path, tiny_prior: P
     write_scene(scene, smooth(1, 128, 128, seed=1).astype(np.uint16))
     with pytest.raises(InputError, match="other settings or another input"):
         fit(scene, tiny_prior, resume=True)
+
+
+def test_other_weights_under_the_same_name_are_refused(
+    scene: Path, tiny_prior: Path, count: Count, tmp_path_factory: pytest.TempPathFactory
+) -> None:  # fmt: skip
+    folder = shutil.copytree(tiny_prior, tmp_path_factory.mktemp("zoo") / "mine")
+    interrupt(scene, folder, count)
+    model = load_prior(str(folder))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    save_prior(model, folder, (folder / "recipe.toml").read_text(encoding="utf-8"))
+    count(None)
+    with pytest.raises(InputError, match="other settings or another input"):
+        fit(scene, folder, resume=True)
 
 
 def test_another_batch_may_resume(scene: Path, tiny_prior: Path, count: Count) -> None:
