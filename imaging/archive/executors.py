@@ -74,10 +74,7 @@ def threads_of(workers: int) -> int:
 def scheduler_executor(address: str) -> tuple[Executor, int]:
     """The workers of a running Dask cluster, and their number.
 
-    Raises
-    ------
-    InputError
-        When distributed is not installed or the scheduler does not answer.
+    `InputError` when distributed is not installed or the scheduler does not answer.
     """
     try:
         from distributed import Client
@@ -92,13 +89,7 @@ def scheduler_executor(address: str) -> tuple[Executor, int]:
 
 
 def make_executors(workers: int | None, scheduler: str | None) -> tuple[Callable[[], Executor], int]:
-    """What makes an executor, on this machine or a Dask cluster, and its number of workers.
-
-    Raises
-    ------
-    InputError
-        As by `local_executor` and `scheduler_executor`.
-    """
+    """What makes an executor, on this machine or a Dask cluster, and its number of workers; `InputError` as by those two."""
 
     def make() -> tuple[Executor, int]:
         return local_executor(workers) if scheduler is None else scheduler_executor(scheduler)

@@ -88,18 +88,7 @@ def find_entries(source: str | Path, output: str | Path, what: str = "restored")
 
 
 def check_targets(targets: Iterable[tuple[Entry, Path]]) -> None:
-    """Refuse that two scenes write one file, or one a file that another is restored from, by whatever name.
-
-    Parameters
-    ----------
-    targets : iterable of (Entry, Path)
-        Scenes and the files that they write.
-
-    Raises
-    ------
-    InputError
-        With the scenes and the file.
-    """
+    """Refuse that two scenes write one file, or one a file that another is restored from, by whatever name."""
     pairs = list(targets)
     sources = {os.path.realpath(e.input): e for e, _ in pairs}
     taken: dict[str, Entry] = {}
@@ -184,10 +173,7 @@ def _table(source: Path, output: Path, what: str) -> list[Entry]:
 def shard(entries: list[Entry], part: tuple[int, int]) -> list[Entry]:
     """Every n-th scene, from the i-th on, for ``part`` (i, n) with i from 1: what one job of an array restores.
 
-    Raises
-    ------
-    InputError
-        For parts that are not there.
+    `InputError` for other parts.
     """
     index, count = part
     if not 1 <= index <= count:

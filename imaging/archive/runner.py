@@ -6,15 +6,14 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from imaging.archive.executors import make_executors, shut_down
+from imaging.archive.executors import make_executors
 from imaging.archive.manifest import Entry, check_targets, find_entries, shard
+from imaging.archive.workers import MakeExecutor, Workers
 from imaging.errors import ImagingError, InputError, ResumeError, WorkError, one_line
 from imaging.former import formerly
 from imaging.names import ESTIMATE
@@ -34,7 +33,6 @@ from imaging.restoration import (
 from imaging.sensors import find_scene, load_profile
 
 Record = dict[str, Any]
-MakeExecutor = Callable[[], Executor]
 
 
 @dataclass
@@ -203,17 +201,11 @@ def restore_archive(
         paths = replace(paths, save_samples=paths.save_samples.absolute())
     if log is not None and output is not None and Path(log).parent == Path(output):
         Path(output).mkdir(parents=True, exist_ok=True)
-    return _run(waiting, _Run(make_executor, (sensor, options, paths), as_path(log), progress), 2 * count)
+    return _Run(Workers(make_executor), (sensor, options, paths), as_path(log), progress).restore(waiting, 2 * count)
 
 
 def entries_of(source: str | Path | Sequence[Entry], output: Path | None, options: Options) -> list[Entry]:
-    """The scenes of an archive.
-
-    Raises
-    ------
-    InputError
-        When there are none, or no folder for their outputs.
-    """
+    """The scenes of an archive; `InputError` when there are none, or no folder for their outputs."""
     if not isinstance(source, (str, Path)):
         return list(source)
     what = f"x{scale_of(options)}" if isinstance(options, SuperResolveOptions) else "restored"
@@ -228,10 +220,7 @@ def entries_of(source: str | Path | Sequence[Entry], output: Path | None, option
 def check_archive(entries: list[Entry], sensor: Sensor, options: Options) -> None:
     """Refuse, before the first scene, what none or some of them could be restored with.
 
-    Raises
-    ------
-    InputError
-        Without a sensor that a scene needs, or for a sensor, prior, model or device that is not there.
+    `InputError` without a sensor that a scene needs, or for a sensor, prior, model or device that is not there.
     """
     if isinstance(options, SuperResolveOptions):
         find_resolver(options)
@@ -242,26 +231,6 @@ def check_archive(entries: list[Entry], sensor: Sensor, options: Options) -> Non
     for name in dict.fromkeys(e.sensor or sensor for e in entries):
         if isinstance(name, str) and name != ESTIMATE:
             load_profile(name)
-
-
-def _run(waiting: list[Entry], run: _Run, ahead: int) -> ArchiveReport:
-    """Hand out scenes, so many beyond the finished ones, until all are done."""
-    suspects: list[Entry] = []
-    try:
-        while waiting or suspects or run.running:
-            # Of scenes that shared a pool whose process died, any may be the cause: each is tried again with nobody beside it.
-            if suspects and not run.running:
-                run.submit(suspects.pop(0))
-            while waiting and not suspects and len(run.running) < ahead:
-                run.submit(waiting.pop(0))
-            for entry in run.collect():
-                if run.losses[entry] > 1:
-                    run.fail(entry)
-                else:
-                    suspects.append(entry)
-    finally:
-        run.shutdown()
-    return run.report
 
 
 def anywhere(sensor: str) -> str:
@@ -279,13 +248,10 @@ class _Run:
     """What `restore_archive` keeps while it goes on."""
 
     def __init__(
-        self, make_executor: MakeExecutor, arguments: tuple[Sensor, Options, ScenePaths], log: Path | None,
+        self, workers: Workers[Entry], arguments: tuple[Sensor, Options, ScenePaths], log: Path | None,
         progress: Callable[[Record], None] | None,
     ) -> None:  # fmt: skip
-        self.make_executor, self.arguments, self.log, self.progress = make_executor, arguments, log, progress
-        self.executor, self.report, self.reason = make_executor(), ArchiveReport(), ""
-        self.running: dict[Future[Record], Entry] = {}
-        self.losses: Counter[Entry] = Counter()
+        self.workers, self.arguments, self.log, self.progress, self.report = workers, arguments, log, progress, ArchiveReport()
         if log is not None:
             self._note("")
 
@@ -298,50 +264,37 @@ class _Run:
         except OSError as error:
             raise WorkError(f"the log {self.log} cannot be written ({error.strerror})") from error
 
-    def submit(self, entry: Entry) -> None:
-        """Hand out one scene."""
+    def restore(self, waiting: list[Entry], ahead: int) -> ArchiveReport:
+        """Hand out scenes, so many beyond the finished ones, until all are done."""
+        workers, suspects = self.workers, list[Entry]()
+        losses: Counter[Entry] = Counter()
         try:
-            future = self.executor.submit(restore_one, entry, *self.arguments)
-        except Exception as error:  # a pool that broke meanwhile, a scheduler that is gone
-            future = Future()
-            future.set_exception(error)
-        self.running[future] = entry
+            while waiting or suspects or workers.running:
+                # Of scenes that shared a pool whose process died, any may be the cause: each is tried again with nobody beside it.
+                if suspects and not workers.running:
+                    self._submit(suspects.pop(0))
+                while waiting and not suspects and len(workers.running) < ahead:
+                    self._submit(waiting.pop(0))
+                finished, lost = workers.collect()
+                for _, record in finished:
+                    self._finish(record)
+                losses.update(lost)
+                for entry in lost:
+                    if losses[entry] == 1:
+                        suspects.append(entry)
+                        continue
+                    error = f"its worker was lost twice ({workers.reason})"
+                    self._finish({"input": str(entry.input), "output": str(entry.output), "status": "failed", "error": error})
+        finally:
+            workers.shut_down(wait=False)
+        return self.report
 
-    def collect(self) -> list[Entry]:
-        """Wait for a scene to be finished; the scenes that were lost with their workers."""
-        done, _ = wait(self.running, return_when=FIRST_COMPLETED)
-        lost, broken = [], False
-        for future in done:
-            entry = self.running.pop(future)
-            try:
-                record = future.result()
-            except (Exception, CancelledError) as error:
-                died = isinstance(error, BrokenProcessPool)
-                broken |= died
-                why = "the process that restored it died" if died else f"{type(error).__name__}: {one_line(error)}"
-                self.reason = f"its worker was lost twice ({why})"
-                lost.append(entry)
-            else:
-                self.finish(record)
-        if broken:
-            lost += self.running.values()
-            self.running.clear()
-            self.shutdown()
-            self.executor = self.make_executor()
-        self.losses.update(lost)
-        return lost
+    def _submit(self, entry: Entry) -> None:
+        self.workers.submit(entry, restore_one, entry, *self.arguments)
 
-    def fail(self, entry: Entry) -> None:
-        """Give up a scene."""
-        self.finish({"input": str(entry.input), "output": str(entry.output), "status": "failed", "error": self.reason})
-
-    def finish(self, record: Record) -> None:
+    def _finish(self, record: Record) -> None:
         """Write down what became of a scene."""
         self.report.records.append(record)
         self._note(json.dumps(record | {"time": time.strftime("%Y-%m-%dT%H:%M:%S")}) + "\n")
         if self.progress is not None:
             self.progress(record)
-
-    def shutdown(self) -> None:
-        """Let go of the workers."""
-        shut_down(self.executor, wait=False)

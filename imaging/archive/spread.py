@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from imaging.archive.executors import shut_down
-from imaging.archive.runner import MakeExecutor, anywhere
-from imaging.errors import ImagingError, one_line
+from imaging.archive.runner import anywhere
+from imaging.archive.workers import MakeExecutor, Workers
 from imaging.restoration import Options, ScenePaths, SceneResult, Sensor, run_scene, run_tiles
 
 _SHARES, _LONGEST = 4, 32
@@ -35,26 +33,9 @@ def restore_spread(
 ) -> SceneResult:  # fmt: skip
     """Restore one scene with many workers, each reading and writing its own windows; same bytes as by one.
 
-    Input and outputs have to lie where all workers see them under the same names. Blocks of tiles whose worker is lost are handed out once
-    more; what is not finished then, as when a scheduler goes away, is fitted in this process.
-
-    Parameters
-    ----------
-    paths, sensor, options
-        As for `run_scene`.
-    make_executor : callable
-        Makes a `concurrent.futures.Executor`; called again when workers were lost.
-    workers : int
-        How many there are.
-    progress : callable, optional
-        Called with (finished, total) tiles.
-    reference, afterwards : optional
-        As for `run_scene`.
-
-    Raises
-    ------
-    ImagingError
-        As by `run_scene`, also for what a worker meets.
+    Input and outputs have to lie where all workers see them under the same names. ``make_executor`` is called again when workers were lost:
+    blocks of tiles whose worker is lost are handed out once more; what is not finished then, as when a scheduler goes away, is fitted in
+    this process. ``progress`` counts tiles; the rest is as for `run_scene`, errors that a worker meets among it.
     """
     parts = {k: v.absolute() for k in ("input", "output", "std", "save_samples") if (v := getattr(paths, k)) is not None}
     paths = replace(paths, **parts)  # the same in any process
@@ -71,53 +52,31 @@ class _Spread:
         self, make_executor: MakeExecutor, arguments: tuple[ScenePaths, Sensor, Options], count: int,
         progress: Callable[[int, int], None] | None,
     ) -> None:  # fmt: skip
-        self.make_executor, self.arguments, self.count, self.progress = make_executor, arguments, count, progress
-        self.done, self.reason = 0, ""
+        self.workers, self.arguments, self.count, self.progress, self.done = Workers[Block](make_executor), arguments, count, progress, 0
 
     def run(self, blocks: list[Block]) -> list[str]:
         """Have all blocks fitted; what went wrong."""
         notes: list[str] = []
         for _ in range(_ROUNDS):
-            left = self._round(blocks)
-            if not left:
+            blocks = self._lost_of(blocks)
+            if not blocks:
                 return notes
-            notes = [f"workers were lost ({self.reason}); their tiles were fitted again"]
-            blocks = left
+            notes = [f"workers were lost ({self.workers.reason}); their tiles were fitted again"]
         return notes
 
-    def _round(self, blocks: list[Block]) -> list[Block]:
+    def _lost_of(self, blocks: list[Block]) -> list[Block]:
         """Hand all blocks out once; those whose worker was lost."""
         lost: list[Block] = []
         try:
-            executor = self.make_executor()
-        except ImagingError as error:
-            self.reason = one_line(error)
-            return blocks
-        try:
-            running: dict[Future[int], Block] = {executor.submit(run_tiles, *self.arguments, *b): b for b in blocks}
-            while running:
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    block = running.pop(future)
-                    try:
-                        future.result()
-                    except ImagingError:
-                        raise
-                    except (Exception, CancelledError) as error:
-                        self.reason = f"{type(error).__name__}: {one_line(error)}"
-                        lost.append(block)
-                    else:
-                        self._finished(block)
-        except ImagingError:
-            raise
-        except Exception as error:  # a pool that broke, a scheduler that is gone
-            self.reason = f"{type(error).__name__}: {one_line(error)}"
-            return blocks
+            for block in blocks:
+                self.workers.submit(block, run_tiles, *self.arguments, *block)
+            while self.workers.running:
+                finished, gone = self.workers.collect()
+                lost += gone
+                for block, _ in finished:
+                    self.done += block[1] - block[0]
+                    if self.progress is not None:
+                        self.progress(self.done, self.count)
         finally:
-            shut_down(executor, wait=True)
+            self.workers.shut_down(wait=True)
         return lost
-
-    def _finished(self, block: Block) -> None:
-        self.done += block[1] - block[0]
-        if self.progress is not None:
-            self.progress(self.done, self.count)

@@ -47,7 +47,7 @@ def run_archive(source: Path, output: Path | None, options: Options, paths: Scen
         _plan(entries, as_json=values["as_json"])
         return
     name = "archive.jsonl" if part is None else f"archive-{part[0]}-of-{part[1]}.jsonl"
-    log = values["log"] or (output or source) / name
+    log = values.get("log") or (output or source) / name
     number = itertools.count(1)
 
     def tell(record: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ def run_archive(source: Path, output: Path | None, options: Options, paths: Scen
 
     report = archive.restore_archive(
         entries, sensor, output=output, options=options, uncertainty=paths.uncertainty, save_samples=paths.save_samples,
-        overwrite=paths.overwrite, workers=values["workers"], scheduler=values["scheduler"], log=log,
+        overwrite=paths.overwrite, workers=values.get("workers"), scheduler=values.get("scheduler"), log=log,
         progress=None if values["quiet"] else tell,
     )  # fmt: skip
     counts = {status: report.count(status) for status in ("restored", "skipped", "failed")}

@@ -30,19 +30,7 @@ _RUNTIME = "pip install 'imaging-restore[superres]'"
 
 @dataclass(frozen=True)
 class Check:
-    """One line.
-
-    Attributes
-    ----------
-    name : str
-        What was looked at.
-    status : {"ok", "warning", "failed"}
-        How it is.
-    message : str
-        What was found.
-    advice : str
-        What to do about it; empty where all is well.
-    """
+    """One line: what was looked at, how it is ("ok", "warning", "failed"), what was found, and what to do where that is not well."""
 
     name: str
     status: str

@@ -37,13 +37,7 @@ def asked_for(values: dict[str, Any]) -> dict[str, Path]:
 
 
 def after_scene(paths: ScenePaths, options: RestoreOptions, values: dict[str, Any]) -> Callable[[Restoration, SceneResult], None] | None:
-    """What `restore_scene` is to do afterwards; None without extras.
-
-    Raises
-    ------
-    InputError
-        When an extra cannot be written or would replace something else.
-    """
+    """What is to be done after the scene; None without extras; `InputError` when one cannot be written or would replace something else."""
     from imaging.report.side_files import check_extra
     from imaging.restoration import outputs_for
 

@@ -20,17 +20,7 @@ PASS_BYTES = 330
 
 
 class AmortisedMethod(Method):
-    """The posterior in one pass of a network.
-
-    Parameters
-    ----------
-    model : AmortisedReconstructor
-        On its device.
-    name, digest : str
-        Of the network.
-    limits : Limits
-        Of what it was trained for.
-    """
+    """The posterior in one pass of a network, on the network's device; limits are those of what it was trained for."""
 
     kind = AMORTISED
 

@@ -18,10 +18,7 @@ _BLOCK = 1024
 def check_reference(engine: Engine, path: Path) -> None:
     """Refuse, before anything is written, a reference that cannot serve.
 
-    Raises
-    ------
-    InputError
-        When it is one of the outputs, has another size, cannot be read to its end or shares no valid pixel with the scene.
+    `InputError` when it is one of the outputs, has another size, cannot be read to its end or shares no valid pixel with the scene.
     """
     for output in engine.outputs:
         if same_file(output, path):
@@ -41,7 +38,8 @@ def check_reference(engine: Engine, path: Path) -> None:
 
 def compare(engine: Engine, reference: Path) -> dict[str, float]:
     """PSNR before and after and coverage, over pixels valid in both, all blocks together; before, at scale 2, means pixels repeated."""
-    peak = engine.full_scale
+    reflectance = engine.scene.dtype.kind == "f" and engine.full_scale <= 2
+    peak = 1.0 if reflectance else engine.largest  # of the sensor, also where the scene hardly uses it
     std_path = engine.paths.std_path
     squares, inside, count = np.zeros(2), np.zeros(2), 0
     with Scene(reference) as truth, Scene(engine.paths.restored_path) as after:

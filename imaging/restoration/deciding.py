@@ -56,22 +56,9 @@ class Known(Protocol):
 class Decision:
     """How a scene is restored.
 
-    Attributes
-    ----------
-    profile, bands : SensorProfile, tuple of Band
-        The sensor, and its bands in the order of the scene's, each with a noise model.
-    full_scale : float
-        Stored value that counts as 1.
-    method : Method
-        With its prior, network or regulariser, on the device.
-    fitters : list of Fitter
-        One for each group of bands.
-    notes : list of str
-        What the user should know.
-    estimated : bool
-        Whether the profile was estimated from the scene.
-    distance : float or None
-        How far the scene is outside of what the network knows, see `Limits.distance`; None where no network was asked.
+    ``bands`` are the sensor's in the order of the scene's, each with a noise model; ``full_scale`` is the stored value that counts as 1.
+    The method has its prior, network or regulariser, on the device, and a fitter for each group of bands. ``distance`` is how far the scene
+    is outside of what the network knows, see `Limits.distance`; None where no network was asked.
     """
 
     profile: SensorProfile
@@ -85,23 +72,10 @@ class Decision:
 
 
 def decide(scene: Known, sensor: Sensor, options: RestoreOptions, product: ProductScene | None = None) -> Decision:
-    """Decide everything about a restoration but its tiles; what it needs is loaded.
+    """Decide everything about a restoration but its tiles, from what is known of the scene, the sensor (or its product), and the options.
 
-    Parameters
-    ----------
-    scene : Known
-        What is known of the scene.
-    sensor : str, SensorProfile or None
-        See `Sensor`.
-    options : RestoreOptions
-        As given.
-    product : ProductScene, optional
-        What the metadata of a delivered product say.
-
-    Raises
-    ------
-    InputError
-        When the sensor cannot be, or be estimated; or when what was asked for cannot be loaded, or does not fit the bands.
+    What it needs is loaded. `InputError` when the sensor cannot be used, or not be estimated; or when what was asked for cannot be loaded,
+    or does not fit the bands.
     """
     notes = list(product.notes) if product else []
     estimated = sensor == ESTIMATE
@@ -129,13 +103,7 @@ def decide(scene: Known, sensor: Sensor, options: RestoreOptions, product: Produ
 
 
 def check_choice(options: RestoreOptions) -> None:
-    """Refuse a device that is not there, or a prior, network or regulariser that is not there, before any scene is opened.
-
-    Raises
-    ------
-    InputError
-        With what there is.
-    """
+    """Refuse a device, prior, network or regulariser that is not there, before any scene is opened; `InputError` with what there is."""
     torch_device(options.device)
     if options.prior == AUTO:
         return

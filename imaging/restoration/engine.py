@@ -21,16 +21,10 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Tiles that are worked on together, with what is stored of them.
+    """Tiles with windows of one shape that are worked on together, and what is stored of them.
 
-    Attributes
-    ----------
-    tiles : list of Tile
-        With windows of one shape.
-    values, valid : ndarray
-        ``(B, C, h, w)`` measured values of the windows, and their validity.
-    cores, shown : list of ndarray
-        ``(C, H, W)`` stored values of each core, in their own type, and their validity.
+    ``values`` and ``valid`` are ``(B, C, h, w)``, what is measured in the windows and where it is valid; ``cores`` and ``shown`` are ``(C,
+    H, W)`` for each tile, what its core stores, in the scene's type, and where that is valid.
     """
 
     tiles: list[Tile]
@@ -47,32 +41,11 @@ class Batch:
 class Engine(ABC):
     """One open scene, and what is done with its windows; everything is decided before the first one.
 
-    Attributes
-    ----------
-    scene : Scene
-        Open; to be closed by who opened the engine.
-    paths : ScenePaths
-        Of the scene and its outputs.
-    tiles : list of Tile
-        Cores on the grid of the outputs.
-    notes : list of str
-        What the user should know.
-    full_scale, largest : float
-        Stored value that counts as 1, and the largest whole number that is stored unless the scene itself exceeds it.
-    verb : str
-        What happens to the scene.
-    scale : int
-        Pixels of the outputs to one measured pixel along each side.
-    samples : int
-        Posterior samples that are written.
-    estimated : bool
-        Whether the profile of the sensor was estimated from the scene, and is written.
-    batch : int
-        Tiles to work on together.
-    passes : int
-        Steps of one tile that progress counts.
-    together : bool
-        Whether a pixel that one band lacks is none.
+    Who opened it closes ``scene``. ``full_scale`` is the stored value that counts as 1, ``largest`` the largest whole number that is stored
+    unless the scene itself exceeds it, ``scale`` pixels of the outputs to one measured pixel along each side. ``tiles`` are on the grid of
+    the outputs; ``batch`` of them are worked on together, each in as many steps as ``passes``, which progress counts. ``samples`` of the
+    posterior are written, and the sensor's profile where it was ``estimated``. Where bands are seen ``together``, a pixel that one of them
+    lacks is none.
     """
 
     scene: Scene
@@ -97,12 +70,7 @@ class Engine(ABC):
     def work(self, batch: Batch, step: Callable[[int], None]) -> list[Arrays]:
         """Arrays ``(C, H, W)`` of each tile's core in stored units, not rounded, by name; ``restored`` is among them.
 
-        Parameters
-        ----------
-        batch : Batch
-            As `read` makes it.
-        step : callable
-            Called after each of a tile's `passes`.
+        ``step`` is called after each of a tile's `passes`.
         """
 
     @abstractmethod
@@ -198,10 +166,7 @@ def open_scene(
 ) -> tuple[Scene, ProductScene | None]:  # fmt: skip
     """Open a scene, a raster or that of a product, once its outputs are found to destroy nothing.
 
-    Raises
-    ------
-    InputError
-        With what is wrong of an output or the input.
+    `InputError` with what is wrong of either.
     """
     check_paths(paths, samples, estimated=estimated)
     product = find_scene(paths.input)

@@ -24,22 +24,8 @@ Sample = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 class Fitter:
     """Restores windows of some bands that are fitted together.
 
-    Attributes
-    ----------
-    method : Method
-        Of all bands.
-    physics : SensorPhysics
-        Of these bands.
-    radiometry : Radiometry
-        Of these bands.
-    indices : list of int
-        The bands, among those to be restored.
-    order : list of int
-        Place among `indices` of each channel of the method; physics and radiometry are in its order.
-    rate_scale, level : float
-        Rate scale and mean signal, the same for the whole scene.
-    seed : int
-        Of these bands' draws.
+    ``indices`` are these bands, among those to be restored; ``order`` is the place among them of each channel of the method, in whose order
+    ``physics`` and ``radiometry`` are. Rate scale and mean signal are those of the whole scene, ``seed`` is that of these bands' draws.
     """
 
     method: Method
@@ -62,31 +48,11 @@ class Fitter:
         self, values: NDArray[Any], valid: NDArray[np.bool_], origins: list[tuple[int, int]], samples: int, progress: Progress | None,
         extents: list[tuple[int, int]] | None = None,
     ) -> dict[str, NDArray[np.float64]]:  # fmt: skip
-        """Restored values, standard deviations and samples of windows, margins included, in stored units.
+        """Restored values, standard deviations and samples of windows, in stored units.
 
-        Parameters
-        ----------
-        values, valid : ndarray
-            ``(B, C, h, w)`` measured values and their validity.
-        origins : list of (int, int)
-            Absolute latent position of each window.
-        samples : int
-            Posterior samples.
-        progress : callable, optional
-            Called with the number of finished iterations.
-        extents : list of (int, int), optional
-            See `Window`.
-
-        Returns
-        -------
-        dict
-            ``restored`` and, where the method has a spread, ``std``, ``sample_000``, ...; each ``(B, C, s h + 2 margin, s w + 2 margin)``
-            at scale s.
-
-        Raises
-        ------
-        InputError
-            When a value is not finite.
+        Given are ``(B, C, h, w)`` measured values with their validity, the absolute latent position of each window, how many samples, what
+        counts iterations, and `Window.extents`. Returned are ``restored`` and, where the method has a spread, ``std``, ``sample_000``, ...,
+        each ``(B, C, s h + 2 margin, s w + 2 margin)`` at scale s. `InputError` when a value is not finite.
         """
         y, mask = self.tensors(values, valid)
         window = Window(y, mask, origins, self.rate_scale, self.level, self.seed, samples, extents or [])
@@ -127,22 +93,9 @@ def channel_order(bands: tuple[Band, ...], wanted: tuple[str, ...]) -> list[int]
 
 
 def make_fitters(bands: tuple[Band, ...], full_scale: float, sample: Sample, method: Method, seed: int, scale: int = 1) -> list[Fitter]:
-    """One fitter for all bands with a method of as many channels, or one for each band.
+    """One fitter for all bands with a method of as many channels, or one for each band; `InputError` for another number of channels.
 
-    Parameters
-    ----------
-    bands : tuple of Band
-        Each with a noise model.
-    full_scale : float
-        Stored value of 1.
-    sample : list
-        Sampled areas of the scene, from which mean and brightest signal are taken.
-    method : Method
-        Of one channel or as many as there are bands.
-    seed : int
-        Run seed.
-    scale : int
-        Pixels of the restored scene to one measured pixel along each side.
+    Mean and brightest signal are taken from the sampled areas; ``full_scale`` is the stored value of 1.
     """
     channels = method.channels
     if channels not in {1, len(bands)}:

@@ -33,20 +33,9 @@ def torch_device(name: str) -> torch.device:
 class Window:
     """Windows that are restored together, in image units and in the order of the method's channels.
 
-    Attributes
-    ----------
-    y, mask : Tensor
-        ``(B, C, h, w)`` measured values, and one where they are valid.
-    origins : list of (int, int)
-        Absolute latent position of each window.
-    rate_scale, level : float
-        Of the scene: rate scale and mean signal.
-    seed : int
-        Of all draws.
-    samples : int
-        Posterior samples that are wanted.
-    extents : list of (int, int)
-        Rows and columns of each window that lie in the scene; what is beyond is no part of it. Empty where all of it does.
+    ``y`` and ``mask`` are ``(B, C, h, w)``, the measured values and one where they are valid; ``origins`` the absolute latent position of
+    each window. Rate scale and level, the mean signal, are those of the scene. ``extents`` are rows and columns of each window that lie in
+    the scene, what is beyond being no part of it; empty where all of it does.
     """
 
     y: Tensor
@@ -62,26 +51,12 @@ class Window:
 class Method(ABC):
     """A way to restore windows.
 
-    Attributes
-    ----------
-    kind : str
-        As options call it.
-    name, digest : str
-        Of the prior, the network or the regulariser.
-    steps : int
-        Iterations of one fit.
-    channels : int
-        Bands that are restored together; 1 for each by itself.
-    bands : tuple of str
-        Their common names, where these are known.
-    border : int
-        Pixels around what is measured that the method needs because it is incomplete there.
-    stride, lattice, step, room : int
-        Of the latents; what canvases, and what tiles' windows are multiples of; what they keep free for shifting the latents' lattice.
-    passes : int
-        Iterations of a group of bands, at most: what progress is counted in.
-    pixel_bytes : int
-        Memory for each pixel of a window while it is restored; measured on a CPU, generous.
+    It is called ``kind`` in options; ``name`` and ``digest`` are those of its prior, network or regulariser, ``steps`` the iterations of
+    one fit. It restores ``channels`` bands together, 1 for each by itself, in the order of ``bands``, common names, where these are known.
+    ``border`` are pixels around what is measured that it needs because it is incomplete there. Latents have a ``stride``; canvases are
+    multiples of ``lattice``, tiles' windows of ``step``, and keep ``room`` free for shifting the latents' lattice. Progress counts
+    ``passes`` of a group of bands, at most. ``pixel_bytes`` is the memory for each pixel of a window while it is restored; measured on a
+    CPU, generous.
     """
 
     kind: str

@@ -51,18 +51,9 @@ _MINIMISER_REACH = 24
 
 
 class PosteriorMethod(Method):
-    """A variational posterior of a latent prior.
+    """A variational posterior of a latent prior, on the prior's device.
 
-    Parameters
-    ----------
-    prior : LatentPrior
-        On its device.
-    settings : FitSettings
-        Of the fit.
-    name, digest : str
-        Of the prior.
-    start : AmortisedReconstructor, optional
-        Of one band; its image is what the fit starts from, in place of Wiener filters.
+    Fits start from Wiener filters, or from the image of the pass of one band that is given.
     """
 
     def __init__(
@@ -111,18 +102,9 @@ class PosteriorMethod(Method):
 
 
 class RegularizedMethod(Method):
-    """The minimiser of a likelihood and a learned regulariser: a point, each band by itself.
+    """The minimiser of a likelihood and a learned regulariser: a point, each band by itself, by so many gradients.
 
-    Parameters
-    ----------
-    learned : LearnedRegularizer
-        Energy and parameters.
-    device : torch.device
-        Where to compute.
-    weight : float, optional
-        Factor on the regulariser's weight, which follows from the noise; by default the regulariser's own for sensors.
-    steps : int
-        Gradients.
+    ``weight`` is a factor on the regulariser's weight, which follows from the noise; by default the regulariser's own for sensors.
     """
 
     border = 8
@@ -192,13 +174,7 @@ def make_pass(name: str, device: torch.device, orientations: int | None = None) 
 
 
 def make_point(method: str, name: str, device: torch.device, weight: float | None, steps: int | None) -> RegularizedMethod:
-    """Load a minimiser; weight and steps are the regulariser's own where they are None, see `RegularizedMethod`.
-
-    Raises
-    ------
-    InputError
-        For an unknown regulariser, or one of another method.
-    """
+    """Load a minimiser, weight and steps its own where they are None; `InputError` for an unknown regulariser, or one of another method."""
     return RegularizedMethod(find_regularizer(method, name), device, weight, steps or GRADIENTS)
 
 

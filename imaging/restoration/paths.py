@@ -117,10 +117,7 @@ class ScenePaths:
 def check_paths(paths: ScenePaths, samples: int, *, estimated: bool = False) -> None:
     """Refuse outputs that would destroy something or cannot be written.
 
-    Raises
-    ------
-    InputError
-        An output that is the input, exists, lies in no folder, is named twice, or whose name no file can have.
+    `InputError` for one that is the input, exists, lies in no folder, is named twice, or whose name no file can have.
     """
     outputs = paths.outputs(samples, estimated=estimated)
     for path in (paths.input, *outputs):

@@ -50,15 +50,8 @@ def side_by_side(
 ) -> None:  # fmt: skip
     """Read, fit and write one after the other what is to be done, each beside the others of its neighbours.
 
-    Parameters
-    ----------
-    todo : iterator
-        What to read; taken when there is room.
-    read, fit, write : callable
-        From one of them to what is known of it, to its results one by one, and away with a result. Reading and writing have a thread each,
-        which end what they have begun also when the fit is interrupted: finished tiles are kept.
-    seconds : Seconds
-        Gets the time that the fit waits for the others.
+    ``todo`` is taken when there is room. Reading and writing have a thread each, which end what they have begun also when the fit is
+    interrupted: finished tiles are kept. ``seconds`` gets the time that the fit waits for the others.
     """
 
     def waited(future: Future[Any]) -> Any:
@@ -105,16 +98,9 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 @dataclass
 class Run:
-    """Working on the tiles of a scene that are not finished yet.
+    """Working on the tiles of a scene that are not finished yet, one thread at a time reading.
 
-    Parameters
-    ----------
-    engine : Engine
-        Its scene is read by one thread at a time.
-    store : TileStore
-        Open; finished tiles go there.
-    progress : callable, optional
-        Called with (finished, total) steps.
+    Progress is called with (finished, total) steps.
     """
 
     engine: Engine
@@ -198,24 +184,11 @@ def check_disk(engine: Engine) -> None:
 
 
 def run(engine: Engine, progress: Progress | None = None, elsewhere: Callable[[int], list[str]] | None = None) -> Seconds:
-    """Work on all tiles of an open scene and publish its outputs.
+    """Work on all tiles of an open scene and publish its outputs; its paths say whether an interrupted run is taken over.
 
-    Parameters
-    ----------
-    engine : Engine
-        What is done; its paths say whether an interrupted run is taken over.
-    progress : callable, optional
-        Called with (finished, total) steps.
-    elsewhere : callable, optional
-        Called with the number of tiles before the first; the tiles that it has other processes finish are taken over. Returns what the
-        user should know.
-
-    Raises
-    ------
-    InputError
-        When the outputs' disk is full; nothing is written then.
-    WorkError
-        When the input changed meanwhile, or the memory does not suffice; nothing is written then either.
+    ``elsewhere`` is called with the number of tiles before the first; the tiles that it has other processes finish are taken over, and it
+    returns what the user should know. `InputError` when the outputs' disk is full, `WorkError` when the input changed meanwhile, or the
+    memory does not suffice; nothing is written then.
     """
     check_disk(engine)
     seconds, store = Seconds(), store_of(engine)

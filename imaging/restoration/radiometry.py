@@ -38,33 +38,12 @@ class Radiometry:
 
 
 def stored_range(profile: SensorProfile, dtype: np.dtype[Any], brightest: float, noise: object) -> tuple[SensorProfile, float, list[str]]:
-    """Fit a profile to the type and range of what is stored.
+    """Fit a profile to the type and range of what is stored: the profile, with 8 bits for an 8-bit scene; the full scale; notes.
 
-    Parameters
-    ----------
-    profile : SensorProfile
-        As given by the user, overrides included.
-    dtype : numpy.dtype
-        Stored type of the scene.
-    brightest : float
-        Largest sampled value.
-    noise : object
-        ``"profile"`` when the profile's own noise is to hold; see `RestoreOptions`.
-
-    Returns
-    -------
-    profile : SensorProfile
-        With 8 bits for an 8-bit scene.
-    full_scale : float
-        Signal of 1 in image units: the sensor's range, 1 for reflectances; of a scene that hardly uses it what the scene reaches, so that
-        a scene and its noise times any factor are restored to as many times the result.
-    notes : list of str
-        What a user should know.
-
-    Raises
-    ------
-    InputError
-        When the profile's noise is in another unit than the stored values.
+    The full scale is the signal of 1 in image units: the sensor's range, 1 for reflectances; of a scene that hardly uses it what the scene
+    reaches, so that a scene and its noise times any factor are restored to as many times the result. ``brightest`` is the largest sampled
+    value; ``noise`` is ``"profile"`` when the profile's own noise is to hold. `InputError` when that is in another unit than the stored
+    values.
     """
     own_noise = noise == "profile" and any(b.noise for b in profile.bands)
     if dtype.itemsize == 1 and profile.bits > 8:
@@ -91,17 +70,7 @@ def stored_range(profile: SensorProfile, dtype: np.dtype[Any], brightest: float,
 def check_signal(bands: tuple[Band, ...], sample: list[tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> list[str]:
     """Notes on bands of a scene with many values below zero signal, of which neither a noise model nor a prior knows anything.
 
-    Parameters
-    ----------
-    bands : tuple of Band
-        Each with a noise model.
-    sample : list
-        Areas of the scene.
-
-    Raises
-    ------
-    InputError
-        When a band lies below on average.
+    `InputError` when a band lies below on average.
     """
     notes = []
     for k, band in enumerate(bands):

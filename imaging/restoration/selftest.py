@@ -32,15 +32,7 @@ _MARGIN = 8
 
 @dataclass(frozen=True)
 class SelfTest:
-    """Outcome of `restore_simulated`.
-
-    Attributes
-    ----------
-    before, after : float
-        PSNR of the measurement and of the restored scene, dB of full scale.
-    coverage : float
-        Part of the pixels that the 90 % intervals cover.
-    """
+    """PSNR of the measurement and of the restored scene, dB of full scale, and the share of pixels that the 90 % intervals cover."""
 
     before: float
     after: float
@@ -74,20 +66,7 @@ def simulated_scene(side: int = SIDE, seed: int = 0) -> NDArray[np.float64]:
 
 
 def restore_simulated(prior: str = DEFAULT_PRIOR, side: int = SIDE) -> SelfTest:
-    """Simulate a scene as the sensor ``pleiades-raw`` measures it, restore it on the CPU, and compare with the truth.
-
-    Parameters
-    ----------
-    prior : str
-        Zoo name or model folder.
-    side : int
-        Of the scene, pixels.
-
-    Raises
-    ------
-    InputError
-        When the prior cannot be loaded.
-    """
+    """Simulate a scene as the sensor ``pleiades-raw`` measures it, restore it on the CPU, and compare with the truth."""
     profile = load_profile(SENSOR)
     scene = simulated_scene(side + 2 * _MARGIN)
     physics = sensor_physics(profile.bands[:1], profile.full_scale, _MARGIN)
@@ -100,13 +79,7 @@ def restore_simulated(prior: str = DEFAULT_PRIOR, side: int = SIDE) -> SelfTest:
 
 
 def geotiff_difference(folder: Path) -> str | None:
-    """Write a GeoTIFF with georeference into a folder, read it again, and say what differs; nothing stays there.
-
-    Returns
-    -------
-    str or None
-        ``"values"``, ``"georeference"``, or None where all is as written.
-    """
+    """Write a GeoTIFF with georeference into a folder, read it again, and say what differs, values or georeference; nothing stays there."""
     values = np.arange(64 * 48, dtype=np.uint16).reshape(64, 48)
     crs, transform = CRS.from_epsg(32631), Affine(0.5, 0, 374_000, 0, -0.5, 4_829_000)
     with tempfile.TemporaryDirectory(dir=folder, prefix="imaging-restore-") as place:

@@ -23,21 +23,9 @@ _BRIGHT = 1.5
 
 
 class SuperResolution(Engine):
-    """The super-resolution of one open scene.
+    """The super-resolution of one open scene by a network.
 
-    Parameters
-    ----------
-    scene : Scene
-        Open.
-    paths, options : ScenePaths, SuperResolveOptions
-        As given; there are no standard deviations.
-    resolver : SuperResolver
-        The network.
-
-    Raises
-    ------
-    InputError
-        When the network takes other bands than the scene's, or the range is none of its type.
+    `InputError` when it takes other bands, or the range is none of the scene's type.
     """
 
     verb = "super-resolved"
@@ -106,10 +94,7 @@ def open_super_resolution(paths: ScenePaths, options: SuperResolveOptions) -> Su
 def find_resolver(options: SuperResolveOptions) -> SuperResolver:
     """The network asked for, or the zoo's for the scale; of several, the one of fewest bands, then the largest.
 
-    Raises
-    ------
-    InputError
-        When there is none of this scale, or it does not fit the options.
+    `InputError` when there is none of this scale, or it does not fit the options.
     """
     if options.model is None:
         scale, known = options.scale or 2, {m.name: manifest_of(m.name) for m in list_models()}

@@ -13,9 +13,10 @@ from imaging.restoration import RestoreOptions, ScenePaths, comparison, restore_
 from tests.scenes import listing, read, smooth, write_scene
 
 
-def test_figures_are_those_of_the_stored_files(tmp_path: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("darker", [1, 8])
+def test_figures_are_those_of_the_stored_files(tmp_path: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch, darker: int) -> None:
     monkeypatch.setattr(comparison, "_BLOCK", 50)  # several blocks, unequal ones
-    truth = smooth(1, 80, 90)
+    truth = smooth(1, 80, 90) / darker  # against full scale also where a scene hardly uses it
     noisy = truth + np.random.default_rng(5).normal(0, 12, truth.shape)
     noisy[0, :20, :30] = 0
     truth[0, 70:] = 0
