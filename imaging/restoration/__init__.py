@@ -6,18 +6,9 @@ from imaging.restoration.arrays import Restored, restore, super_resolve
 from imaging.restoration.deciding import Sensor, check_choice
 from imaging.restoration.options import RestoreOptions, SuperResolveOptions
 from imaging.restoration.paths import ScenePaths
+from imaging.restoration.pipeline import SceneResult
 from imaging.restoration.restoring import Restoration, open_restoration, outputs_for
-from imaging.restoration.scenes import (
-    Options,
-    SceneResult,
-    as_path,
-    plan_of,
-    plan_scene,
-    restore_scene,
-    run_scene,
-    run_tiles,
-    super_resolve_scene,
-)  # fmt: skip
+from imaging.restoration.scenes import Options, as_path, plan_of, plan_scene, restore_scene, run_scene, run_tiles, super_resolve_scene
 from imaging.restoration.superresolution import find_resolver, scale_of
 
 __all__ = [

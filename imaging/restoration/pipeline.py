@@ -5,7 +5,9 @@ Tiles are read ahead, worked on, and written behind, side by side; finished ones
 
 from __future__ import annotations
 
+import resource
 import shutil
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +20,7 @@ import torch
 from imaging.errors import InputError, WorkError
 from imaging.raster import Tile, TileStore, publish, write_output
 from imaging.restoration.engine import Arrays, Batch, Engine
+from imaging.version import __version__
 
 Progress = Callable[[int, int], None]
 
@@ -202,3 +205,77 @@ def run(engine: Engine, progress: Progress | None = None, elsewhere: Callable[[i
             raise WorkError(f"{engine.paths.input} changed while it was {engine.verb}; nothing is written")
         publish([*rasters[:-1], *beside, rasters[-1]])
     return seconds
+
+
+@dataclass(frozen=True)
+class SceneResult:
+    """What was done; the fields of the command's JSON object.
+
+    Attributes
+    ----------
+    input, restored : str
+        Paths of the scene and of the restored scene.
+    std : str or None
+        Path of the standard deviations; None where the method has none or they were not wanted.
+    sensor, prior, method : str
+        Names of what the restoration rests on.
+    sensor_file : str or None
+        Path of the profile that was estimated from the scene.
+    scale, iterations, seed : int
+        As in `RestoreOptions`.
+    width, height : int
+        Of the outputs, pixels.
+    bands : list of int
+        Those that were restored, numbered from 1.
+    seconds : float
+        Of the whole.
+    stages : dict
+        Seconds of each stage: reading, fitting, writing and waiting.
+    megapixels : float
+        Of the outputs.
+    peak_memory_mb : float
+        Most memory that the process has had, MB.
+    version : str
+        Of this package.
+    notes : list of str
+        What the user should know.
+    reference : dict or None
+        PSNR in dB before and after and, with standard deviations, the part of the pixels that the intervals cover; None without a truth.
+    """
+
+    input: str
+    restored: str
+    std: str | None
+    sensor: str
+    sensor_file: str | None
+    prior: str
+    method: str
+    scale: int
+    width: int
+    height: int
+    bands: list[int]
+    iterations: int
+    seconds: float
+    stages: dict[str, float]
+    megapixels: float
+    peak_memory_mb: float
+    seed: int
+    version: str
+    notes: list[str]
+    reference: dict[str, float] | None = None
+
+
+def peak_memory_mb() -> float:
+    """Most memory that this process has had, MB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3), 1)
+
+
+def result_of(engine: Engine, seconds: float, stages: Seconds, figures: dict[str, float] | None) -> SceneResult:
+    """The result of an engine that is done, after so many seconds; figures are those against a truth."""
+    paths, grid = engine.paths, engine.grid
+    return SceneResult(
+        input=str(paths.input), restored=str(paths.restored_path), std=None if paths.std_path is None else str(paths.std_path),
+        scale=engine.scale, width=grid.width, height=grid.height, bands=list(engine.scene.bands), seconds=round(seconds, 2),
+        stages=stages.rounded(), megapixels=grid.width * grid.height / 1e6, peak_memory_mb=peak_memory_mb(), version=__version__,
+        notes=engine.notes, reference=figures, **engine.summary(),
+    )  # fmt: skip

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,71 +14,12 @@ from imaging.restoration.deciding import Sensor
 from imaging.restoration.engine import Engine
 from imaging.restoration.options import RestoreOptions, SuperResolveOptions
 from imaging.restoration.paths import ScenePaths
-from imaging.restoration.pipeline import Progress, Run, Seconds, run, store_of
+from imaging.restoration.pipeline import Progress, Run, SceneResult, result_of, run, store_of
 from imaging.restoration.restoring import Restoration, open_restoration
 from imaging.restoration.superresolution import open_super_resolution, scale_of
-from imaging.version import __version__
 
 Options = RestoreOptions | SuperResolveOptions
 """What is to be done with a scene, and how."""
-
-
-@dataclass(frozen=True)
-class SceneResult:
-    """What was done; the fields of the command's JSON object.
-
-    Attributes
-    ----------
-    input, restored : str
-        Paths of the scene and of the restored scene.
-    std : str or None
-        Path of the standard deviations; None where the method has none or they were not wanted.
-    sensor, prior, method : str
-        Names of what the restoration rests on.
-    sensor_file : str or None
-        Path of the profile that was estimated from the scene.
-    scale, iterations, seed : int
-        As in `RestoreOptions`.
-    width, height : int
-        Of the outputs, pixels.
-    bands : list of int
-        Those that were restored, numbered from 1.
-    seconds : float
-        Of the whole.
-    stages : dict
-        Seconds of each stage: reading, fitting, writing and waiting.
-    megapixels : float
-        Of the outputs.
-    peak_memory_mb : float
-        Most memory that the process has had, MB.
-    version : str
-        Of this package.
-    notes : list of str
-        What the user should know.
-    reference : dict or None
-        PSNR in dB before and after and, with standard deviations, the part of the pixels that the intervals cover; None without a truth.
-    """
-
-    input: str
-    restored: str
-    std: str | None
-    sensor: str
-    sensor_file: str | None
-    prior: str
-    method: str
-    scale: int
-    width: int
-    height: int
-    bands: list[int]
-    iterations: int
-    seconds: float
-    stages: dict[str, float]
-    megapixels: float
-    peak_memory_mb: float
-    seed: int
-    version: str
-    notes: list[str]
-    reference: dict[str, float] | None = None
 
 
 def _former_paths(paths: Any, *others: Any, **more: Any) -> dict[str, Any] | None:
@@ -244,7 +183,7 @@ def run_scene(
             check_reference(engine, reference)
         stages = run(engine, progress, elsewhere)
         figures = None if reference is None else compare(engine, reference)
-        result = _result(engine, time.monotonic() - began, stages, figures)
+        result = result_of(engine, time.monotonic() - began, stages, figures)
         if afterwards is not None:
             afterwards(engine, result)
     return result
@@ -322,18 +261,3 @@ def plan_of(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> dict[
             "iterations": method.steps, "rate_scale": [round(f.rate_scale, 4) for f in engine.fitters],
             "disk_mb": round(engine.disk_need / 1e6, 1), "notes": engine.notes,
         }  # fmt: skip
-
-
-def peak_memory_mb() -> float:
-    """Most memory that this process has had, MB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3), 1)
-
-
-def _result(engine: Engine, seconds: float, stages: Seconds, figures: dict[str, float] | None) -> SceneResult:
-    paths, grid = engine.paths, engine.grid
-    return SceneResult(
-        input=str(paths.input), restored=str(paths.restored_path), std=None if paths.std_path is None else str(paths.std_path),
-        scale=engine.scale, width=grid.width, height=grid.height, bands=list(engine.scene.bands), seconds=round(seconds, 2),
-        stages=stages.rounded(), megapixels=grid.width * grid.height / 1e6, peak_memory_mb=peak_memory_mb(), version=__version__,
-        notes=engine.notes, reference=figures, **engine.summary(),
-    )  # fmt: skip
