@@ -37,12 +37,8 @@ _BLOCKS = 2_000_000
 class ErrorField:
     """The joint structure of a pass's errors.
 
-    Attributes
-    ----------
-    kernels : Tensor
-        ``(K, B, C, t, t)``, symmetric, of unit energy each; B is 1 where items share a sensor.
-    position : Tensor
-        ``(B, C, H, W)`` contrast as a place in the bank, see `place_of`.
+    ``kernels``, ``(K, B, C, t, t)``, are symmetric and of unit energy each; B is 1 where items share a sensor. ``position``,
+    ``(B, C, H, W)``, is the contrast as a place in the bank, see `place_of`.
     """
 
     kernels: Tensor
@@ -50,7 +46,7 @@ class ErrorField:
 
     @property
     def radius(self) -> int:
-        """Of the kernels."""
+        """Taps of the kernels on each side of their middle."""
         return int(self.kernels.shape[-1]) // 2
 
     def _present(self) -> list[int]:
@@ -59,7 +55,7 @@ class ErrorField:
         return list(range(max(0, low), min(len(self.kernels) - 1, high) + 1))
 
     def weights(self) -> Iterator[tuple[int, Tensor]]:
-        """Of the filters that have any: square roots, ``(B, C, H, W)``, such that the field's variance is 1 everywhere."""
+        """Filters that have a weight anywhere, with square roots ``(B, C, H, W)`` by which the field's variance is 1 everywhere."""
         present = self._present()
         # Squares that sum to 1; roots of linear weights would make much of rounding where a weight is nearly 0.
         roots = {k: torch.cos(math.pi / 2 * (self.position - k).abs().clamp(max=1)) for k in present}
@@ -137,15 +133,7 @@ def place_of(bank: WienerBank, deviation: Tensor) -> Tensor:
 
 
 def error_field(bank: WienerBank, position: Tensor) -> ErrorField:
-    """The field for a sensor and a scene.
-
-    Parameters
-    ----------
-    bank : WienerBank
-        Of the sensor, with the features' contrasts.
-    position : Tensor
-        See `place_of`.
-    """
+    """The field for a sensor, by its bank with the features' contrasts, and a scene, by its ``position`` (see `place_of`)."""
     if bank.contrasts != CONTRASTS:
         raise ValueError("the bank has other contrasts than the features")
     kernels, radius = [], _RADIUS * bank.factor
