@@ -18,12 +18,8 @@ BLOCK = 8
 class AnchoredPrior(LatentPrior, ABC):
     """A latent prior whose analysis and synthesis start as an orthogonal mixture of the bands and a lapped 8x8 block transform.
 
-    One latent per pixel and channel, at 1/8 resolution; latents are frequency-major, components of the band mixture within.
-
-    Parameters
-    ----------
-    channels : int
-        Image channels, any number.
+    Of an image of any number of channels there is one latent per pixel and channel, at 1/8 resolution; latents are frequency-major,
+    components of the band mixture within.
     """
 
     std_decoder: nn.Module
@@ -63,14 +59,10 @@ class AnchoredPrior(LatentPrior, ABC):
 
     @torch.no_grad()
     def anchor(self, mixture: Tensor, kernels: tuple[Tensor, Tensor] | None = None) -> None:
-        """Start as a block transform of each component, row, of an orthogonal ``(C, C)`` mixture of the bands.
+        """Start as a block transform of each component of the bands, a row of an orthogonal ``(C, C)`` mixture.
 
-        Parameters
-        ----------
-        mixture : Tensor
-            Rows are components; kept as `mixture` until another one is given, not with the weights.
-        kernels : tuple of Tensor, optional
-            Analysis and synthesis of one band, ``(64, 64, 3, 3)`` each; the lapped transform where not given.
+        The mixture is kept as `mixture` until another one is given, but not with the weights. ``kernels`` are analysis and synthesis of one
+        band, ``(64, 64, 3, 3)`` each; the lapped transform where not given.
         """
         self.mixture = mixture
         forward, backward = kernels or lapped_kernels(BLOCK)

@@ -32,19 +32,10 @@ def _address(name: str) -> tuple[str, float]:
 
 
 def cached_file(name: str, *, download: bool = False) -> tuple[Path, float]:
-    """File of a model of compressai's zoo in PyTorch's hub folder, and its alpha.
+    """File of a model of compressai's zoo, such as ``compressai:mbt2018-mean-8``, in PyTorch's hub folder, and its alpha.
 
-    Parameters
-    ----------
-    name : str
-        Such as ``compressai:mbt2018-mean-8``.
-    download : bool
-        Whether it may be fetched from compressai's server where it is not there yet; the hash in its name is checked.
-
-    Raises
-    ------
-    InputError
-        For an unknown name, a model that is not there and may not be fetched, or a failed download.
+    With ``download`` a file that is not there yet is fetched from compressai's server; the hash in its name is checked. `InputError` for an
+    unknown name, a model that is not there and may not be fetched, or a failed download.
     """
     url, alpha = _address(name)
     folder = Path(torch.hub.get_dir()) / "checkpoints"

@@ -85,14 +85,8 @@ def grow(own: LappedAutoencoder, given: LappedAutoencoder) -> None:
     """Give a model the weights of a smaller one, so that it acts like it at first (Chen, Goodfellow and Shlens 2016).
 
     A model of several bands treats the first component of its mixture of bands as the model of one band treats its image; the other
-    components start as transform coefficients whose densities are yet to be learned.
-
-    Parameters
-    ----------
-    own : LappedAutoencoder
-        Freshly made, statistics set; changed in place.
-    given : LappedAutoencoder
-        Trained, with one channel or as many as ``own``, no larger in any setting; see `misfit`.
+    components start as transform coefficients whose densities are yet to be learned. ``own``, freshly made with its statistics set, is
+    changed in place; ``given`` is trained, has one channel or as many as ``own``, and is no larger in any setting, see `misfit`.
     """
     c, n = own.channels, given.latents
     joint = c != given.channels

@@ -26,17 +26,9 @@ class ResidualBlock(nn.Module):
 class GroupCausalConv2d(nn.Conv2d):
     """Convolution in which group ``g`` of the output sees earlier groups everywhere and its own group only in the causal past.
 
-    Channels are ordered by group, positions in raster order. With ``strict=True`` the own group is seen strictly before the current
-    position (for inputs that are the variables themselves), otherwise up to and including it (for features already causal).
-
-    Parameters
-    ----------
-    group_in, group_out : list of int
-        Group index of each input and output channel.
-    kernel_size : int
-        Odd.
-    strict : bool
-        Whether the own group excludes the current position.
+    ``group_in`` and ``group_out`` are the groups of the channels; positions are in raster order, the kernel size is odd. If ``strict``, the
+    own group is seen strictly before the current position (for inputs that are the variables themselves), otherwise up to and including it
+    (for features already causal).
     """
 
     mask: Tensor

@@ -43,22 +43,12 @@ def _open_to(network: nn.Sequential, channels: int, side: str) -> None:
 class PublishedAutoencoder(LatentPrior):
     """What the compressai families share: their modules under their names, and optionally a second decoder for standard deviations.
 
-    Parameters
-    ----------
-    channels : int
-        Image channels.
-    alpha : float
-        Weight of the squared error (grey levels of 255) against bits per pixel in training; sets `gamma`.
-    hidden, latents : int
-        Width of the networks and number of main latent channels: N and M of compressai.
-    replicated : bool
-        Whether the networks have three channels and each image channel is replicated to them, their outputs averaged, as panchromatic
-        models retrained from photographic ones do; ``channels`` must be 1.
-    spread : bool
-        Whether there is a decoder of standard deviations (`std_decoder`, of the layout of ``g_s``); without one the deviation is `gamma`.
+    ``alpha`` is the weight of the squared error (grey levels of 255) against bits per pixel in training, and sets `gamma`. ``hidden`` and
+    ``latents``, the width of the networks and the number of main latent channels, are N and M of compressai. A ``replicated`` model has
+    networks of three channels, to each of which its one image channel is given and whose outputs are averaged, as panchromatic models
+    retrained from photographic ones do. With ``spread`` there is a decoder of standard deviations (`std_decoder`, of the layout of
+    ``g_s``); without one the deviation is `gamma`.
 
-    Notes
-    -----
     The names of compressai, ``y`` and ``z``, are `z` and `h` here; its state dicts load unchanged. Its likelihoods, which have a floor of
     1e-9 without gradient, are replaced by those of `imaging.priors.rate`.
     """
