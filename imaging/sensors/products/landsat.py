@@ -26,10 +26,7 @@ def landsat_files(folder: Path) -> list[Path]:
 def landsat_scenes(folder: Path, path: Path) -> list[ProductScene]:
     """The scenes of 15 m (panchromatic, level 1 only) and 30 m, thermal and cirrus bands left out.
 
-    Raises
-    ------
-    InputError
-        For another mission, or when metadata or rasters are not complete.
+    `InputError` for another mission, or when metadata or rasters are not complete.
     """
     groups = read_keys(path)
     # Level 2 repeats the metadata of level 1, files that are not delivered included, in groups of their own.
