@@ -34,16 +34,8 @@ def _scalar(*values: int) -> int:
 def position_key(shape: torch.Size, origins: list[tuple[int, int]], seed: int, stream: str, device: torch.device) -> Tensor:
     """One 32-bit key for each value of ``(B, C, H, W)``, from its absolute position.
 
-    Parameters
-    ----------
-    shape : torch.Size
-        Of the values to be drawn.
-    origins : list of (int, int)
-        Absolute row and column of each item's first value.
-    seed : int
-        Run seed.
-    stream : {"z", "h", "x"}
-        Separates the variables.
+    ``origins`` are the absolute row and column of each item's first value; ``stream``, a key of `STREAMS`, separates the variables of a run
+    with one seed.
     """
     _, channels, height, width = shape
     rows = torch.stack([torch.arange(r, r + height, dtype=torch.int32) for r, _ in origins]).to(device)
