@@ -49,14 +49,10 @@ class ErrorField:
         """Taps of the kernels on each side of their middle."""
         return int(self.kernels.shape[-1]) // 2
 
-    def _present(self) -> list[int]:
-        """Filters that have a weight anywhere."""
-        low, high = int(self.position.min()), math.ceil(float(self.position.max()))
-        return list(range(max(0, low), min(len(self.kernels) - 1, high) + 1))
-
     def weights(self) -> Iterator[tuple[int, Tensor]]:
         """Filters that have a weight anywhere, with square roots ``(B, C, H, W)`` by which the field's variance is 1 everywhere."""
-        present = self._present()
+        low, high = int(self.position.min()), math.ceil(float(self.position.max()))
+        present = range(max(0, low), min(len(self.kernels) - 1, high) + 1)
         # Squares that sum to 1; roots of linear weights would make much of rounding where a weight is nearly 0.
         roots = {k: torch.cos(math.pi / 2 * (self.position - k).abs().clamp(max=1)) for k in present}
         variance = torch.zeros_like(self.position)
@@ -77,8 +73,8 @@ class ErrorField:
         first = 2 * self.radius
         total: Tensor = torch.zeros(())
         for k, weight in self.weights():
-            response = torch.fft.rfft2(self.kernels[k], s=size)
-            total = total + weight * torch.fft.irfft2(transform * response, s=size)[..., first : first + rows, first : first + columns]
+            field = torch.fft.irfft2(transform * torch.fft.rfft2(self.kernels[k], s=size), s=size)
+            total = total + weight * field[..., first : first + rows, first : first + columns]
         return total
 
     def variance_of_sum(self, weights: Tensor) -> Tensor:
@@ -107,8 +103,7 @@ class ErrorField:
         for first in range(0, rows * columns, chunk):
             total: Tensor = torch.zeros(())
             for kernel, value in values:
-                response = torch.fft.rfft2(kernel, s=size)[:, :, None]
-                total = total + torch.fft.rfft2(value[:, :, first : first + chunk], s=size) * response
+                total = total + torch.fft.rfft2(value[:, :, first : first + chunk], s=size) * torch.fft.rfft2(kernel, s=size)[:, :, None]
             found.append(_energy(total, size))
         return torch.cat(found, 2).reshape(batch, channels, rows, columns).sqrt()
 
@@ -145,8 +140,3 @@ def error_field(bank: WienerBank, position: Tensor) -> ErrorField:
         kernel = kernel * taper[:, None] * taper[None]
         kernels.append((kernel / kernel.square().sum((-2, -1), keepdim=True).sqrt()).to(position.dtype))
     return ErrorField(torch.stack(kernels).expand(-1, -1, position.shape[1], -1, -1), position)
-
-
-def padded_shape(shape: torch.Size, radius: int) -> torch.Size:
-    """Of the white field behind an image ``(B, C, H, W)``."""
-    return torch.Size((*shape[:2], shape[2] + 2 * radius, shape[3] + 2 * radius))

@@ -133,8 +133,7 @@ def scene_quantities(posterior: ImagePosterior, y: Tensor, physics: SensorPhysic
     y, mask = y[cut], mask[cut]
     signal = physics.A(posterior.sample(1)[0])
     power = (y - signal).square() / noise_variance(physics, signal)
-    total = mask.expand_as(y).sum((2, 3)).clamp(min=1)
-    residual = (power * mask).sum((2, 3)) / total
+    residual = (power * mask).sum((2, 3)) / mask.expand_as(y).sum((2, 3)).clamp(min=1)
     contrast = CONTRASTS[0] * 4.0 ** place.mean((2, 3))
     return {"contrast": contrast.flatten().tolist(), "residual": residual.clamp(min=1e-6).flatten().tolist()}
 

@@ -125,8 +125,7 @@ class AmortisedReconstructor(Reconstructor):  # type: ignore[misc]
         del features  # the stack is most of what a pass holds
         image = consistent(estimate + change * unit, y, physics, valid)
         deviation = spread * unit
-        field = error_field(bank, place_of(bank, deviation))
-        return ImagePosterior(image, deviation, field, corner, seed)
+        return ImagePosterior(image, deviation, error_field(bank, place_of(bank, deviation)), corner, seed)
 
     @torch.no_grad()
     def each_band(self, y: Tensor, physics: SensorPhysics, *, mask: Tensor | None = None, level: float | Tensor | None = None) -> Tensor:

@@ -18,6 +18,7 @@ from imaging.amortised.losses import LIKELIHOOD, posterior_loss, relative_error
 from imaging.amortised.network import InferenceNetwork
 from imaging.amortised.optimizer import Muon
 from imaging.amortised.sensors import Measured, SensorRanges, measure
+from imaging.sensors.wiener import repeated
 from imaging.training import CropSampler, InterruptibleTraining, TrainingSettings, full_scale
 
 _BORDER = 8
@@ -90,8 +91,8 @@ class Trainer(InterruptibleTraining):
         self.validation = validation
         ends = [p for n, p in network.named_parameters() if p.ndim != 4 or n.startswith(_ENDS)]
         held = {id(p) for p in ends}
-        inner = [p for p in network.parameters() if id(p) not in held]
         self.parameters = list(network.parameters())
+        inner = [p for p in self.parameters if id(p) not in held]
         self.optimizers = [
             Muon([{"params": inner, "factor": 1.0}], settings.learning_rate),
             torch.optim.Adam([{"params": ends, "factor": _ADAM}], _ADAM * settings.learning_rate, betas=(0.9, 0.99)),
@@ -106,7 +107,7 @@ class Trainer(InterruptibleTraining):
         factor = batch["truth"].shape[-1] // batch["y"].shape[-1]
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             change, spread = self.model(features.stack)
-        mask = batch["mask"] if factor == 1 else batch["mask"].repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+        mask = repeated(batch["mask"], factor)
         fidelity, nats = posterior_loss(change, spread, features.estimate, features.unit, batch["truth"], mask, factor * _BORDER)
         return fidelity, nats, change, spread, features
 
