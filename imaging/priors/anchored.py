@@ -50,8 +50,7 @@ class AnchoredPrior(LatentPrior, ABC):
 
     def squared_frequency(self) -> Tensor:
         """Squared spatial frequency of each latent channel, over that of Nyquist along one axis; ``(M,)``, from 0 to below 2."""
-        squares = [(i * i + j * j) / BLOCK**2 for i, j in frequency_order(BLOCK)]
-        return torch.tensor(squares).repeat_interleave(self.channels)
+        return torch.tensor([(i * i + j * j) / BLOCK**2 for i, j in frequency_order(BLOCK)]).repeat_interleave(self.channels)
 
     def slow_parameters(self) -> list[nn.Parameter]:
         """The block transform itself."""
@@ -101,7 +100,6 @@ class AnchoredPrior(LatentPrior, ABC):
             return
         detail = self._coefficients(x)[:, c:, 1:-1, 1:-1].float()
         values = detail.reshape(len(x), -1, c, *detail.shape[2:]).transpose(1, 2).reshape(len(x), c, -1)
-        covariance = torch.einsum("bik,bjk->ij", values, values)
-        axes = torch.linalg.eigh(covariance.double()).eigenvectors.flip(1).T
+        axes = torch.linalg.eigh(torch.einsum("bik,bjk->ij", values, values).double()).eigenvectors.flip(1).T
         axes = axes * torch.where(axes.sum(1, keepdim=True) < 0, -1.0, 1.0)
         self.anchor(axes.to(x.dtype))

@@ -31,23 +31,13 @@ class LappedAutoencoder(AnchoredPrior):
     """
 
     def __init__(
-        self,
-        channels: int = 1,
-        alpha: float = 0.18,
-        *,
-        width: int = 96,
-        blocks: int = 3,
-        fine: int = 48,
-        fine_blocks: int = 2,
-        hyper: int = 48,
-        hidden: int = 128,
-        context_blocks: int = 0,
-    ) -> None:
+        self, channels: int = 1, alpha: float = 0.18, *, width: int = 96, blocks: int = 3, fine: int = 48, fine_blocks: int = 2,
+        hyper: int = 48, hidden: int = 128, context_blocks: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__(channels)
         self.settings = {
-            "channels": channels, "alpha": alpha, "width": width, "blocks": blocks,
-            "fine": fine, "fine_blocks": fine_blocks, "hyper": hyper, "hidden": hidden,
-            "context_blocks": context_blocks,
+            "channels": channels, "alpha": alpha, "width": width, "blocks": blocks, "fine": fine, "fine_blocks": fine_blocks,
+            "hyper": hyper, "hidden": hidden, "context_blocks": context_blocks,
         }  # fmt: skip
         self.hyper_stride = 4 * BLOCK
         self.gamma = decoder_deviation(channels, alpha)
@@ -151,8 +141,7 @@ class LappedAutoencoder(AnchoredPrior):
     def log_prob(self, z: Tensor, h: Tensor) -> Tensor:
         """``log p(z | h) + log p(h)`` of each item, nats."""
         mean, scale = self.conditional(z, h)
-        conditional = log_uniform_gaussian(z, mean, scale)
-        return conditional.sum((1, 2, 3)) + log_bottleneck(self.bottleneck, h).sum((1, 2, 3))
+        return log_uniform_gaussian(z, mean, scale).sum((1, 2, 3)) + log_bottleneck(self.bottleneck, h).sum((1, 2, 3))
 
     @torch.no_grad()
     def set_statistics(self, x: Tensor) -> None:

@@ -23,8 +23,7 @@ def _address(name: str) -> tuple[str, float]:
     match = re.fullmatch(r"(.+)-(\d)", name.removeprefix(PREFIX))
     architecture, quality = (match[1], int(match[2])) if match else (name.removeprefix(PREFIX), 0)
     if architecture not in _ARCHITECTURES:
-        known = [f"{PREFIX}{a}-QUALITY" for a in _ARCHITECTURES]
-        raise InputError(f"unknown prior {name!r}; {did_you_mean(name, known)}")
+        raise InputError(f"unknown prior {name!r}; {did_you_mean(name, [f'{PREFIX}{a}-QUALITY' for a in _ARCHITECTURES])}")
     urls = model_urls[architecture]["mse"]
     if quality not in urls:
         raise InputError(f"unknown prior {name!r}; {architecture} has the qualities {min(urls)} to {max(urls)}")

@@ -54,8 +54,7 @@ def _grow_refiner(own: nn.Sequential, given: nn.Sequential, latents: Tensor, sha
 
 def _hidden_positions(own: LappedAutoencoder, given: LappedAutoencoder) -> Tensor:
     """Where the hidden channels of the smaller context model go: into the group of the same frequencies, first component."""
-    factor = max(own.hidden_groups) + 1
-    factor //= max(given.hidden_groups) + 1
+    factor = (max(own.hidden_groups) + 1) // (max(given.hidden_groups) + 1)
     taken: dict[int, int] = {}
     positions = []
     for group in given.hidden_groups:
@@ -90,8 +89,7 @@ def grow(own: LappedAutoencoder, given: LappedAutoencoder) -> None:
     """
     c, n = own.channels, given.latents
     joint = c != given.channels
-    step = c if joint else 1
-    latents = step * torch.arange(n)
+    latents = (c if joint else 1) * torch.arange(n)
     if joint:
         own.anchor(own.mixture, (given.analysis.weight, given.synthesis.weight))
     else:

@@ -83,8 +83,7 @@ def convert(state: Mapping[str, Tensor], source: str, *, alpha: float | None = N
     named = {_renamed(k): v.float() for k, v in state.items() if not k.endswith("num_batches_tracked")}
     log_gamma = named.pop("log_gamma", None)
     family, hidden, latents = _family(named, source)
-    first = named["g_a.0.conv1.weight" if family == "cheng" else "g_a.0.weight"]
-    network_channels = first.shape[1]
+    network_channels = named["g_a.0.conv1.weight" if family == "cheng" else "g_a.0.weight"].shape[1]
     if panchromatic and network_channels != 3:
         raise InputError(f"{source} has {network_channels} channels; only a network of 3 is replicated for panchromatic scenes")
     channels = 1 if panchromatic else network_channels

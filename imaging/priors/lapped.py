@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -46,8 +47,7 @@ def lapped_bases(block: int = 8) -> tuple[Tensor, Tensor]:
 
 def frequency_order(block: int = 8) -> list[tuple[int, int]]:
     """Pairs (vertical, horizontal) of frequency indices, from the lowest diagonal to the highest."""
-    pairs = [(i, j) for i in range(block) for j in range(block)]
-    return sorted(pairs, key=lambda p: (p[0] + p[1], p[0]))
+    return sorted(product(range(block), range(block)), key=lambda p: (p[0] + p[1], p[0]))
 
 
 def lapped_kernels(block: int = 8) -> tuple[Tensor, Tensor]:

@@ -65,15 +65,9 @@ class PublishedAutoencoder(LatentPrior):
     stride, hyper_stride, border = 16, 64, 0
 
     def __init__(
-        self,
-        channels: int = 3,
-        alpha: float = 0.18,
-        *,
-        hidden: int = 192,
-        latents: int = 192,
-        replicated: bool = False,
-        spread: bool = True,
-    ) -> None:
+        self, channels: int = 3, alpha: float = 0.18, *, hidden: int = 192, latents: int = 192,
+        replicated: bool = False, spread: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
         if replicated and channels != 1:
             raise ValueError(f"channels is {channels}; a replicated network takes 1")
@@ -124,16 +118,14 @@ class PublishedAutoencoder(LatentPrior):
         Three deviations of a replicated network are averaged, as its authors do.
         """
         if self.std_decoder is None:
-            size = (len(z), self.channels, z.shape[2] * self.stride, z.shape[3] * self.stride)
-            return z.new_full(size, self.gamma)
+            return z.new_full((len(z), self.channels, z.shape[2] * self.stride, z.shape[3] * self.stride), self.gamma)
         deviations = torch.sigmoid(self.std_decoder(z).to(z.dtype)) + SPREAD_FLOOR
         return deviations.mean(1, keepdim=True) if self.replicated else deviations
 
     def log_prob(self, z: Tensor, h: Tensor) -> Tensor:
         """``log p(z | h) + log p(h)`` of each item, nats."""
         mean, scale = self.conditional(z, h)
-        conditional = log_uniform_gaussian(z, mean, scale).sum((1, 2, 3))
-        return conditional + log_bottleneck(self.entropy_bottleneck, h).sum((1, 2, 3))
+        return log_uniform_gaussian(z, mean, scale).sum((1, 2, 3)) + log_bottleneck(self.entropy_bottleneck, h).sum((1, 2, 3))
 
     def conditional(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and scale, at least 0.11, of p(z | h), or of p(z | h, causal z) with a context model."""

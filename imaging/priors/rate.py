@@ -112,8 +112,7 @@ def log_uniform_gaussian(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
         s = bounded(scale.to(dtype), SCALE_BOUND, reach=SCALE_REACH)
         upper = _log_ndtr((0.5 - v) / s)
         lower = _log_ndtr((-0.5 - v) / s)
-        nats: Tensor = upper + _log1mexp(lower - upper)
-        return nats
+        return upper + _log1mexp(lower - upper)
 
 
 def log_bottleneck(bottleneck: EntropyBottleneck, h: Tensor) -> Tensor:
@@ -132,5 +131,4 @@ def log_bottleneck(bottleneck: EntropyBottleneck, h: Tensor) -> Tensor:
         flip = (lower + upper) > 0
         hi, lo = torch.where(flip, -lower, upper), torch.where(flip, -upper, lower)
         log_hi, log_lo = F.logsigmoid(hi), F.logsigmoid(lo)
-        out = log_hi + _log1mexp(log_lo - log_hi)
-        return out.reshape(channels, batch, height, width).permute(1, 0, 2, 3)
+        return (log_hi + _log1mexp(log_lo - log_hi)).reshape(channels, batch, height, width).permute(1, 0, 2, 3)

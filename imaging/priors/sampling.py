@@ -53,6 +53,5 @@ def sample_prior(prior: LatentPrior, size: int = 128, seed: int = 0) -> Tensor:
     for group in groups.unique():
         for row in range(shape[0][2]):
             for column in range(shape[0][3]):
-                drawn = _draw_conditional(prior, z, h)
-                z[:, groups == group, row, column] = drawn[:, groups == group, row, column]
+                z[:, groups == group, row, column] = _draw_conditional(prior, z, h)[:, groups == group, row, column]
     return prior.decode(z)
