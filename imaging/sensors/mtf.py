@@ -45,8 +45,7 @@ def line_spread(shape: str, nyquist: float, factor: int = 1) -> Kernel:
     radius, centre = _RADIUS * factor + factor // 2, -(factor - 1) / 2
     n = np.arange(-radius, radius + 1)
     frequency = np.fft.fftfreq(1024)
-    response = np.fft.ifft(mtf_curve(shape, nyquist, factor * frequency) * np.exp(-2j * np.pi * frequency * centre)).real
-    kernel = response[n % 1024]
+    kernel = np.fft.ifft(mtf_curve(shape, nyquist, factor * frequency) * np.exp(-2j * np.pi * frequency * centre)).real[n % 1024]
     constraints = np.stack([np.ones(len(n)), np.cos(np.pi * (n - centre) / factor)])
     missing = np.array([1.0, nyquist]) - constraints @ kernel
     return np.asarray(kernel + constraints.T @ np.linalg.solve(constraints @ constraints.T, missing))

@@ -128,8 +128,7 @@ def _line(level: Array, variance: Array, error: Array, pure: bool) -> tuple[floa
         solution, _ = nnls(design * weight[:, None], variance * weight)
         model = np.maximum(design @ solution, 1e-3 * variance.mean())
         residual = np.abs(variance - model) / (model * error)
-        scale = max(1.0, float(np.median(residual)) / 0.6745)
-        huber = 1.345 / np.maximum(residual / scale, 1.345)
+        huber = 1.345 / np.maximum(residual / max(1.0, float(np.median(residual)) / 0.6745), 1.345)
     return float(solution[0]), float(solution[1])
 
 

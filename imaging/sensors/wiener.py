@@ -114,8 +114,7 @@ class WienerBank:
         """Power spectrum of the error that the best linear estimate is expected to leave, ``(B, C, n, n)`` on a grid of frequencies."""
         spectrum = contrast * self._spectrum
         seen = self._power * spectrum
-        found: Tensor = spectrum * (1 - seen / (_aliased(seen, self.factor) + self.factor**2 * self._noise))
-        return found
+        return spectrum * (1 - seen / (_aliased(seen, self.factor) + self.factor**2 * self._noise))
 
     def errors(self) -> Tensor:
         """Root mean square error expected at each contrast, ``(K, B, C, 1, 1)``."""
@@ -167,15 +166,13 @@ def repeated(x: Tensor, factor: int) -> Tensor:
 
 def sensor_error(psf: Tensor, variance: Tensor, level: Tensor, factor: int = 1) -> Tensor:
     """Mean squared error that a Wiener filter is expected to leave in a scene of the typical spectrum, ``(B,)``; see `WienerBank`."""
-    found: Tensor = WienerBank(psf, variance, level, factor).error_spectrum().mean((1, 2, 3))
-    return found
+    return WienerBank(psf, variance, level, factor).error_spectrum().mean((1, 2, 3))
 
 
 def _detail(y: Tensor) -> Tensor:
     """Second differences along both axes, ``(B, 2 C, H, W)``, borders replicated: high frequencies without the highest."""
     weights = y.new_tensor([-1.0, -2.0, 0.0, 6.0, 0.0, -2.0, -1.0]) / 6
-    flat = y.flatten(0, 1)[:, None]
-    padded = F.pad(flat, (3, 3, 3, 3), mode="replicate")
+    padded = F.pad(y.flatten(0, 1)[:, None], (3, 3, 3, 3), mode="replicate")
     across, along = F.conv2d(padded[..., 3:-3, :], weights.reshape(1, 1, 1, 7)), F.conv2d(padded[..., :, 3:-3], weights.reshape(1, 1, 7, 1))
     return torch.cat([across, along], 1).reshape(len(y), -1, *y.shape[-2:])
 
@@ -187,8 +184,7 @@ def local_contrast(y: Tensor, psf: Tensor, variance: Tensor, level: Tensor, fact
     measurement around it only.
     """
     batch, channels = y.shape[:2]
-    squares = _detail(y).square().reshape(batch, channels, 2, *y.shape[-2:]).mean(2)
-    energy = box_mean(squares, _NEIGHBOURHOOD)
+    energy = box_mean(_detail(y).square().reshape(batch, channels, 2, *y.shape[-2:]).mean(2), _NEIGHBOURHOOD)
     size = _GRID // factor
     impulse = torch.zeros(1, 1, size, size, dtype=torch.float64, device=y.device)
     impulse[..., size // 2, size // 2] = 1

@@ -51,8 +51,7 @@ def landsat_scenes(folder: Path, path: Path) -> list[ProductScene]:
             f"{mission.replace('_', ' ').title()} {level}, {name}: sensor {_SENSOR}",
             "noise is estimated from the scene, which was resampled on the ground: its standard deviation may come out too small",
         )
-        own = replace(profile, bands=tuple(by_name[b] for b in there))
-        found.append(ProductScene(folder, prefix + name, assembly, own, notes))
+        found.append(ProductScene(folder, prefix + name, assembly, replace(profile, bands=tuple(by_name[b] for b in there)), notes))
     if not found:
         raise InputError(f"{path} names no band that can be restored")
     return found
