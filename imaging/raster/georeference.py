@@ -86,12 +86,11 @@ def copy_metadata(scene: Scene, target: Any, bands: tuple[int, ...], *, values: 
             target.set_band_description(out, source.descriptions[band - 1])
         if values and source.units[band - 1]:
             target.set_band_unit(out, source.units[band - 1])
+    target.scales = [source.scales[b - 1] for b in bands]
     if values:
-        target.scales = [source.scales[b - 1] for b in bands]
         target.offsets = [source.offsets[b - 1] for b in bands]
         target.colorinterp = [source.colorinterp[b - 1] for b in bands]
     else:
-        target.scales = [source.scales[b - 1] for b in bands]
         target.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (len(bands) - 1)
 
 

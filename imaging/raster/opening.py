@@ -61,8 +61,7 @@ def open_raster(path: Path, virtual: str | None = None) -> Any:
         if path.is_dir():
             rasters = sorted(p.name for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
             if rasters:
-                example = path / rasters[0]
-                raise InputError(f"{path} is a folder; give one raster such as {example}")
+                raise InputError(f"{path} is a folder; give one raster such as {path / rasters[0]}")
             raise InputError(f"{path} is a folder without rasters; give a raster file such as scene.tif")
         if not path.is_file():
             raise InputError(missing(path))
