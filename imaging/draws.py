@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-_LATENT, _HYPER, _IMAGE = 1, 2, 3
-STREAMS = {"z": _LATENT, "h": _HYPER, "x": _IMAGE}
+STREAMS = {"z": 1, "h": 2, "x": 3}
+"""Numbers of the main latents, the hyper-latents and the image."""
 
 
 def _mix(x: Tensor) -> Tensor:
@@ -34,23 +34,13 @@ def _scalar(*values: int) -> int:
 def position_key(shape: torch.Size, origins: list[tuple[int, int]], seed: int, stream: str, device: torch.device) -> Tensor:
     """One 32-bit key for each value of ``(B, C, H, W)``, from its absolute position.
 
-    Parameters
-    ----------
-    shape : torch.Size
-        Of the values to be drawn.
-    origins : list of (int, int)
-        Absolute row and column of each item's first value.
-    seed : int
-        Run seed.
-    stream : {"z", "h", "x"}
-        Separates the variables.
+    ``origins`` are the absolute row and column of each item's first value; ``stream``, a key of `STREAMS`, separates the variables of a run
+    with one seed.
     """
     _, channels, height, width = shape
     rows = torch.stack([torch.arange(r, r + height, dtype=torch.int32) for r, _ in origins]).to(device)
     columns = torch.stack([torch.arange(c, c + width, dtype=torch.int32) for _, c in origins]).to(device)
-    start = _scalar(seed, STREAMS[stream])
-    key = _mix(rows[:, :, None] + start)
-    key = _mix(key ^ columns[:, None, :])
+    key = _mix(_mix(rows[:, :, None] + _scalar(seed, STREAMS[stream])) ^ columns[:, None, :])
     bands = _mix(torch.arange(channels, dtype=torch.int32, device=device) * 0x01000193 + 1)
     return _mix(key[:, None] ^ bands[None, :, None, None])
 

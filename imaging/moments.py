@@ -62,13 +62,7 @@ def check_levels(levels: Sequence[float]) -> None:
 
 
 def sample_quantiles(samples: Tensor, levels: Sequence[float]) -> Tensor:
-    """Quantiles over the first dimension, ``(len(levels), ...)``, interpolated between order statistics.
-
-    Raises
-    ------
-    ValueError
-        For a level outside [0, 1].
-    """
+    """Quantiles over the first dimension, ``(len(levels), ...)``, between order statistics; `ValueError` for a level outside [0, 1]."""
     check_levels(levels)
     ordered = samples.sort(0).values  # torch.quantile refuses more than 16 million values
     found = []

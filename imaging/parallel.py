@@ -31,7 +31,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def of_the_first(value: float) -> float:
-    """What the first process has, in all."""
+    """The first process's value, in each of them."""
     if place()[1] == 1:
         return value
     held = torch.tensor(value, dtype=torch.float64)
@@ -48,14 +48,9 @@ def _one_of(number: int, work: Callable[..., None], arguments: tuple[Any, ...], 
 
 
 def run_together(count: int, work: Callable[..., None], *arguments: Any) -> None:
-    """Call ``work(*arguments)`` in ``count`` processes that know of each other, or here if it is one.
+    """Call ``work(*arguments)`` in ``count`` processes of this machine that know of each other, or here if it is one.
 
-    Parameters
-    ----------
-    count : int
-        Processes, all on this machine.
-    work : callable
-        A module's function; like its arguments it is sent to new processes.
+    ``work`` is a module's function: like its arguments it is sent to new processes.
     """
     if count == 1:
         work(*arguments)

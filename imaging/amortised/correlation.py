@@ -37,12 +37,8 @@ _BLOCKS = 2_000_000
 class ErrorField:
     """The joint structure of a pass's errors.
 
-    Attributes
-    ----------
-    kernels : Tensor
-        ``(K, B, C, t, t)``, symmetric, of unit energy each; B is 1 where items share a sensor.
-    position : Tensor
-        ``(B, C, H, W)`` contrast as a place in the bank, see `place_of`.
+    ``kernels``, ``(K, B, C, t, t)``, are symmetric and of unit energy each; B is 1 where items share a sensor. ``position``,
+    ``(B, C, H, W)``, is the contrast as a place in the bank, see `place_of`.
     """
 
     kernels: Tensor
@@ -50,17 +46,13 @@ class ErrorField:
 
     @property
     def radius(self) -> int:
-        """Of the kernels."""
+        """Taps of the kernels on each side of their middle."""
         return int(self.kernels.shape[-1]) // 2
 
-    def _present(self) -> list[int]:
-        """Filters that have a weight anywhere."""
-        low, high = int(self.position.min()), math.ceil(float(self.position.max()))
-        return list(range(max(0, low), min(len(self.kernels) - 1, high) + 1))
-
     def weights(self) -> Iterator[tuple[int, Tensor]]:
-        """Of the filters that have any: square roots, ``(B, C, H, W)``, such that the field's variance is 1 everywhere."""
-        present = self._present()
+        """Filters that have a weight anywhere, with square roots ``(B, C, H, W)`` by which the field's variance is 1 everywhere."""
+        low, high = int(self.position.min()), math.ceil(float(self.position.max()))
+        present = range(max(0, low), min(len(self.kernels) - 1, high) + 1)
         # Squares that sum to 1; roots of linear weights would make much of rounding where a weight is nearly 0.
         roots = {k: torch.cos(math.pi / 2 * (self.position - k).abs().clamp(max=1)) for k in present}
         variance = torch.zeros_like(self.position)
@@ -81,8 +73,8 @@ class ErrorField:
         first = 2 * self.radius
         total: Tensor = torch.zeros(())
         for k, weight in self.weights():
-            response = torch.fft.rfft2(self.kernels[k], s=size)
-            total = total + weight * torch.fft.irfft2(transform * response, s=size)[..., first : first + rows, first : first + columns]
+            field = torch.fft.irfft2(transform * torch.fft.rfft2(self.kernels[k], s=size), s=size)
+            total = total + weight * field[..., first : first + rows, first : first + columns]
         return total
 
     def variance_of_sum(self, weights: Tensor) -> Tensor:
@@ -111,8 +103,7 @@ class ErrorField:
         for first in range(0, rows * columns, chunk):
             total: Tensor = torch.zeros(())
             for kernel, value in values:
-                response = torch.fft.rfft2(kernel, s=size)[:, :, None]
-                total = total + torch.fft.rfft2(value[:, :, first : first + chunk], s=size) * response
+                total = total + torch.fft.rfft2(value[:, :, first : first + chunk], s=size) * torch.fft.rfft2(kernel, s=size)[:, :, None]
             found.append(_energy(total, size))
         return torch.cat(found, 2).reshape(batch, channels, rows, columns).sqrt()
 
@@ -137,15 +128,7 @@ def place_of(bank: WienerBank, deviation: Tensor) -> Tensor:
 
 
 def error_field(bank: WienerBank, position: Tensor) -> ErrorField:
-    """The field for a sensor and a scene.
-
-    Parameters
-    ----------
-    bank : WienerBank
-        Of the sensor, with the features' contrasts.
-    position : Tensor
-        See `place_of`.
-    """
+    """The field for a sensor, by its bank with the features' contrasts, and a scene, by its ``position`` (see `place_of`)."""
     if bank.contrasts != CONTRASTS:
         raise ValueError("the bank has other contrasts than the features")
     kernels, radius = [], _RADIUS * bank.factor
@@ -157,8 +140,3 @@ def error_field(bank: WienerBank, position: Tensor) -> ErrorField:
         kernel = kernel * taper[:, None] * taper[None]
         kernels.append((kernel / kernel.square().sum((-2, -1), keepdim=True).sqrt()).to(position.dtype))
     return ErrorField(torch.stack(kernels).expand(-1, -1, position.shape[1], -1, -1), position)
-
-
-def padded_shape(shape: torch.Size, radius: int) -> torch.Size:
-    """Of the white field behind an image ``(B, C, H, W)``."""
-    return torch.Size((*shape[:2], shape[2] + 2 * radius, shape[3] + 2 * radius))

@@ -29,14 +29,9 @@ IMAGES, MAPS = 8, 10
 class Features:
     """A measurement as a network sees it, on the scene's grid, without margins.
 
-    Attributes
-    ----------
-    estimate : Tensor
-        ``(B, C, H, W)`` mixed Wiener estimate, image units.
-    unit : Tensor
-        ``(B, C, H, W)`` error that it is expected to leave, image units: the unit of the network's input and output.
-    stack : Tensor
-        ``(B, C, IMAGES + MAPS, H, W)`` without unit: multiplying signal and noise by one factor changes nothing.
+    ``estimate`` is the mixed Wiener estimate, ``(B, C, H, W)`` in image units, and ``unit`` the error that it is expected to leave,
+    likewise: the unit of the network's input and output. ``stack``, ``(B, C, IMAGES + MAPS, H, W)``, has none: multiplying signal and noise
+    by one factor changes nothing.
     """
 
     estimate: Tensor
@@ -47,14 +42,8 @@ class Features:
 def filled_holes(y: Tensor, mask: Tensor | None, level: Tensor) -> Tensor:
     """The measurement with invalid pixels replaced by the mean of valid ones nearby, where there are none by the mean signal.
 
-    Parameters
-    ----------
-    y : Tensor
-        ``(B, C, H, W)``; invalid values may be anything finite.
-    mask : Tensor or None
-        One where valid, broadcastable to ``y``; None where everything is.
-    level : Tensor
-        ``(B, 1, 1, 1)`` mean signal.
+    ``y`` is ``(B, C, H, W)``, anything finite where it is invalid; ``mask`` is one where it is valid and broadcastable to it, None where
+    everything is; ``level`` is ``(B, 1, 1, 1)``.
     """
     if mask is None or bool((mask > 0).all()):
         return y
@@ -76,18 +65,9 @@ def make_features(
 ) -> Features:  # fmt: skip
     """Features of measurements; what a pixel gets depends on some 90 measured pixels around it and on the mean signal.
 
-    Parameters
-    ----------
-    y : Tensor
-        ``(B, C, h, w)`` measurement, image units.
-    physics : SensorPhysics
-        Kernel, sampling and noise; its margin does not matter.
-    level : Tensor
-        ``(B,)`` mean signal of each scene, above 0.
-    mask : Tensor, optional
-        One where ``y`` is valid, broadcastable to it.
-    bank : WienerBank, optional
-        Of the sensor at this level for `CONTRASTS`, where it is known already.
+    ``y`` is the measurement ``(B, C, h, w)`` in image units, ``mask`` one where it is valid, broadcastable to it, and ``level`` the mean
+    signal ``(B,)`` of each scene, above 0. The margin of the physics does not matter. Where the sensor's ``bank`` at this level for
+    `CONTRASTS` is known, it need not be made again.
     """
     factor, levels = physics.factor, level.to(y).reshape(-1, 1, 1, 1)
     bank = bank or sensor_bank(physics, y, level, CONTRASTS)

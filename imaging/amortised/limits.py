@@ -105,7 +105,7 @@ def load_limits(folder: Path) -> Limits:
 
 
 def sensor_quantities(physics: SensorPhysics, level: Tensor, channels: int) -> dict[str, list[float]]:
-    """What a sensor is at a mean signal ``(B,)``, for each item, band and axis."""
+    """The quantities of a sensor at a mean signal ``(B,)``: the MTF for each item, band and axis, the SNR for each item and band."""
     levels = level.reshape(-1, 1, 1, 1).expand(-1, channels, 1, 1).to(physics.psf)
     ratio = levels / noise_variance(physics, levels).mean((2, 3), keepdim=True).sqrt()
     contrast = modulation(physics.psf, (0.25 / physics.factor,))
@@ -133,8 +133,7 @@ def scene_quantities(posterior: ImagePosterior, y: Tensor, physics: SensorPhysic
     y, mask = y[cut], mask[cut]
     signal = physics.A(posterior.sample(1)[0])
     power = (y - signal).square() / noise_variance(physics, signal)
-    total = mask.expand_as(y).sum((2, 3)).clamp(min=1)
-    residual = (power * mask).sum((2, 3)) / total
+    residual = (power * mask).sum((2, 3)) / mask.expand_as(y).sum((2, 3)).clamp(min=1)
     contrast = CONTRASTS[0] * 4.0 ** place.mean((2, 3))
     return {"contrast": contrast.flatten().tolist(), "residual": residual.clamp(min=1e-6).flatten().tolist()}
 
@@ -147,7 +146,7 @@ def physics_of(batch: dict[str, Tensor]) -> SensorPhysics:
 
 @torch.no_grad()
 def find_limits(network: InferenceNetwork, batches: Iterable[dict[str, Tensor]]) -> dict[str, tuple[float, float]]:
-    """Ranges of `QUANTITIES` over training crops and their sensors, all but some outermost crops."""
+    """Ranges of `QUANTITIES` over training crops and their sensors, without the outermost half percent on either side."""
     model, found = AmortisedReconstructor(network), dict[str, list[float]]()
     for batch in batches:
         physics = physics_of(batch)

@@ -26,19 +26,9 @@ def posterior_loss(
 ) -> tuple[Tensor, Tensor]:
     """Logarithm of the relative squared error, a mean over items, and negative log-likelihood of the deviation, nats a value.
 
-    The likelihood is that of a density with a Gaussian core and exponential tails (Huber 1964): a few pixels far away, beside a clipped
-    highlight, do not widen the intervals of all others.
-
-    Parameters
-    ----------
-    change, spread : Tensor
-        What the network says, in units of ``unit``.
-    estimate, unit : Tensor
-        Of the features.
-    truth, mask : Tensor
-        The scene, and one where it was measured; all ``(B, C, H, W)``.
-    border : int
-        Pixels at the edge that do not count.
+    All images are ``(B, C, H, W)``: ``change`` and ``spread`` of the network are in units of ``unit``, ``mask`` is one where the scene was
+    measured. Within ``border`` pixels of the edge nothing counts. The likelihood is that of a density with a Gaussian core and exponential
+    tails (Huber 1964): a few pixels far away, beside a clipped highlight, do not widen the intervals of all others.
     """
     cut = (..., slice(border, truth.shape[2] - border), slice(border, truth.shape[3] - border))
     weight = _INVALID + (1 - _INVALID) * mask[cut]

@@ -121,8 +121,7 @@ class InferenceNetwork(nn.Module):
         nn.init.zeros_(self.change.weight)
         nn.init.zeros_(self.change.bias)  # type: ignore[arg-type]
         bands = settings.channels
-        joint = (fine, middle, coarse, middle, fine) if bands > 1 else ()
-        self.exchanges = nn.ModuleList(_Exchange(width, bands) for width in joint)
+        self.exchanges = nn.ModuleList(_Exchange(width, bands) for width in ((fine, middle, coarse, middle, fine) if bands > 1 else ()))
 
     def begin_from(self, single: InferenceNetwork) -> None:
         """Take the weights of a network for one band, of the same widths and blocks; `ValueError` when they do not fit."""
@@ -134,8 +133,7 @@ class InferenceNetwork(nn.Module):
     def _seen(self, stack: Tensor) -> Tensor:
         """The features of each band at half the resolution, ``(B C, 4 IMAGES + MAPS, H / 2, W / 2)``."""
         images, maps = stack.flatten(0, 1).split([IMAGES, MAPS], 1)
-        seen = torch.cat([F.pixel_unshuffle(images, 2), F.avg_pool2d(maps, 2)], 1)
-        return seen.contiguous(memory_format=torch.channels_last)
+        return torch.cat([F.pixel_unshuffle(images, 2), F.avg_pool2d(maps, 2)], 1).contiguous(memory_format=torch.channels_last)
 
     def _once(self, stack: Tensor) -> tuple[Tensor, Tensor]:
         """Change and deviation, of a stack whose sides are multiples of `STEP`."""

@@ -28,18 +28,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum whose steps are orthogonalised, for the weights of convolutions as matrices (output channels by the rest).
 
-    References
-    ----------
-    K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
-
-    Parameters
-    ----------
-    parameters : iterable of Parameter, or of dict
-        Of at least two dimensions, or groups of them.
-    lr : float
-        Root mean square of a step's entries is this times 0.2, as of Adam's.
-    momentum : float
-        Of the gradients (Nesterov's).
+    From K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024, with Nesterov's momentum. Parameters have at
+    least two dimensions. The root mean square of a step's entries is 0.2 times the learning rate, as of Adam's.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], lr: float = 1e-3, momentum: float = 0.95) -> None:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from imaging.amortised.correlation import ErrorField, padded_shape
+from imaging.amortised.correlation import ErrorField
 from imaging.draws import normal, position_key
 from imaging.errors import InputError
 from imaging.moments import Moments, Posterior, check_levels
@@ -78,7 +78,8 @@ class ImagePosterior(Posterior):
         """Posterior samples, ``(n, B, C, H, W)``; sample ``first + k`` is always the same for the same seed and position."""
         radius = self.field.radius
         origins = [(row - radius, column - radius) for row, column in self.origins]
-        key = position_key(padded_shape(self.image.shape, radius), origins, self.seed, "x", self.image.device)
+        shape = torch.Size((*self.image.shape[:2], *(n + 2 * radius for n in self.image.shape[2:])))
+        key = position_key(shape, origins, self.seed, "x", self.image.device)
         fields = [self.field.shaped(normal(key, k, self.image.dtype)) for k in range(first, first + n)]
         return torch.stack([self.image + self.deviation * f for f in fields])
 

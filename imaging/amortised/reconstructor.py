@@ -35,16 +35,8 @@ def consistent(image: Tensor, y: Tensor, physics: SensorPhysics, valid: Tensor) 
     """An image whose local means are those that were measured.
 
     Low frequencies are known to a fraction of the noise; what the image, measured again, lacks of them is added: the residual, averaged
-    twice over squares.
-
-    Parameters
-    ----------
-    image : Tensor
-        ``(B, C, s h, s w)`` without margins.
-    y, valid : Tensor
-        ``(B, C, h, w)`` measurement, and one where it is valid.
-    physics : SensorPhysics
-        Operator.
+    twice over squares. The image is ``(B, C, s h, s w)`` without margins; ``y`` and ``valid``, one where ``y`` is valid, are
+    ``(B, C, h, w)``.
     """
     seen = physics.A(F.pad(image, (physics.margin,) * 4, mode="replicate"))
     lacking = _twice_averaged((y - seen) * valid)
@@ -133,8 +125,7 @@ class AmortisedReconstructor(Reconstructor):  # type: ignore[misc]
         del features  # the stack is most of what a pass holds
         image = consistent(estimate + change * unit, y, physics, valid)
         deviation = spread * unit
-        field = error_field(bank, place_of(bank, deviation))
-        return ImagePosterior(image, deviation, field, corner, seed)
+        return ImagePosterior(image, deviation, error_field(bank, place_of(bank, deviation)), corner, seed)
 
     @torch.no_grad()
     def each_band(self, y: Tensor, physics: SensorPhysics, *, mask: Tensor | None = None, level: float | Tensor | None = None) -> Tensor:

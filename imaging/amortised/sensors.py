@@ -28,27 +28,15 @@ SHAPES = ("gaussian", "rotated", "exponential", "defocus", "motion")
 class SensorRanges:
     """The distribution of the sensors that a training draws, anew for each crop.
 
-    Attributes
-    ----------
-    nyquist : tuple of float
-        MTF at the measurement's Nyquist frequency, drawn log-uniformly.
-    anisotropy : float
-        Deviation of the logarithm of the ratio between an axis and their mean, for half of the sensors.
-    shapes : tuple of float
-        Shares of Gaussian kernels along the axes and rotated, exponential ones, defocused and moved ones (`SHAPES`).
-    defocus, motion : tuple of float
-        Radius of the disc and length of the path, pixels of the measurement; both come with a Gaussian.
-    snr : tuple of float
-        Signal-to-noise ratio at half of the full scale, drawn log-uniformly.
-    shot : tuple of float
-        Share of that variance which is in proportion to the signal.
-    level_spread : float
-        Deviation of the logarithm of the mean signal that the features are told over that of the crop, for half of the crops: a crop is a
-        part of a scene.
-    double : float
-        Share of batches whose scene has twice the measurement's grid.
-    holes, saturated : float
-        Shares of crops with invalid pixels, and with clipped highlights.
+    Log-uniform are ``nyquist``, the MTF at the measurement's Nyquist frequency, and ``snr``, the signal-to-noise ratio at half of the full
+    scale; ``shot`` is the share of that variance which is in proportion to the signal. ``shapes`` are shares of the kernels that `SHAPES`
+    names, where a Gaussian lies along the axes unless it is rotated. ``defocus`` is the radius of the disc and ``motion`` the length of the
+    path, pixels of the measurement; both come with a Gaussian.
+
+    For half of the sensors the MTFs of the axes differ: ``anisotropy`` is the deviation of the logarithm of the ratio between an axis and
+    their mean. For half of the crops another mean signal than theirs is told, for a crop is a part of a scene: ``level_spread`` is the
+    deviation of the logarithm of the ratio of both. ``double`` is the share of batches whose scene has twice the measurement's grid,
+    ``holes`` and ``saturated`` are those of crops with invalid pixels and with clipped highlights.
     """
 
     nyquist: tuple[float, float] = (0.05, 0.7)
@@ -75,16 +63,8 @@ class SensorRanges:
 class Measured(NamedTuple):
     """Crops as drawn sensors see them.
 
-    Attributes
-    ----------
-    truth : Tensor
-        ``(B, C, s h, s w)`` scene where it is measured.
-    y, mask : Tensor
-        ``(B, C, h, w)``, and one where it is valid.
-    physics : SensorPhysics
-        With a kernel and a noise model for each item.
-    level : Tensor
-        ``(B,)`` mean signal that is told.
+    ``truth`` is the scene where it is measured, ``(B, C, s h, s w)``; ``y`` and ``mask``, one where ``y`` is valid, are ``(B, C, h, w)``.
+    The physics has a kernel and a noise model for each item; ``level`` is the mean signal ``(B,)`` that is told.
     """
 
     truth: Tensor

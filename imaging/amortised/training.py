@@ -18,6 +18,7 @@ from imaging.amortised.losses import LIKELIHOOD, posterior_loss, relative_error
 from imaging.amortised.network import InferenceNetwork
 from imaging.amortised.optimizer import Muon
 from imaging.amortised.sensors import Measured, SensorRanges, measure
+from imaging.sensors.wiener import repeated
 from imaging.training import CropSampler, InterruptibleTraining, TrainingSettings, full_scale
 
 _BORDER = 8
@@ -49,16 +50,7 @@ def _tensors(m: Measured, featured: bool) -> dict[str, Tensor]:
 class Batches(Dataset[dict[str, Tensor]]):
     """The batch of each step, a function of seed and step alone.
 
-    Parameters
-    ----------
-    samplers : dict
-        From samplings to the source of their crops.
-    ranges : SensorRanges
-        Of the sensors.
-    seed : int
-        Of everything.
-    featured : bool
-        Whether the features are made here, and not where the network runs.
+    ``samplers`` has a source of crops for each sampling. If ``featured``, the features are made here, otherwise where the network runs.
     """
 
     samplers: dict[int, CropSampler]
@@ -82,22 +74,10 @@ def features_of(batch: dict[str, Tensor]) -> Features:
 
 
 class Trainer(InterruptibleTraining):
-    """Trains an inference network.
+    """Trains an inference network in place.
 
-    Parameters
-    ----------
-    network : InferenceNetwork
-        Trained in place.
-    images : sequence of ndarray
-        ``(bands, H, W)`` training images, see `imaging.training.images.find_images`.
-    validation : list of dict
-        See `validation_batches`.
-    settings : TrainingSettings
-        Crops, steps and rates.
-    ranges : SensorRanges
-        Sensors that are drawn.
-    folder, device, makers
-        See `InterruptibleTraining`.
+    ``images`` are ``(bands, H, W)``, see `imaging.training.find_images`, and ``validation`` is what `validation_batches` gives. The sensors
+    are drawn from ``ranges``. All else is as in `InterruptibleTraining`.
     """
 
     def __init__(
@@ -111,8 +91,8 @@ class Trainer(InterruptibleTraining):
         self.validation = validation
         ends = [p for n, p in network.named_parameters() if p.ndim != 4 or n.startswith(_ENDS)]
         held = {id(p) for p in ends}
-        inner = [p for p in network.parameters() if id(p) not in held]
         self.parameters = list(network.parameters())
+        inner = [p for p in self.parameters if id(p) not in held]
         self.optimizers = [
             Muon([{"params": inner, "factor": 1.0}], settings.learning_rate),
             torch.optim.Adam([{"params": ends, "factor": _ADAM}], _ADAM * settings.learning_rate, betas=(0.9, 0.99)),
@@ -127,7 +107,7 @@ class Trainer(InterruptibleTraining):
         factor = batch["truth"].shape[-1] // batch["y"].shape[-1]
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             change, spread = self.model(features.stack)
-        mask = batch["mask"] if factor == 1 else batch["mask"].repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+        mask = repeated(batch["mask"], factor)
         fidelity, nats = posterior_loss(change, spread, features.estimate, features.unit, batch["truth"], mask, factor * _BORDER)
         return fidelity, nats, change, spread, features
 
@@ -162,16 +142,8 @@ def validation_batches(
 ) -> list[dict[str, Tensor]]:
     """Middles of validation images, each measured by two drawn sensors, at the scene's grid and at half of it; always the same.
 
-    Parameters
-    ----------
-    images : sequence of ndarray
-        ``(bands, H, W)``; of one channel the mean of the bands is taken.
-    channels : int
-        Of the network.
-    ranges : SensorRanges
-        Of the sensors; there are no invalid or saturated pixels.
-    side : int
-        Pixels of the middle.
+    Images are ``(bands, H, W)``; for one channel the mean of the bands is taken. The middles have ``side`` x ``side`` pixels, of which none
+    is invalid or saturated.
     """
     plain = replace(ranges, holes=0.0, saturated=0.0, level_spread=0.0)
     found = []

@@ -18,12 +18,8 @@ BLOCK = 8
 class AnchoredPrior(LatentPrior, ABC):
     """A latent prior whose analysis and synthesis start as an orthogonal mixture of the bands and a lapped 8x8 block transform.
 
-    One latent per pixel and channel, at 1/8 resolution; latents are frequency-major, components of the band mixture within.
-
-    Parameters
-    ----------
-    channels : int
-        Image channels, any number.
+    Of an image of any number of channels there is one latent per pixel and channel, at 1/8 resolution; latents are frequency-major,
+    components of the band mixture within.
     """
 
     std_decoder: nn.Module
@@ -54,8 +50,7 @@ class AnchoredPrior(LatentPrior, ABC):
 
     def squared_frequency(self) -> Tensor:
         """Squared spatial frequency of each latent channel, over that of Nyquist along one axis; ``(M,)``, from 0 to below 2."""
-        squares = [(i * i + j * j) / BLOCK**2 for i, j in frequency_order(BLOCK)]
-        return torch.tensor(squares).repeat_interleave(self.channels)
+        return torch.tensor([(i * i + j * j) / BLOCK**2 for i, j in frequency_order(BLOCK)]).repeat_interleave(self.channels)
 
     def slow_parameters(self) -> list[nn.Parameter]:
         """The block transform itself."""
@@ -63,14 +58,10 @@ class AnchoredPrior(LatentPrior, ABC):
 
     @torch.no_grad()
     def anchor(self, mixture: Tensor, kernels: tuple[Tensor, Tensor] | None = None) -> None:
-        """Start as a block transform of each component, row, of an orthogonal ``(C, C)`` mixture of the bands.
+        """Start as a block transform of each component of the bands, a row of an orthogonal ``(C, C)`` mixture.
 
-        Parameters
-        ----------
-        mixture : Tensor
-            Rows are components; kept as `mixture` until another one is given, not with the weights.
-        kernels : tuple of Tensor, optional
-            Analysis and synthesis of one band, ``(64, 64, 3, 3)`` each; the lapped transform where not given.
+        The mixture is kept as `mixture` until another one is given, but not with the weights. ``kernels`` are analysis and synthesis of one
+        band, ``(64, 64, 3, 3)`` each; the lapped transform where not given.
         """
         self.mixture = mixture
         forward, backward = kernels or lapped_kernels(BLOCK)
@@ -109,7 +100,6 @@ class AnchoredPrior(LatentPrior, ABC):
             return
         detail = self._coefficients(x)[:, c:, 1:-1, 1:-1].float()
         values = detail.reshape(len(x), -1, c, *detail.shape[2:]).transpose(1, 2).reshape(len(x), c, -1)
-        covariance = torch.einsum("bik,bjk->ij", values, values)
-        axes = torch.linalg.eigh(covariance.double()).eigenvectors.flip(1).T
+        axes = torch.linalg.eigh(torch.einsum("bik,bjk->ij", values, values).double()).eigenvectors.flip(1).T
         axes = axes * torch.where(axes.sum(1, keepdim=True) < 0, -1.0, 1.0)
         self.anchor(axes.to(x.dtype))

@@ -20,43 +20,24 @@ class LappedAutoencoder(AnchoredPrior):
     """Mean-scale hyperprior anchored on a lapped transform, with a context model and a decoder of standard deviations.
 
     Analysis and synthesis are a lapped 8x8 block transform plus a learned correction, so that the untrained model already is a transform
-    codec. One latent per pixel and channel. Nearly all arithmetic is 3x3 convolutions at 1/8 and 1/4 resolution, which are cheap on a
-    CPU: the decoder runs in each iteration of a posterior fit. The corrections see the lowest frequency only relative to its
-    surroundings, so that dark and bright scenes look alike to them.
+    codec. One latent per pixel and channel. Nearly all arithmetic is 3x3 convolutions at 1/8 and 1/4 resolution, which are cheap on a CPU:
+    the decoder runs in each iteration of a posterior fit. The corrections see the lowest frequency only relative to its surroundings, so
+    that dark and bright scenes look alike to them.
 
-    Parameters
-    ----------
-    channels : int
-        Image channels, any number.
-    alpha : float
-        Weight of the squared error (grey levels of 255) against bits per pixel in training; sets `gamma`, see
-        `imaging.priors.rate.decoder_deviation`.
-    width, blocks, fine, fine_blocks : int
-        Width and number of residual blocks of the decoder at 1/8 and at 1/4 resolution.
-    hyper : int
-        Hyper-latent channels.
-    hidden, context_blocks : int
-        Width and number of residual blocks of the context model.
+    ``alpha`` is the weight of the squared error (grey levels of 255) against bits per pixel in training, and sets `gamma`, see
+    `decoder_deviation`. ``width`` and ``blocks`` are width and number of the decoder's residual blocks at 1/8 resolution, ``fine`` and
+    ``fine_blocks`` those at 1/4, ``hidden`` and ``context_blocks`` those of the context model; ``hyper`` is the number of hyper-latent
+    channels.
     """
 
     def __init__(
-        self,
-        channels: int = 1,
-        alpha: float = 0.18,
-        *,
-        width: int = 96,
-        blocks: int = 3,
-        fine: int = 48,
-        fine_blocks: int = 2,
-        hyper: int = 48,
-        hidden: int = 128,
-        context_blocks: int = 0,
-    ) -> None:
+        self, channels: int = 1, alpha: float = 0.18, *, width: int = 96, blocks: int = 3, fine: int = 48, fine_blocks: int = 2,
+        hyper: int = 48, hidden: int = 128, context_blocks: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__(channels)
         self.settings = {
-            "channels": channels, "alpha": alpha, "width": width, "blocks": blocks,
-            "fine": fine, "fine_blocks": fine_blocks, "hyper": hyper, "hidden": hidden,
-            "context_blocks": context_blocks,
+            "channels": channels, "alpha": alpha, "width": width, "blocks": blocks, "fine": fine, "fine_blocks": fine_blocks,
+            "hyper": hyper, "hidden": hidden, "context_blocks": context_blocks,
         }  # fmt: skip
         self.hyper_stride = 4 * BLOCK
         self.gamma = decoder_deviation(channels, alpha)
@@ -160,8 +141,7 @@ class LappedAutoencoder(AnchoredPrior):
     def log_prob(self, z: Tensor, h: Tensor) -> Tensor:
         """``log p(z | h) + log p(h)`` of each item, nats."""
         mean, scale = self.conditional(z, h)
-        conditional = log_uniform_gaussian(z, mean, scale)
-        return conditional.sum((1, 2, 3)) + log_bottleneck(self.bottleneck, h).sum((1, 2, 3))
+        return log_uniform_gaussian(z, mean, scale).sum((1, 2, 3)) + log_bottleneck(self.bottleneck, h).sum((1, 2, 3))
 
     @torch.no_grad()
     def set_statistics(self, x: Tensor) -> None:

@@ -16,20 +16,11 @@ class Calibration(NamedTuple):
     """Factors on the variance of a posterior, measured on validation scenes; the default is the variational posterior itself.
 
     Independent densities of the latents are right neither about single pixels nor about means over many of them: the factor on a latent's
-    variance depends on its spatial frequency, geometrically between two values. And a prior that has mostly seen smooth scenes promises too
-    much where a scene is sharp: the factor of high frequencies goes with a power of the restored scene's sharpness.
-
-    Attributes
-    ----------
-    latent, latent_high : float
-        On the variance of the latents of frequency zero and of Nyquist, at rate scale 1. Latents without a frequency get the mean of their
-        logarithms.
-    image : float
-        On the variance of the image-space part.
-    exponent : float
-        The latents' factors go with this power of the rate scale.
-    sharpness : float
-        The factor at Nyquist goes with this power of the scene's sharpness around the latent, see `imaging.posterior.sharpness`.
+    variance depends on its spatial frequency, geometrically from ``latent`` at zero to ``latent_high`` at Nyquist, both at rate scale 1.
+    Latents without a frequency get the geometric mean of both. The factors go with the power ``exponent`` of the rate scale. And a prior
+    that has mostly seen smooth scenes promises too much where a scene is sharp: the factor at Nyquist goes with the power ``sharpness`` of
+    the restored scene's sharpness around the latent, see `imaging.posterior.sharpness`. ``image`` is the factor on the variance of the
+    image-space part.
     """
 
     latent: float = 1.0
@@ -39,21 +30,11 @@ class Calibration(NamedTuple):
     sharpness: float = 0.0
 
     def factors(self, scale: Tensor, squared_frequency: Tensor | None = None, sharpness: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Factors on the variances of latents and of the image-space part.
+        """Factors on the variances of the latents, ``(B, M, h, w)``, and of the image-space part, of the shape of ``scale``.
 
-        Parameters
-        ----------
-        scale : Tensor
-            ``(B, 1, 1, 1)`` rate scale.
-        squared_frequency : Tensor, optional
-            ``(M,)`` of each latent over that of Nyquist, see `LatentPrior.squared_frequency`.
-        sharpness : Tensor, optional
-            ``(B, 1, h, w)`` of the scene around the latents; without it the typical one, 1, is assumed.
-
-        Returns
-        -------
-        latent, image : Tensor
-            ``(B, M, h, w)``, with sizes of 1 for what was not given, and of the shape of ``scale``.
+        ``scale`` is the rate scale, ``(B, 1, 1, 1)``; ``squared_frequency``, ``(M,)``, is that of each latent over that of Nyquist, see
+        `LatentPrior.squared_frequency`; ``sharpness``, ``(B, 1, h, w)``, is that of the scene around the latents, without it the typical
+        one, 1. Sizes of the result are 1 for what was not given.
         """
         place = torch.full((1,), 0.5) if squared_frequency is None else squared_frequency.sqrt().clamp(max=1)
         place = place.to(scale)[None, :, None, None]
@@ -67,15 +48,8 @@ class Guarantee(NamedTuple):
     """Intervals by conformal risk control with the scene as the exchangeable unit (Angelopoulos et al., ICLR 2024).
 
     Of a new scene of the kind of the calibration scenes, at least the level's share of the pixels is expected to lie within the level's
-    half-width, in calibrated standard deviations, of the posterior mean: a statement about scenes on average, for any distribution of
-    the errors, that takes the number of calibration scenes into account.
-
-    Attributes
-    ----------
-    scenes : int
-        Calibration scenes.
-    half_widths : dict
-        From levels, such as 0.9, to standard deviations.
+    half-width, in calibrated standard deviations, of the posterior mean: a statement about scenes on average, for any distribution of the
+    errors, that takes the number of calibration scenes into account. ``half_widths`` has them by level, such as 0.9.
     """
 
     scenes: int

@@ -23,8 +23,7 @@ def _address(name: str) -> tuple[str, float]:
     match = re.fullmatch(r"(.+)-(\d)", name.removeprefix(PREFIX))
     architecture, quality = (match[1], int(match[2])) if match else (name.removeprefix(PREFIX), 0)
     if architecture not in _ARCHITECTURES:
-        known = [f"{PREFIX}{a}-QUALITY" for a in _ARCHITECTURES]
-        raise InputError(f"unknown prior {name!r}; {did_you_mean(name, known)}")
+        raise InputError(f"unknown prior {name!r}; {did_you_mean(name, [f'{PREFIX}{a}-QUALITY' for a in _ARCHITECTURES])}")
     urls = model_urls[architecture]["mse"]
     if quality not in urls:
         raise InputError(f"unknown prior {name!r}; {architecture} has the qualities {min(urls)} to {max(urls)}")
@@ -32,19 +31,10 @@ def _address(name: str) -> tuple[str, float]:
 
 
 def cached_file(name: str, *, download: bool = False) -> tuple[Path, float]:
-    """File of a model of compressai's zoo in PyTorch's hub folder, and its alpha.
+    """File of a model of compressai's zoo, such as ``compressai:mbt2018-mean-8``, in PyTorch's hub folder, and its alpha.
 
-    Parameters
-    ----------
-    name : str
-        Such as ``compressai:mbt2018-mean-8``.
-    download : bool
-        Whether it may be fetched from compressai's server where it is not there yet; the hash in its name is checked.
-
-    Raises
-    ------
-    InputError
-        For an unknown name, a model that is not there and may not be fetched, or a failed download.
+    With ``download`` a file that is not there yet is fetched from compressai's server; the hash in its name is checked. `InputError` for an
+    unknown name, a model that is not there and may not be fetched, or a failed download.
     """
     url, alpha = _address(name)
     folder = Path(torch.hub.get_dir()) / "checkpoints"

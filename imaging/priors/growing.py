@@ -54,8 +54,7 @@ def _grow_refiner(own: nn.Sequential, given: nn.Sequential, latents: Tensor, sha
 
 def _hidden_positions(own: LappedAutoencoder, given: LappedAutoencoder) -> Tensor:
     """Where the hidden channels of the smaller context model go: into the group of the same frequencies, first component."""
-    factor = max(own.hidden_groups) + 1
-    factor //= max(given.hidden_groups) + 1
+    factor = (max(own.hidden_groups) + 1) // (max(given.hidden_groups) + 1)
     taken: dict[int, int] = {}
     positions = []
     for group in given.hidden_groups:
@@ -85,19 +84,12 @@ def grow(own: LappedAutoencoder, given: LappedAutoencoder) -> None:
     """Give a model the weights of a smaller one, so that it acts like it at first (Chen, Goodfellow and Shlens 2016).
 
     A model of several bands treats the first component of its mixture of bands as the model of one band treats its image; the other
-    components start as transform coefficients whose densities are yet to be learned.
-
-    Parameters
-    ----------
-    own : LappedAutoencoder
-        Freshly made, statistics set; changed in place.
-    given : LappedAutoencoder
-        Trained, with one channel or as many as ``own``, no larger in any setting; see `misfit`.
+    components start as transform coefficients whose densities are yet to be learned. ``own``, freshly made with its statistics set, is
+    changed in place; ``given`` is trained, has one channel or as many as ``own``, and is no larger in any setting, see `misfit`.
     """
     c, n = own.channels, given.latents
     joint = c != given.channels
-    step = c if joint else 1
-    latents = step * torch.arange(n)
+    latents = (c if joint else 1) * torch.arange(n)
     if joint:
         own.anchor(own.mixture, (given.analysis.weight, given.synthesis.weight))
     else:

@@ -31,10 +31,7 @@ class Imported(NamedTuple):
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Tensors of a PyTorch checkpoint, a dict with ``state_dict`` or the state dict itself; nothing in the file is executed.
 
-    Raises
-    ------
-    InputError
-        When the file is none, or holds other things than tensors and plain values.
+    `InputError` when the file is none, or holds other things than tensors and plain values.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}")
@@ -49,7 +46,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def _renamed(key: str) -> str:
-    """One name in the installed compressai's layout, whose older ones are known, with the second decoder's name of this package."""
+    """A weight's name in the installed compressai's layout, also from older ones; the second decoder is called as in this package."""
     key = key.removeprefix("module.").replace(".downsample.", ".skip.")
     if key.startswith("variance_decoder."):
         return "std_decoder." + key.removeprefix("variance_decoder.")
@@ -77,29 +74,16 @@ def _family(state: Mapping[str, Tensor], source: str) -> tuple[str, int, int]:
 
 
 def convert(state: Mapping[str, Tensor], source: str, *, alpha: float | None = None, panchromatic: bool = False) -> Imported:
-    """Make a prior of a checkpoint's tensors.
+    """Make a prior of a checkpoint's tensors in a published layout; messages call it ``source``.
 
-    Parameters
-    ----------
-    state : mapping of str to Tensor
-        In a published layout.
-    source : str
-        What to call it in messages.
-    alpha : float, optional
-        Weight of the squared error in grey levels of 255 that the model was trained with; by default from the checkpoint's ``log_gamma``.
-    panchromatic : bool
-        Whether a network of three channels is to be used for one, replicated.
-
-    Raises
-    ------
-    InputError
-        For an unknown layout, a missing or misshapen weight, or when the training weight is not known.
+    ``alpha`` is the weight of the squared error in grey levels of 255 that the model was trained with; by default it follows from the
+    checkpoint's ``log_gamma``. If ``panchromatic``, a network of three channels is used for one, replicated. `InputError` for an unknown
+    layout, a missing or misshapen weight, or when the training weight is not known.
     """
     named = {_renamed(k): v.float() for k, v in state.items() if not k.endswith("num_batches_tracked")}
     log_gamma = named.pop("log_gamma", None)
     family, hidden, latents = _family(named, source)
-    first = named["g_a.0.conv1.weight" if family == "cheng" else "g_a.0.weight"]
-    network_channels = first.shape[1]
+    network_channels = named["g_a.0.conv1.weight" if family == "cheng" else "g_a.0.weight"].shape[1]
     if panchromatic and network_channels != 3:
         raise InputError(f"{source} has {network_channels} channels; only a network of 3 is replicated for panchromatic scenes")
     channels = 1 if panchromatic else network_channels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -21,18 +22,9 @@ def _dct(size: int, kind: int) -> Tensor:
 def lapped_bases(block: int = 8) -> tuple[Tensor, Tensor]:
     """Analysis and synthesis vectors of the time-domain lapped transform (Tran, Liang and Tu 2003).
 
-    A filter across each block boundary, then a DCT-II of each block. Unlike a modulated lapped transform it sends a constant signal
-    into the first coefficient alone.
-
-    Parameters
-    ----------
-    block : int
-        Number of coefficients, even; each basis vector is ``2 * block`` long and centred on its block.
-
-    Returns
-    -------
-    analysis, synthesis : Tensor
-        ``(block, 2 * block)`` float64: ``c = analysis @ x`` on overlapping pieces, ``x = sum of synthesis.T @ c``; exact reconstruction.
+    A filter across each block boundary, then a DCT-II of each block. Unlike a modulated lapped transform it sends a constant signal into
+    the first coefficient alone. Both are ``(block, 2 * block)``, float64, each vector centred on its block, whose length is even:
+    ``c = analysis @ x`` on overlapping pieces, ``x = sum of synthesis.T @ c``; exact reconstruction.
     """
     half = block // 2
     eye, flip = torch.eye(half, dtype=torch.float64), torch.eye(half, dtype=torch.float64).flip(0)
@@ -55,18 +47,14 @@ def lapped_bases(block: int = 8) -> tuple[Tensor, Tensor]:
 
 def frequency_order(block: int = 8) -> list[tuple[int, int]]:
     """Pairs (vertical, horizontal) of frequency indices, from the lowest diagonal to the highest."""
-    pairs = [(i, j) for i in range(block) for j in range(block)]
-    return sorted(pairs, key=lambda p: (p[0] + p[1], p[0]))
+    return sorted(product(range(block), range(block)), key=lambda p: (p[0] + p[1], p[0]))
 
 
 def lapped_kernels(block: int = 8) -> tuple[Tensor, Tensor]:
     """The two-dimensional lapped transform as 3 x 3 convolutions between pixel-unshuffled blocks and coefficients.
 
-    Returns
-    -------
-    analysis, synthesis : Tensor
-        ``(block**2, block**2, 3, 3)`` float32 weights for ``conv2d``: coefficients from unshuffled pixels, and unshuffled pixels from
-        coefficients. Coefficients are in the order of `frequency_order`.
+    Analysis gives coefficients, in the order of `frequency_order`, from unshuffled pixels, synthesis unshuffled pixels from coefficients:
+    ``(block**2, block**2, 3, 3)`` float32 weights for ``conv2d`` each.
     """
     rows_a, rows_s = lapped_bases(block)
     order = frequency_order(block)

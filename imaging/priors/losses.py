@@ -30,17 +30,7 @@ def random_widths(model: LatentPrior, count: int, narrowest: float) -> Tensor:
 
 
 def rate_distortion(model: LatentPrior, x: Tensor, widths: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
-    """Mean squared error away from the border, and bits per pixel, of one noisy pass.
-
-    Parameters
-    ----------
-    model : LatentPrior
-        Encodes and decodes.
-    x : Tensor
-        ``(B, C, H, W)`` images.
-    widths : Tensor or float
-        See `LatentPrior.perturb`.
-    """
+    """Mean squared error away from the border, and bits per pixel, of images ``(B, C, H, W)`` perturbed as `LatentPrior.perturb` says."""
     z, cost = model.perturb(x, widths)
     error = _inner(model.decode(z).float() - x, model.border).square().mean()
     return error, cost.sum() / (math.log(2) * len(x) * x.shape[2] * x.shape[3])

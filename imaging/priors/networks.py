@@ -13,9 +13,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+        self.second = zero(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, width, H, W)`` to the same shape."""
@@ -26,17 +24,9 @@ class ResidualBlock(nn.Module):
 class GroupCausalConv2d(nn.Conv2d):
     """Convolution in which group ``g`` of the output sees earlier groups everywhere and its own group only in the causal past.
 
-    Channels are ordered by group, positions in raster order. With ``strict=True`` the own group is seen strictly before the current
-    position (for inputs that are the variables themselves), otherwise up to and including it (for features already causal).
-
-    Parameters
-    ----------
-    group_in, group_out : list of int
-        Group index of each input and output channel.
-    kernel_size : int
-        Odd.
-    strict : bool
-        Whether the own group excludes the current position.
+    ``group_in`` and ``group_out`` are the groups of the channels; positions are in raster order, the kernel size is odd. If ``strict``, the
+    own group is seen strictly before the current position (for inputs that are the variables themselves), otherwise up to and including it
+    (for features already causal).
     """
 
     mask: Tensor

@@ -43,22 +43,12 @@ def _open_to(network: nn.Sequential, channels: int, side: str) -> None:
 class PublishedAutoencoder(LatentPrior):
     """What the compressai families share: their modules under their names, and optionally a second decoder for standard deviations.
 
-    Parameters
-    ----------
-    channels : int
-        Image channels.
-    alpha : float
-        Weight of the squared error (grey levels of 255) against bits per pixel in training; sets `gamma`.
-    hidden, latents : int
-        Width of the networks and number of main latent channels: N and M of compressai.
-    replicated : bool
-        Whether the networks have three channels and each image channel is replicated to them, their outputs averaged, as panchromatic
-        models retrained from photographic ones do; ``channels`` must be 1.
-    spread : bool
-        Whether there is a decoder of standard deviations (`std_decoder`, of the layout of ``g_s``); without one the deviation is `gamma`.
+    ``alpha`` is the weight of the squared error (grey levels of 255) against bits per pixel in training, and sets `gamma`. ``hidden`` and
+    ``latents``, the width of the networks and the number of main latent channels, are N and M of compressai. A ``replicated`` model has
+    networks of three channels, to each of which its one image channel is given and whose outputs are averaged, as panchromatic models
+    retrained from photographic ones do. With ``spread`` there is a decoder of standard deviations (`std_decoder`, of the layout of
+    ``g_s``); without one the deviation is `gamma`.
 
-    Notes
-    -----
     The names of compressai, ``y`` and ``z``, are `z` and `h` here; its state dicts load unchanged. Its likelihoods, which have a floor of
     1e-9 without gradient, are replaced by those of `imaging.priors.rate`.
     """
@@ -75,15 +65,9 @@ class PublishedAutoencoder(LatentPrior):
     stride, hyper_stride, border = 16, 64, 0
 
     def __init__(
-        self,
-        channels: int = 3,
-        alpha: float = 0.18,
-        *,
-        hidden: int = 192,
-        latents: int = 192,
-        replicated: bool = False,
-        spread: bool = True,
-    ) -> None:
+        self, channels: int = 3, alpha: float = 0.18, *, hidden: int = 192, latents: int = 192,
+        replicated: bool = False, spread: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
         if replicated and channels != 1:
             raise ValueError(f"channels is {channels}; a replicated network takes 1")
@@ -134,16 +118,14 @@ class PublishedAutoencoder(LatentPrior):
         Three deviations of a replicated network are averaged, as its authors do.
         """
         if self.std_decoder is None:
-            size = (len(z), self.channels, z.shape[2] * self.stride, z.shape[3] * self.stride)
-            return z.new_full(size, self.gamma)
+            return z.new_full((len(z), self.channels, z.shape[2] * self.stride, z.shape[3] * self.stride), self.gamma)
         deviations = torch.sigmoid(self.std_decoder(z).to(z.dtype)) + SPREAD_FLOOR
         return deviations.mean(1, keepdim=True) if self.replicated else deviations
 
     def log_prob(self, z: Tensor, h: Tensor) -> Tensor:
         """``log p(z | h) + log p(h)`` of each item, nats."""
         mean, scale = self.conditional(z, h)
-        conditional = log_uniform_gaussian(z, mean, scale).sum((1, 2, 3))
-        return conditional + log_bottleneck(self.entropy_bottleneck, h).sum((1, 2, 3))
+        return log_uniform_gaussian(z, mean, scale).sum((1, 2, 3)) + log_bottleneck(self.entropy_bottleneck, h).sum((1, 2, 3))
 
     def conditional(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and scale, at least 0.11, of p(z | h), or of p(z | h, causal z) with a context model."""

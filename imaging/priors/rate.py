@@ -22,15 +22,8 @@ _FARTHEST = 2000.0
 def decoder_deviation(channels: int, alpha: float) -> float:
     """Standard deviation of a decoder's error, image units, that a weight of the squared error in training stands for.
 
-    Rate-distortion training with uniform noise is variational inference with decoder variance ``channels / (2 ln 2 alpha 255**2)``, see
-    Balle et al. (2018) and Biquard et al. (2025).
-
-    Parameters
-    ----------
-    channels : int
-        Of the images.
-    alpha : float
-        Weight of the squared error (grey levels of 255) against bits per pixel.
+    Rate-distortion training with uniform noise is variational inference with decoder variance ``channels / (2 ln 2 alpha 255**2)``, where
+    ``alpha`` weighs the squared error (grey levels of 255) against bits per pixel, see Balle et al. (2018) and Biquard et al. (2025).
     """
     if alpha <= 0:
         raise ValueError(f"alpha is {alpha}; it must be above 0")
@@ -80,19 +73,11 @@ class _Bounded(torch.autograd.Function):
 
 
 def bounded(x: Tensor, low: float = -math.inf, high: float = math.inf, *, reach: float) -> Tensor:
-    """Values clamped to bounds, with a gradient that fades outside them, where descending along it leads back, and does not break off.
+    """Values clamped to bounds; beyond a bound the gradient fades where descending along it leads back, and is zero otherwise.
 
     With a plain clamp a scale that crosses its bound switches a slope of hundreds of nats on or off, so that a fit depends on the rounding
-    of its input.
-
-    Parameters
-    ----------
-    x : Tensor
-        Values.
-    low, high : float
-        Bounds.
-    reach : float
-        Distance from a bound over which the gradient falls to 1 / e; short against what a fit moves, long against rounding.
+    of its input. ``reach`` is the distance from a bound over which the gradient falls to 1 / e: short against what a fit moves, long
+    against rounding.
     """
     value: Tensor = _Bounded.apply(x, low, high, reach)  # type: ignore[no-untyped-call]
     return value
@@ -114,19 +99,12 @@ def _log1mexp(x: Tensor) -> Tensor:
 
 
 def log_uniform_gaussian(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    r"""Log-density of a Gaussian convolved with the uniform density on [-1/2, 1/2].
+    r"""Log-density of a Gaussian convolved with the uniform density on [-1/2, 1/2], nats.
 
     .. math:: \log\left[\Phi\left(\tfrac{1/2 - |v|}{s}\right) - \Phi\left(\tfrac{-1/2 - |v|}{s}\right)\right], \quad v = z - \mu
 
-    Parameters
-    ----------
-    z, mean, scale : Tensor
-        Broadcastable. ``scale`` is bounded below by 0.11, as in compressai.
-
-    Returns
-    -------
-    Tensor
-        Nats, float32 (or float64 for float64 input), finite with a non-zero gradient at any distance up to 2000.
+    The arguments are broadcast; ``scale`` is bounded below by 0.11, as in compressai. The result is float32 (float64 for float64 input),
+    finite with a non-zero gradient at any distance up to 2000.
     """
     dtype = torch.float64 if z.dtype == torch.float64 else torch.float32
     with torch.autocast(z.device.type, enabled=False):
@@ -134,26 +112,14 @@ def log_uniform_gaussian(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
         s = bounded(scale.to(dtype), SCALE_BOUND, reach=SCALE_REACH)
         upper = _log_ndtr((0.5 - v) / s)
         lower = _log_ndtr((-0.5 - v) / s)
-        nats: Tensor = upper + _log1mexp(lower - upper)
-        return nats
+        return upper + _log1mexp(lower - upper)
 
 
 def log_bottleneck(bottleneck: EntropyBottleneck, h: Tensor) -> Tensor:
-    """Log-density of ``h`` under a compressai entropy bottleneck, by the sign trick in the log domain.
+    """Log-density, nats, of (perturbed) hyper-latents ``(B, C, H, W)`` under a compressai entropy bottleneck, for each of them.
 
-    compressai's own likelihood is a difference of sigmoids with a floor of 1e-9, whose gradient vanishes in the tails.
-
-    Parameters
-    ----------
-    bottleneck : EntropyBottleneck
-        Holds the learned cumulative distribution of each channel.
-    h : Tensor
-        ``(B, C, H, W)`` (perturbed) hyper-latents.
-
-    Returns
-    -------
-    Tensor
-        ``(B, C, H, W)``, nats.
+    By the sign trick in the log domain: compressai's own likelihood is a difference of sigmoids with a floor of 1e-9, whose gradient
+    vanishes in the tails.
     """
     dtype = torch.float64 if h.dtype == torch.float64 else torch.float32
     with torch.autocast(h.device.type, enabled=False):
@@ -165,5 +131,4 @@ def log_bottleneck(bottleneck: EntropyBottleneck, h: Tensor) -> Tensor:
         flip = (lower + upper) > 0
         hi, lo = torch.where(flip, -lower, upper), torch.where(flip, -upper, lower)
         log_hi, log_lo = F.logsigmoid(hi), F.logsigmoid(lo)
-        out = log_hi + _log1mexp(log_lo - log_hi)
-        return out.reshape(channels, batch, height, width).permute(1, 0, 2, 3)
+        return (log_hi + _log1mexp(log_lo - log_hi)).reshape(channels, batch, height, width).permute(1, 0, 2, 3)

@@ -30,18 +30,10 @@ def _draw_conditional(prior: LatentPrior, z: Tensor, h: Tensor) -> Tensor:
 
 @torch.no_grad()
 def sample_prior(prior: LatentPrior, size: int = 128, seed: int = 0) -> Tensor:
-    """One scene drawn from the prior, decoder noise left out, ``(1, C, size, size)``.
+    """One scene drawn from a prior on the CPU, decoder noise left out, ``(1, C, size, size)``.
 
-    A context model makes this sequential: each position needs a pass over all latents, group after group in raster order.
-
-    Parameters
-    ----------
-    prior : LatentPrior
-        On the CPU.
-    size : int
-        Side in pixels, a multiple of ``hyper_stride``.
-    seed : int
-        Of the draws; PyTorch's global generator is set by it.
+    A context model makes this sequential: each position needs a pass over all latents, group after group in raster order. ``size`` is a
+    multiple of ``hyper_stride``; ``seed`` sets PyTorch's global generator.
     """
     torch.manual_seed(seed)
     shape = [v.shape for v in prior.encode(torch.zeros(1, prior.channels, size, size))]
@@ -61,6 +53,5 @@ def sample_prior(prior: LatentPrior, size: int = 128, seed: int = 0) -> Tensor:
     for group in groups.unique():
         for row in range(shape[0][2]):
             for column in range(shape[0][3]):
-                drawn = _draw_conditional(prior, z, h)
-                z[:, groups == group, row, column] = drawn[:, groups == group, row, column]
+                z[:, groups == group, row, column] = _draw_conditional(prior, z, h)[:, groups == group, row, column]
     return prior.decode(z)

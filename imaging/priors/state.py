@@ -21,7 +21,7 @@ _STEP = ".step"
 
 
 def is_constant(name: str) -> bool:
-    """Whether a name in a state dict is that of a buffer which the model has of itself."""
+    """Whether a name in a state dict is that of a buffer which no training changes."""
     return name.endswith(_CONSTANTS)
 
 

@@ -25,24 +25,10 @@ def autocast(device: torch.device) -> torch.autocast:
 
 
 class Trainer(InterruptibleTraining):
-    """Trains a prior.
+    """Trains a prior in place on the crops of a sampler.
 
-    Parameters
-    ----------
-    model : LatentPrior
-        Trained in place.
-    sampler : CropSampler
-        Source of training crops.
-    validation : Tensor
-        ``(N, C, H, W)`` images for the validation curve.
-    settings : TrainingSettings
-        The recipe.
-    folder : Path
-        Receives ``checkpoint.pt``, ``log.csv`` and ``samples.png`` (validation images, decoded, and the decoder's deviation).
-    device : torch.device
-        Where to train.
-    compiled : bool
-        Whether the networks are compiled (``torch.compile``).
+    ``validation`` has ``(N, C, H, W)`` images for the validation curve. The folder receives ``checkpoint.pt``, ``log.csv`` and
+    ``samples.png`` (validation images, decoded, and the decoder's deviation). If ``compiled``, the networks go through ``torch.compile``.
     """
 
     model: LatentPrior

@@ -17,20 +17,13 @@ _WIDEST = 0.0
 class VariationalAutoencoder(AnchoredPrior):
     """One level of latents, ``p(z) = N(0, I)``, and a decoder whose deviation is learned: the simple case of the method.
 
-    Analysis and synthesis start as a lapped block transform whose coefficients are brought to unit variance, as in the lapped
-    autoencoder, so that the untrained model is the best Gaussian one without correlations.
+    Analysis and synthesis start as a lapped block transform whose coefficients are brought to unit variance, as in the lapped autoencoder,
+    so that the untrained model is the best Gaussian one without correlations. ``width`` and ``blocks`` are width and number of the
+    decoder's residual blocks at 1/8 resolution, ``fine`` and ``fine_blocks`` those at 1/4.
 
-    Parameters
-    ----------
-    channels : int
-        Image channels, any number.
-    width, blocks, fine, fine_blocks : int
-        Width and number of residual blocks of the decoder at 1/8 and at 1/4 resolution.
-
-    Notes
-    -----
-    Kingma and Welling (2014); the decoder's deviation is one learned number, as in Rybkin, Daniilidis and Levine (2021), until the decoder
-    of standard deviations is trained. Rates cannot be modulated as in a compressive autoencoder: the latents have no quantisation step.
+    After Kingma and Welling (2014); the decoder's deviation is one learned number, as in Rybkin, Daniilidis and Levine (2021), until the
+    decoder of standard deviations is trained. Rates cannot be modulated as in a compressive autoencoder: the latents have no quantisation
+    step.
     """
 
     density = "gaussian"

@@ -40,17 +40,7 @@ def choose_prior(bands: Sequence[str | None]) -> str:
 def find_prior(name: str, *, download: bool = False) -> ModelInfo:
     """Look a prior up by zoo name, take a path to a model folder, or a model of compressai's zoo, ``compressai:ARCHITECTURE-QUALITY``.
 
-    Parameters
-    ----------
-    name : str
-        What a user calls it.
-    download : bool
-        Whether a model of compressai's zoo may be fetched.
-
-    Raises
-    ------
-    InputError
-        For an unknown name.
+    With ``download`` a model of compressai's zoo may be fetched. `InputError` for an unknown name.
     """
     if name.startswith(compressai_zoo.PREFIX):
         path, _ = compressai_zoo.cached_file(name, download=download)
@@ -105,18 +95,8 @@ def start_from(model: LatentPrior, folder: Path) -> None:
 def save_prior(model: LatentPrior, folder: Path, recipe: str, notes: dict[str, float | str] | None = None, *, small: bool = True) -> str:
     """Release a model: weights in 16 and 8 bits (float32 without ``small``) and the recipe with their digest; returns the digest.
 
-    Parameters
-    ----------
-    model : LatentPrior
-        With the weights to release.
-    folder : Path
-        Receives ``weights.safetensors`` and ``recipe.toml``.
-    recipe : str
-        Text of the recipe; an earlier ``[release]`` table at its end is replaced.
-    notes : dict, optional
-        More keys for the ``[release]`` table, such as the compute given.
-    small : bool
-        Whether weights are rounded, see `packed`.
+    The folder receives ``weights.safetensors``, rounded as `packed` says, and ``recipe.toml``: the text of the recipe, an earlier
+    ``[release]`` table at its end replaced by one that also holds the notes, such as the compute given.
     """
     for module in model.modules():
         if isinstance(module, GroupCausalConv2d):  # what the mask hides is noise that cannot be compressed

@@ -68,18 +68,10 @@ def settle_gcps(path: Path, wanted: list[GroundControlPoint]) -> None:
 
 
 def copy_metadata(scene: Scene, target: Any, bands: tuple[int, ...], *, values: bool = True) -> None:
-    """Copy tags, band descriptions, colour interpretation, scale, offset and unit.
+    """Copy tags, descriptions, colour interpretation, scale, offset and unit of the scene's bands, in the order of the target's.
 
-    Parameters
-    ----------
-    scene : Scene
-        Where from.
-    target : rasterio dataset
-        Open for writing, georeference already set.
-    bands : tuple of int
-        The scene's bands in the order of the target's.
-    values : bool
-        Whether the target holds the same quantity, so that scale, offset, unit and colour interpretation apply.
+    The target is a rasterio dataset, open for writing, with its georeference already set. Without ``values`` it holds another quantity, to
+    which offset, unit and colour interpretation do not apply.
     """
     source = scene.source
     target.update_tags(**{k: v for k, v in source.tags().items() if k != _MASKING})
@@ -94,12 +86,11 @@ def copy_metadata(scene: Scene, target: Any, bands: tuple[int, ...], *, values: 
             target.set_band_description(out, source.descriptions[band - 1])
         if values and source.units[band - 1]:
             target.set_band_unit(out, source.units[band - 1])
+    target.scales = [source.scales[b - 1] for b in bands]
     if values:
-        target.scales = [source.scales[b - 1] for b in bands]
         target.offsets = [source.offsets[b - 1] for b in bands]
         target.colorinterp = [source.colorinterp[b - 1] for b in bands]
     else:
-        target.scales = [source.scales[b - 1] for b in bands]
         target.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (len(bands) - 1)
 
 

@@ -26,19 +26,17 @@ def gdal() -> rasterio.Env:
 
 @contextmanager
 def opening() -> Iterator[None]:
-    """The same, with silence about scenes without georeference; not for threads beside others, as filters of warnings are everybody's."""
+    """`gdal`, and no warnings of missing georeference; not for one thread of several, as all of them share the filters of warnings."""
     with gdal(), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
 
 def checked(path: Path, source: Any) -> Any:
-    """A raster as GDAL has opened it, unless it says only later, or never, that it cannot use the file.
+    """A raster that GDAL has opened, checked for what makes it useless and what GDAL says only later, or never.
 
-    Raises
-    ------
-    InputError
-        For a coordinate reference system that PROJ refuses, and a JPEG whose tables contradict its length: libjpeg decodes it to anything.
+    `InputError` for a coordinate reference system that PROJ refuses, and a JPEG whose tables contradict its length: libjpeg decodes it to
+    anything.
     """
     try:
         _ = source.crs, source.colorinterp  # what PROJ complains of comes with the next call
@@ -63,8 +61,7 @@ def open_raster(path: Path, virtual: str | None = None) -> Any:
         if path.is_dir():
             rasters = sorted(p.name for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
             if rasters:
-                example = path / rasters[0]
-                raise InputError(f"{path} is a folder; give one raster such as {example}")
+                raise InputError(f"{path} is a folder; give one raster such as {path / rasters[0]}")
             raise InputError(f"{path} is a folder without rasters; give a raster file such as scene.tif")
         if not path.is_file():
             raise InputError(missing(path))

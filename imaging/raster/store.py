@@ -139,12 +139,9 @@ class TileStore:
         return json.dumps(self.fingerprint, sort_keys=True)
 
     def _check_own(self) -> None:
-        """Refuse hidden folders that no run made: nothing of them is touched.
+        """Refuse, by `InputError`, hidden folders that no run made, of which nothing is touched.
 
-        Raises
-        ------
-        InputError
-            For a link, a file, or a folder that holds something but no record of a run.
+        Such is a link, a file, or a folder that holds something but no record of a run.
         """
         for folder in filter(os.path.lexists, self._folders):
             own = not folder.is_symlink() and folder.is_dir()
@@ -203,7 +200,7 @@ class TileStore:
 
     @contextmanager
     def running(self, *, resume: bool) -> Iterator[None]:
-        """A run from `open` to its end: nothing stays of one that is done or failed, the finished tiles of one that was interrupted do."""
+        """A run from `open` to its end; the finished tiles of one that is interrupted stay, nothing of one that is done or has failed."""
         self.open(resume=resume)
         try:
             yield
@@ -272,7 +269,7 @@ class TileStore:
             return np.asarray(stored[name])
 
     def discard(self) -> None:
-        """Remove the hidden folders, what says that there is a run last: it can be cut off at any moment and done again."""
+        """Remove the hidden folders, the record of the run last, so that a removal that is cut off can be done again."""
         self._clear()
         self._release(remove=True)
 

@@ -45,7 +45,7 @@ def style_of(path: Path) -> str:
     low, high = sorted((scale * low + offset, scale * high + offset))
     if low == high:
         low, high = min(0.0, low), max(high, 0.0) or 1.0
-    unit = _escaped(units[band - 1] or "")
+    unit = escape(units[band - 1] or "", {'"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"})
     found = {"band": band, "low": f"{low:.17g}", "high": f"{high:.17g}", "suffix": f" {unit}" if unit else ""}
     for k, value in enumerate(np.linspace(low, high, _STEPS + 1)):
         found |= {f"value{k}": f"{value:.17g}", f"label{k}": f"{value:.4g} {unit}".strip()}
@@ -55,11 +55,6 @@ def style_of(path: Path) -> str:
 def _template() -> str:
     """The style as QGIS 3.22 writes it, later versions read it; what depends on the raster is left open."""
     return files("imaging.raster").joinpath("style.qml").read_text(encoding="utf-8")
-
-
-def _escaped(text: str) -> str:
-    """Text of an attribute in XML."""
-    return escape(text, {'"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"})
 
 
 def has_own_style(path: Path) -> bool:

@@ -23,14 +23,8 @@ _MOST = 2**22
 class Summary:
     """One band's valid pixels, in stored values.
 
-    Attributes
-    ----------
-    smallest, largest, mean, deviation : float
-        Of all of them; the deviation is that of the population.
-    share : float
-        Of valid pixels among all, in (0, 1].
-    low, high : float
-        The 2nd and 98th percentiles, exact up to four million pixels, of a regular sample of them beyond.
+    All but the percentiles are exact; ``deviation`` is that of the population, ``share`` that of valid pixels among all, in (0, 1]. ``low``
+    and ``high`` are the 2nd and 98th percentiles, exact up to four million pixels, of a regular sample of them beyond.
     """
 
     smallest: float

@@ -94,12 +94,12 @@ class Zoo:
         return ModelInfo(name, title, family, channels, digest, folder, bands)
 
     def models(self) -> list[ModelInfo]:
-        """All of the installation, in the order of their names; `InputError` where a recipe cannot be read."""
+        """All models of the installation, in the order of their names; `InputError` where a recipe cannot be read."""
         folders = [p.parent for p in sorted(zoo_folder().glob("*/recipe.toml")) if (p.parent / "weights.safetensors").exists()]
         return [self.info(f) for f in folders if read_recipe(f).values.get("family") in self.families]
 
     def find(self, name: str | ModelInfo) -> ModelInfo:
-        """One by its name, or that of a folder; `InputError` for an unknown name, and as of `info`."""
+        """A model by its name or its folder; `InputError` for an unknown name, and where `info` raises it."""
         if isinstance(name, ModelInfo):
             return name
         if Path(name).is_dir():

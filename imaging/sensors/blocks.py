@@ -93,16 +93,9 @@ def make_blocks(areas: list[tuple[Array, NDArray[np.bool_]]]) -> Blocks:
 class NoiseColour:
     """What the flattest blocks tell of the colour of the noise.
 
-    Attributes
-    ----------
-    ratio : float
-        Power at the finest scales over that at somewhat coarser ones.
-    growth : float
-        Power of all coefficients over that of the fine ones.
-    correlation : float
-        Low-frequency power density over power.
-    settled : bool
-        Whether three times as many blocks show much the same power: it is then the noise's, else texture has a part in it.
+    ``ratio`` is the power at the finest scales over that at somewhat coarser ones, ``growth`` the power of all coefficients over that of
+    the fine ones, ``correlation`` the low-frequency power density over power. It is ``settled`` where three times as many blocks show much
+    the same power: it is then the noise's, else texture has a part in it.
     """
 
     ratio: float
@@ -139,7 +132,7 @@ def noise_colour(blocks: Blocks, variance: Array) -> NoiseColour:
 
 
 def quiet_blocks(blocks: Blocks, level: float, spread: float) -> float:
-    """Noise standard deviation near a level from the 1 % quantile over blocks of their power from 0.25 cycles per pixel up, level below."""
+    """Noise standard deviation near a level: 1 % quantile of block power, whose spectrum below 0.25 cycles per pixel is taken as level."""
     near = blocks.power[np.abs(blocks.level - level) <= spread]
     if len(near) < 50:
         return float("nan")

@@ -33,20 +33,10 @@ _SLOPES = tan(radians(3)), tan(radians(15))
 class Edge:
     """One edge across which brightness steps.
 
-    Attributes
-    ----------
-    row, column : float
-        Its middle, pixels of the (transposed, for horizontal edges) area.
-    angle : float
-        Off the pixel axis, radians.
-    height : float
-        Step, DN, whichever side is brighter.
-    variance : float
-        Of the Gaussian line spread across the edge, pixels squared.
-    error : float
-        Standard error of that from the fit.
-    profile : ndarray
-        Supersampled edge spread function ``(2 * REACH * STEPS,)``, 0 on the left side and 1 on the right one; nan where no pixel fell.
+    ``row`` and ``column`` are its middle in pixels of the area, which is transposed for horizontal edges, and ``angle`` is off the pixel
+    axis, in radians. The step ``height`` is in DN, whichever side is brighter. ``variance`` of the Gaussian line spread across the edge is
+    in pixels squared, ``error`` the standard error that the fit gives it. ``profile`` is the supersampled edge spread function,
+    ``(2 * REACH * STEPS,)``, 0 on the left side and 1 on the right one; nan where no pixel fell.
     """
 
     row: float
@@ -64,21 +54,10 @@ def distances() -> Array:
 
 
 def find_edges(values: Array, good: NDArray[np.bool_], noise_at: Callable[[float], float]) -> list[Edge]:
-    """Edges 3 to 15 degrees off the columns of an area; transpose it for those off the rows.
+    """Edges 3 to 15 degrees off the columns of an area ``(h, w)`` in DN; transpose it for those off the rows.
 
-    Parameters
-    ----------
-    values : ndarray
-        ``(h, w)``, DN.
-    good : ndarray of bool
-        ``(h, w)``; an edge must have none but good pixels around it.
-    noise_at : callable
-        Noise standard deviation at a level in DN.
-
-    Returns
-    -------
-    list of Edge
-        At least 20 noise deviations high, straight to a quarter of a pixel over 17 rows, with flat sides 3 to 5 pixels away.
+    All pixels around an edge are ``good``; ``noise_at`` gives the noise standard deviation at a level. Edges are at least 20 noise
+    deviations high and straight to a quarter of a pixel over 17 rows, with flat sides 3 to 5 pixels away.
     """
     if min(values.shape) < 2 * _HALF + 1:
         return []

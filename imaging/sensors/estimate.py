@@ -69,7 +69,7 @@ def estimate_sensor(
         mtf, note = _mtf_entry(mtfs, labels, k, mtf_nyquist)
         common = label.lower() if label.lower() in _COMMON_NAMES else None
         bands.append(Band(label, gsd, mtf, noise.model(), "estimated from the scene", common))
-        report += [f"{label}: {line}" for line in [_noise_line(noise), *_warnings(noise.notes), *note]]
+        report += [f"{label}: {line}" for line in [_noise_line(noise), *(f"warning: {n}" for n in noise.notes), *note]]
     product = any(n.coloured for n in noises) or any(m is not None and m.overshoot > SHARPENED for m in mtfs)
     state = "product" if product else "raw"
     if product:
@@ -133,10 +133,6 @@ def _noise_line(noise: NoiseEstimate) -> str:
     )
 
 
-def _warnings(notes: tuple[str, ...]) -> list[str]:
-    return [f"warning: {n}" for n in notes]
-
-
 def _mtf_entry(mtfs: Sequence[MtfEstimate | None], labels: list[str], k: int, given: float | None) -> tuple[Mtf, list[str]]:
     """The MTF of one band for the profile, and what to report of it."""
     if given is not None:
@@ -153,4 +149,4 @@ def _mtf_entry(mtfs: Sequence[MtfEstimate | None], labels: list[str], k: int, gi
         f"{own.edges[1]} slanted edges; they overshoot by {100 * own.overshoot:.1f} %"
     )
     entry = Mtf(own.shape, (_rounded(across), _rounded(along)), source=f"estimated from {text}")
-    return entry, [line, *_warnings(own.notes)]
+    return entry, [line, *(f"warning: {n}" for n in own.notes)]

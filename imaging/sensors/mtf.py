@@ -20,16 +20,9 @@ def gaussian_sigma(nyquist: float) -> float:
 
 
 def mtf_curve(shape: str, nyquist: float, frequency: NDArray[Any]) -> NDArray[np.float64]:
-    """MTF along one axis.
+    """MTF along one axis, at frequencies in cycles per pixel, of value ``nyquist``, in (0, 1), at 0.5.
 
-    Parameters
-    ----------
-    shape : {"gaussian", "exponential"}
-        ``exp(-2 pi^2 sigma^2 f^2)`` or ``exp(-a |f|)``.
-    nyquist : float
-        Value at 0.5 cycles per pixel, in (0, 1).
-    frequency : ndarray
-        Cycles per pixel.
+    That of shape ``gaussian`` is ``exp(-2 pi^2 sigma^2 f^2)``, that of shape ``exponential`` is ``exp(-a |f|)``.
     """
     f = np.abs(np.asarray(frequency, dtype=float)) / 0.5
     if shape == "gaussian":
@@ -40,25 +33,19 @@ def mtf_curve(shape: str, nyquist: float, frequency: NDArray[Any]) -> NDArray[np
 
 
 def line_spread(shape: str, nyquist: float, factor: int = 1) -> Kernel:
-    """One-dimensional kernel (odd, sum 1; 13 taps at factor 1) whose transfer function follows the MTF curve.
+    """One-dimensional kernel (odd, sum 1; 13 taps at factor 1) whose transfer function follows the MTF curve, see `mtf_curve`.
 
     Least-squares fit of the curve over all frequencies up to Nyquist, exact at zero and at the measurement's Nyquist frequency. A Gaussian
     sampled at pixel centres would not do: its own aliasing doubles the response at Nyquist.
 
-    Parameters
-    ----------
-    shape, nyquist
-        As in `mtf_curve`.
-    factor : int
-        Of the kernel's grid, so many pixels to one of the measurement. The centre of a measured pixel lies between pixels of the finer grid
-        where that number is even: the kernel is centred ``(factor - 1) / 2`` pixels before its middle tap, so that a convolution sampled at
-        the first of the pixels that a measured one covers sees the middle of them.
+    The kernel's grid has ``factor`` pixels to one of the measurement. Where that number is even, the centre of a measured pixel lies
+    between pixels of the finer grid: the kernel is centred ``(factor - 1) / 2`` pixels before its middle tap, so that a convolution sampled
+    at the first of the pixels that a measured one covers sees the middle of them.
     """
     radius, centre = _RADIUS * factor + factor // 2, -(factor - 1) / 2
     n = np.arange(-radius, radius + 1)
     frequency = np.fft.fftfreq(1024)
-    response = np.fft.ifft(mtf_curve(shape, nyquist, factor * frequency) * np.exp(-2j * np.pi * frequency * centre)).real
-    kernel = response[n % 1024]
+    kernel = np.fft.ifft(mtf_curve(shape, nyquist, factor * frequency) * np.exp(-2j * np.pi * frequency * centre)).real[n % 1024]
     constraints = np.stack([np.ones(len(n)), np.cos(np.pi * (n - centre) / factor)])
     missing = np.array([1.0, nyquist]) - constraints @ kernel
     return np.asarray(kernel + constraints.T @ np.linalg.solve(constraints @ constraints.T, missing))

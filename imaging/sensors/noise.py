@@ -62,10 +62,7 @@ def _parameter(value: Any, like: Tensor) -> Tensor:
 def noise_variance(physics: Physics, signal: Tensor) -> Tensor:
     """Variance of the noise at a noise-free signal ``(B, C, H, W)``, differentiable.
 
-    Raises
-    ------
-    TypeError
-        For a noise model without a Gaussian (approximate) likelihood.
+    `TypeError` for a noise model without a Gaussian (approximate) likelihood.
     """
     model = physics.noise_model
     if isinstance(model, SignalDependentNoise):
@@ -85,7 +82,7 @@ def noise_variance(physics: Physics, signal: Tensor) -> Tensor:
 
 
 def items(physics: Physics) -> int:
-    """How many scenes of a batch the kernel and the noise of a physics are told apart for; 1 where all share them."""
+    """Number of scenes of a batch that have a kernel or a noise of their own in a physics; 1 where all share them."""
     kernel = getattr(physics, "psf", None)
     buffers = list(physics.noise_model.buffers())
     return max([1 if kernel is None else len(kernel), *(len(b) if b.ndim == 4 else b.numel() for b in buffers)])

@@ -139,8 +139,7 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
 def stack_kernels(kernels: list[Kernel]) -> Tensor:
     """Kernels of several bands as one ``(1, C, k, k)`` float32 tensor, padded to the largest."""
     radius = max(k.shape[0] // 2 for k in kernels)
-    padded = [np.pad(k, radius - k.shape[0] // 2) for k in kernels]
-    return torch.from_numpy(np.stack(padded)).float()[None]
+    return torch.from_numpy(np.stack([np.pad(k, radius - k.shape[0] // 2) for k in kernels])).float()[None]
 
 
 @renamed(scale="factor")

@@ -102,8 +102,7 @@ def _solve(found: tuple[list[Edge], list[Edge]]) -> tuple[float, float]:
     result = [_floor(*_along_axis(e, 0.0)) if len(e) >= NEEDED else math.nan for e in found]
     for k in (0, 1):
         if len(found[k]) >= NEEDED:
-            other = result[1 - k] if math.isfinite(result[1 - k]) else result[k]
-            result[k] = _floor(*_along_axis(found[k], other))
+            result[k] = _floor(*_along_axis(found[k], result[1 - k] if math.isfinite(result[1 - k]) else result[k]))
     return result[0], result[1]
 
 

@@ -128,8 +128,7 @@ def _line(level: Array, variance: Array, error: Array, pure: bool) -> tuple[floa
         solution, _ = nnls(design * weight[:, None], variance * weight)
         model = np.maximum(design @ solution, 1e-3 * variance.mean())
         residual = np.abs(variance - model) / (model * error)
-        scale = max(1.0, float(np.median(residual)) / 0.6745)
-        huber = 1.345 / np.maximum(residual / scale, 1.345)
+        huber = 1.345 / np.maximum(residual / max(1.0, float(np.median(residual)) / 0.6745), 1.345)
     return float(solution[0]), float(solution[1])
 
 
@@ -186,7 +185,6 @@ def estimate_noise(sample: Sample, band: int, offset: float = 0.0) -> NoiseEstim
     ------
     InputError
         When fewer than 50 blocks of 8 x 8 pixels are usable, or no noise is seen.
-
     """
     areas = unclipped(sample, band)
     blocks = _usable_blocks(areas)
@@ -233,18 +231,9 @@ def _errors(
 ) -> tuple[float, float, float]:  # fmt: skip
     """Standard errors of sigma0, of the gain and of the standard deviation at the median level.
 
-    Parameters
-    ----------
-    solution, repeats, pair : ndarray
-        The fit ``(2,)``, those of the bootstrap, and those of a stricter and a looser choice of flat blocks.
-    texture : float
-        Relative error of the variance that the scene may have made.
-    at_level : ndarray
-        1 and the median level above the offset.
-    low : float
-        Level above the offset of the darkest blocks.
-    pure : bool
-        Whether the gain was left out.
+    ``solution`` is the fit, ``(2,)``, ``repeats`` are those of the bootstrap, ``pair`` those of a stricter and a looser choice of flat
+    blocks; ``texture`` is the relative error of the variance that the scene may have made. ``at_level`` holds 1 and the median level,
+    ``low`` is the level of the darkest blocks, both above the offset; if ``pure``, the gain was left out.
     """
     std = float(np.sqrt(solution @ at_level))
     sampling, choice = _parameters(repeats).std(0), np.ptp(_parameters(pair), axis=0) / 2

@@ -27,8 +27,8 @@ _NEIGHBOURHOOD = 17
 def scene_spectrum(frequency: Tensor, level: Tensor) -> Tensor:
     """Typical power spectrum of optical scenes, per pixel, at radial ``frequency`` (cycles per pixel).
 
-    Falls with the third power of frequency, as aerial scenes do; the contrast is taken proportional to the mean signal ``level``, which
-    is broadcast.
+    It falls with the third power of frequency, as aerial scenes' does; the contrast is taken to be proportional to the mean signal
+    ``level``, which is broadcast.
     """
     return (level / 0.4) ** 2 * 2e-5 / frequency.clamp(min=1 / 256) ** 3
 
@@ -60,21 +60,10 @@ def _aliased(power: Tensor, factor: int) -> Tensor:
 class WienerBank:
     """Short Wiener filters of a sensor for scenes of several contrasts, and the errors that they are expected to leave.
 
-    Everything follows from the sensor, the noise at the mean signal, and that signal: it is the same all over a scene.
-
-    Parameters
-    ----------
-    psf : Tensor
-        ``(1, C, k, k)`` or ``(B, C, k, k)``, k at most 127.
-    variance : Tensor
-        ``(B, C)`` noise variance at the mean signal, in image units.
-    level : Tensor
-        ``(B,)`` mean signal, in image units.
-    factor : int
-        Pixels of the scene to one of the measurement.
-    contrasts : tuple of float
-        Power of the scene relative to the typical one that each filter is made for, ascending in powers of 4; more keeps more detail and
-        more noise.
+    Everything follows from the sensor's ``psf``, ``(1, C, k, k)`` or ``(B, C, k, k)`` with k at most 127, the mean signal ``level``,
+    ``(B,)``, and the noise's ``variance`` there, ``(B, C)``, in image units: it is the same all over a scene. ``factor`` pixels of the
+    scene, along each side, make one of the measurement. ``contrasts`` are powers relative to the typical spectrum, ascending in powers of
+    4, for which a filter is made each; more keeps more detail and more noise.
     """
 
     psf: Tensor
@@ -125,8 +114,7 @@ class WienerBank:
         """Power spectrum of the error that the best linear estimate is expected to leave, ``(B, C, n, n)`` on a grid of frequencies."""
         spectrum = contrast * self._spectrum
         seen = self._power * spectrum
-        found: Tensor = spectrum * (1 - seen / (_aliased(seen, self.factor) + self.factor**2 * self._noise))
-        return found
+        return spectrum * (1 - seen / (_aliased(seen, self.factor) + self.factor**2 * self._noise))
 
     def errors(self) -> Tensor:
         """Root mean square error expected at each contrast, ``(K, B, C, 1, 1)``."""
@@ -135,10 +123,7 @@ class WienerBank:
     def filtered(self, padded: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Each kernel, and the measurement filtered by it, ``(B, C, factor H, factor W)``.
 
-        Parameters
-        ----------
-        padded : Tensor
-            ``(B, C, H + 2 RADIUS, W + 2 RADIUS)`` measurement with what lies around it.
+        ``padded`` is the measurement with what lies around it, ``(B, C, H + 2 RADIUS, W + 2 RADIUS)``.
         """
         size = [good_size(self.factor * n) for n in padded.shape[-2:]]
         level = self.level.to(padded).reshape(-1, 1, 1, 1)
@@ -175,21 +160,19 @@ def weight_at(position: Tensor, index: int) -> Tensor:
 
 
 def repeated(x: Tensor, factor: int) -> Tensor:
-    """Each pixel ``factor`` times along both axes."""
+    """Each pixel of ``(B, C, H, W)`` repeated ``factor`` times along both axes."""
     return x if factor == 1 else x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
 
 
 def sensor_error(psf: Tensor, variance: Tensor, level: Tensor, factor: int = 1) -> Tensor:
     """Mean squared error that a Wiener filter is expected to leave in a scene of the typical spectrum, ``(B,)``; see `WienerBank`."""
-    found: Tensor = WienerBank(psf, variance, level, factor).error_spectrum().mean((1, 2, 3))
-    return found
+    return WienerBank(psf, variance, level, factor).error_spectrum().mean((1, 2, 3))
 
 
 def _detail(y: Tensor) -> Tensor:
     """Second differences along both axes, ``(B, 2 C, H, W)``, borders replicated: high frequencies without the highest."""
     weights = y.new_tensor([-1.0, -2.0, 0.0, 6.0, 0.0, -2.0, -1.0]) / 6
-    flat = y.flatten(0, 1)[:, None]
-    padded = F.pad(flat, (3, 3, 3, 3), mode="replicate")
+    padded = F.pad(y.flatten(0, 1)[:, None], (3, 3, 3, 3), mode="replicate")
     across, along = F.conv2d(padded[..., 3:-3, :], weights.reshape(1, 1, 1, 7)), F.conv2d(padded[..., :, 3:-3], weights.reshape(1, 1, 7, 1))
     return torch.cat([across, along], 1).reshape(len(y), -1, *y.shape[-2:])
 
@@ -201,8 +184,7 @@ def local_contrast(y: Tensor, psf: Tensor, variance: Tensor, level: Tensor, fact
     measurement around it only.
     """
     batch, channels = y.shape[:2]
-    squares = _detail(y).square().reshape(batch, channels, 2, *y.shape[-2:]).mean(2)
-    energy = box_mean(squares, _NEIGHBOURHOOD)
+    energy = box_mean(_detail(y).square().reshape(batch, channels, 2, *y.shape[-2:]).mean(2), _NEIGHBOURHOOD)
     size = _GRID // factor
     impulse = torch.zeros(1, 1, size, size, dtype=torch.float64, device=y.device)
     impulse[..., size // 2, size // 2] = 1

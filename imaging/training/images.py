@@ -30,7 +30,7 @@ def read_image(path: Path) -> np.ndarray[Any, Any]:
 
 
 def full_scale(image: np.ndarray[Any, Any]) -> float:
-    """What 1 is in the integers of a training image, of 8 or 12 bits."""
+    """The integer that is 1 in image units, for a training image of 8 or 12 bits."""
     return 4095.0 if image.dtype == np.uint16 else 255.0
 
 

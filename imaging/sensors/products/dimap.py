@@ -25,20 +25,7 @@ def dimap_files(folder: Path) -> list[Path]:
 
 
 def dimap_scene(folder: Path, path: Path) -> ProductScene:
-    """The scene that a metadata file describes.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the product.
-    path : Path
-        Metadata file.
-
-    Raises
-    ------
-    InputError
-        When the metadata or the rasters are not complete.
-    """
+    """The scene that a metadata file of a product describes; `InputError` when the metadata or the rasters are not complete."""
     root = Metadata(path)
     pan = root.text("SPECTRAL_PROCESSING", "") in _PAN
     notes: list[str] = []
@@ -55,7 +42,7 @@ def dimap_scene(folder: Path, path: Path) -> ProductScene:
 
 
 def _special(root: Metadata, meaning: str) -> float | None:
-    """Stored value with a meaning of its own; the older format has other names for it, and COUNT is no count."""
+    """Stored value that has a special meaning; the older format names it otherwise, and in the newer one COUNT is the value."""
     for kind, value in (("Special_Value", "SPECIAL_VALUE_COUNT"), ("Special_Values", "SPECIAL_VALUE_INDEX")):
         for special in root.all(kind):
             if special.text("SPECIAL_VALUE_TEXT", "") == meaning:

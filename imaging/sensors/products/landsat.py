@@ -26,10 +26,7 @@ def landsat_files(folder: Path) -> list[Path]:
 def landsat_scenes(folder: Path, path: Path) -> list[ProductScene]:
     """The scenes of 15 m (panchromatic, level 1 only) and 30 m, thermal and cirrus bands left out.
 
-    Raises
-    ------
-    InputError
-        For another mission, or when metadata or rasters are not complete.
+    `InputError` for another mission, or when metadata or rasters are not complete.
     """
     groups = read_keys(path)
     # Level 2 repeats the metadata of level 1, files that are not delivered included, in groups of their own.
@@ -54,8 +51,7 @@ def landsat_scenes(folder: Path, path: Path) -> list[ProductScene]:
             f"{mission.replace('_', ' ').title()} {level}, {name}: sensor {_SENSOR}",
             "noise is estimated from the scene, which was resampled on the ground: its standard deviation may come out too small",
         )
-        own = replace(profile, bands=tuple(by_name[b] for b in there))
-        found.append(ProductScene(folder, prefix + name, assembly, own, notes))
+        found.append(ProductScene(folder, prefix + name, assembly, replace(profile, bands=tuple(by_name[b] for b in there)), notes))
     if not found:
         raise InputError(f"{path} names no band that can be restored")
     return found

@@ -17,19 +17,9 @@ _LONGEST = 255
 
 
 class Metadata:
-    """An element of an XML file and what is below it, asked for by names without namespaces.
+    """An element of an XML file (its root, if none is given) and what is below it, asked for by names without namespaces.
 
-    Parameters
-    ----------
-    path : Path
-        File, named in messages.
-    element : Element, optional
-        The root by default.
-
-    Raises
-    ------
-    InputError
-        When the file is no XML.
+    The path is named in messages; `InputError` when the file is no XML.
     """
 
     def __init__(self, path: Path, element: ElementTree.Element | None = None) -> None:
@@ -43,7 +33,7 @@ class Metadata:
 
     @property
     def name(self) -> str:
-        """Of the element."""
+        """The element's name."""
         return self.element.tag.rpartition("}")[2]
 
     def attribute(self, name: str) -> str:
@@ -71,7 +61,7 @@ class Metadata:
         return default
 
     def number(self, name: str, default: float | None = None, *, least: float = -HUGE) -> float:
-        """The same as a finite number, not below ``least``."""
+        """What `text` gives, as a finite number not below ``least``."""
         return self._number(name, self.text(name, None if default is None else str(default)), least)
 
     def _number(self, name: str, text: str, least: float = -HUGE) -> float:
@@ -97,13 +87,7 @@ class Metadata:
 
 
 def file_within(folder: Path, base: Path, name: str) -> Path:
-    """A file that metadata name, relative to ``base``; it must lie in the product's folder.
-
-    Raises
-    ------
-    InputError
-        For a name that leads out of the folder, or is none.
-    """
+    """A file that metadata name, relative to ``base``; `InputError` for a name that leads out of the product's folder, or is none."""
     path = base / name
     below = os.path.relpath(os.path.abspath(path), os.path.abspath(folder))
     if not name.strip() or below.split(os.sep)[0] == os.pardir or max(len(os.fsencode(p)) for p in path.parts) > _LONGEST:

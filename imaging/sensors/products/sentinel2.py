@@ -28,10 +28,7 @@ def sentinel2_file(folder: Path) -> Path | None:
 def sentinel2_scenes(folder: Path, path: Path) -> list[ProductScene]:
     """The scenes of 10, 20 and 60 m, with those of their bands that have a profile.
 
-    Raises
-    ------
-    InputError
-        When metadata or rasters are not complete, or the product has several granules.
+    `InputError` when metadata or rasters are not complete, or the product has several granules.
     """
     root = Metadata(path)
     level = "2A" if "2A" in path.name else "1C"
