@@ -157,10 +157,7 @@ def _spectrum(band: Band, spectrum: Spectrum, name: str, unit: str) -> str:
     frequency, power = spectrum.frequency, spectrum.power
     if not np.isfinite(power["restored"]).any():
         return "<p>No square of 64 x 64 pixels of the scene is valid everywhere: no spectrum.</p>"
-    lines = [
-        Line("measured", frequency, power["measured"], "before"),
-        Line("restored", frequency, power["restored"], "after"),
-    ]
+    lines = [Line("measured", frequency, power["measured"], "before"), Line("restored", frequency, power["restored"], "after")]
     label = "cycles per measured pixel"
     first = chart(f"Radial power spectrum of band {name}", lines, label, f"power, {unit}²", log=True)
     gain = np.sqrt(power["restored"] / np.maximum(power["measured"], 1e-30))
@@ -209,11 +206,7 @@ def _timings(result: SceneResult) -> str:
 
 
 def _versions() -> str:
-    rows: list[list[Any]] = [
-        ["imaging-restore", __version__],
-        ["Python", platform.python_version()],
-        ["GDAL", rasterio.__gdal_version__],
-    ]
+    rows: list[list[Any]] = [["imaging-restore", __version__], ["Python", platform.python_version()], ["GDAL", rasterio.__gdal_version__]]
     for name in _LIBRARIES:
         try:
             rows.append([name, version(name)])
