@@ -96,7 +96,7 @@ def _range(arrays: list[NDArray[np.float64]]) -> tuple[float, float]:
 
 
 def _curve(line: Line, places: list[tuple[float, float]]) -> list[str]:
-    """Its runs of finite values, and marks."""
+    """Elements of a curve: its runs of finite values, and marks."""
     runs: list[list[str]] = [[]]
     for x, y in places:
         if math.isfinite(x) and math.isfinite(y):

@@ -23,7 +23,7 @@ _SEED = 5
 
 @dataclass(frozen=True)
 class Trio:
-    """Open rasters of one run on the grid of the outputs: what was measured, restored, and, where there is one, its standard deviation."""
+    """Open rasters of one run on the grid of the outputs: measured, restored, and, where there is one, the standard deviation."""
 
     measured: Scene
     restored: Scene
@@ -31,7 +31,7 @@ class Trio:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Layers there are."""
+        """Names of the layers."""
         return LAYERS if self.std is not None else LAYERS[:2]
 
     def read(self, area: Area) -> dict[str, NDArray[np.float32]]:

@@ -58,7 +58,7 @@ def _summary(job: Restoration, result: SceneResult) -> str:
 
 
 def familiar(distance: float) -> str:
-    """In words, how a scene lies to the ranges of what a network was trained for; half the width of a range inside is the middle."""
+    """In words, how far a scene lies inside or outside the ranges that a network was trained for; their middle is 50 % inside."""
     place = f"{abs(distance):.0%} of a range's width"
     return f"no: {place} outside" if distance > 0 else f"yes: {place} inside, 50% would be the middle of all ranges"
 
