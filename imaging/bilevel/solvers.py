@@ -130,7 +130,7 @@ class _Memory:
         return -q
 
     def add(self, step: Tensor, change: Tensor, back: Tensor, made: Tensor, plain: float) -> None:
-        """Remember a pair of each image whose step is made; one that goes back forgets all others, and after some returns this one too."""
+        """Remember the pair of each image whose step is made; one that goes back forgets all others, and after some returns this too."""
         curvature, square = inner(step, change), inner(change, change)
         self.resets = self.resets + back
         useful = (curvature > 1e-8 * square.sqrt() * norms(step)) & (self.resets < _RESETS)

@@ -16,8 +16,8 @@ class Node:
     """One step of a network; other nodes call its output by its name, and `INPUT` is the image.
 
     Its kind is ``"conv"``, ``"add"``, ``"concat"``, ``"gate"`` (first input times the sigmoid of the second less 1/2), ``"shuffle"`` or
-    ``"unshuffle"`` (between the coarse and the fine grid). ``cin`` are the channels of its first input; ``fine`` ones work on the fine
-    grid, and ``relu`` sets negative values of the output to 0.
+    ``"unshuffle"`` (between the coarse and the fine grid). ``cin`` are the channels of its first input. It works on the fine grid if
+    ``fine``, and ``relu`` sets negative values of the output to 0.
 
     A convolution has weights and inputs of so many ``bits``. Until it is folded, a batch normalisation follows it with ``norm``, and the
     running standard deviation of the node ``gain``, unless empty, scales its output. ``taps`` is the share of its kernel that is free to be

@@ -33,7 +33,7 @@ FLOAT_ENDS = ("base", "means", "smoothing/rows", "smoothing/columns")
 class Manifest:
     """What a runtime must know of a model, whose ONNX file has the digest ``sha256``.
 
-    With one of ``bands`` the model takes a scene band by band. ``margin`` is how many input pixels around one its output pixels depend on,
+    With ``bands`` of 1 the model takes a scene band by band. ``margin`` is how many input pixels around one its output pixels depend on,
     ``range`` the radiometric range of input and output, and ``precision`` is ``"int8"`` or ``"float32"``.
     """
 
@@ -190,7 +190,7 @@ class _Graph:
         self.shuffle(self.op("Add", pieces, "consistent"))
 
     def shuffle(self, source: str) -> None:
-        """Append the pixel shuffle of (batch, bands, scale**2, pixels) as two transpositions, in half the time of a DepthToSpace node."""
+        """Append the pixel shuffle of (batch, bands, scale**2, pixels) as two transpositions, in half the time that DepthToSpace takes."""
         bands, s = self.network.plan.bands, self.network.plan.scale
         shape = self.op("Shape", ["input"], "shape")
         height, width = (self.op("Slice", [shape, self.whole(k), self.whole(k + 1)], f"shape/{k}") for k in (2, 3))

@@ -14,7 +14,7 @@ _KERNEL = re.compile(r"(\d+)x(\d+)")
 
 @dataclass(frozen=True)
 class Operation:
-    """Convolutions in series, with nothing between them, each of so many groups and with an odd number of (rows, columns).
+    """Convolutions in series, with nothing between them, each with a kernel of odd (rows, columns) and so many groups.
 
     Names are such as ``"3x3"``, ``"5x1+1x5"`` or ``"3x3 g2"``. ``"identity"`` passes its input on and ``"none"`` gives zeros, both without
     kernels.

@@ -75,8 +75,8 @@ def exactly_summed(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Weights ``(channels, ...)`` and bias ``(channels,)`` of a first layer, rounded so that its sums are exact.
 
     Products with `input_levels` of images up to 2, and all their partial sums, are then multiples of one power of two that float32 holds.
-    So the quantiser behind them sees the same values in whatever order, processor or tile they are added. Rounding changes a weight by 0.2
-    % at most where a channel's weights add up to 4.
+    So the quantiser behind them sees the same values in whatever order, processor or tile they are added. A weight changes by at most 0.2 %
+    where a channel's weights add up to 4.
     """
     largest = float((2 * weight.detach().abs().flatten(1).sum(1) + bias.detach().abs()).max())
     unit = 2.0 ** (math.ceil(math.log2(max(largest, 1e-8))) - 24)

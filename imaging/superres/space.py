@@ -29,7 +29,7 @@ OPERATIONS: dict[str, dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Layer:
-    """A searchable layer with channels in and out, and the operations, those of its ``role``, and bit widths that it may have.
+    """A searchable layer with channels in and out; it may have any of its operations, which its ``role`` decides, and of its bit widths.
 
     ``repeats`` is how often it occurs, for layers that cells share; ``fine`` ones work on the fine grid.
     """

@@ -47,8 +47,8 @@ class SupernetSettings:
 class Candidate(nn.Module):
     """One operation of a mixed layer; its weights are shared by all bit widths, which are mixed inside each convolution.
 
-    A layer so costs as much as its operations instead of operations times bit widths. For weights or activations alone this is exact,
-    because a convolution is linear in each.
+    So a layer costs as much as its operations, not as operations times bit widths. This is exact for weights or activations alone, because
+    a convolution is linear in each.
     """
 
     seen: Tensor
