@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import math
 from dataclasses import dataclass, field
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -48,14 +47,6 @@ class _Evaluations:
         residuals = norms(problem.error(solution)).double() / math.sqrt(len(problem.truth))
         found: NDArray[np.float64] = residuals.cpu().numpy()
         return found
-
-
-def _package() -> ModuleType:
-    """The solver's package."""
-    try:
-        return importlib.import_module("dfols")
-    except ImportError as error:
-        raise InputError("learning without derivatives needs the package DFO-LS; try pip install DFO-LS") from error
 
 
 def derivative_free(
@@ -103,7 +94,11 @@ def derivative_free(
     if not 0 < smallest < radius or evaluations <= len(theta) + 1 or accuracy <= 0:
         given = f"radii {radius} to {smallest}, evaluations {evaluations}, accuracy {accuracy}"
         raise ValueError(f"{given}; accepted are falling ones above 0, more than {len(theta) + 1}, and above 0")
-    solver, tried = _package(), _Evaluations(problem, accuracy, budget, theta)
+    try:
+        solver = importlib.import_module("dfols")
+    except ImportError as error:
+        raise InputError("learning without derivatives needs the package DFO-LS; try pip install DFO-LS") from error
+    tried = _Evaluations(problem, accuracy, budget, theta)
     first, limits = theta.detach().double().cpu().numpy(), (np.full(len(theta), least), np.full(len(theta), most))
     try:
         found = solver.solve(tried, first, bounds=limits, rhobeg=radius, rhoend=smallest, maxfun=evaluations, do_logging=False)

@@ -41,16 +41,16 @@ class Hypergradient:
 
     @classmethod
     def of(cls, z: Tensor, found: Linear, rhs: Tensor) -> Hypergradient:
-        """With what became of the adjoint systems with right-hand sides ``rhs``."""
+        """From the derivative and the solution of the adjoint systems, whose right-hand sides are ``rhs``."""
         length = norms(rhs)
         relative = found.residual / length.clamp(min=torch.finfo(length.dtype).tiny)
         return cls(z, found.q, relative, found.indefinite, found.converged, length)
 
 
 def preconditioner(lower: LowerLevel, x: Tensor, theta: Tensor) -> LinearMap | None:
-    """Division by the diagonal of the lower level's Hessian at ``x``, where its regulariser knows its own and asks for that.
+    """Division by the diagonal of the lower level's Hessian at ``x``; None unless its regulariser knows its own and asks for that.
 
-    None for lower levels with an operator, whose diagonal is not known.
+    It is None, too, for lower levels with an operator, whose diagonal is not known.
     """
     if lower.physics is not None or not lower.regularizer.preconditioned:
         return None

@@ -15,19 +15,8 @@ from imaging.bilevel.solvers import column, norms
 def polish(lower: LowerLevel, solution: Solution, measured: Tensor, theta: Tensor, tolerance: float = 1e-3) -> Solution:
     r"""One Newton step, :math:`x - H^{-1} \nabla h(x)`, for those images whose certified bound it makes smaller.
 
-    Close to the minimisers it squares the distance. It costs two gradients and a linear solve.
-
-    Parameters
-    ----------
-    lower, solution, measured, theta
-        The lower level, its approximate minimisers and what they were made from.
-    tolerance : float
-        Of the linear solve, relative to the gradient: the distance falls no further than to about this share.
-
-    Returns
-    -------
-    Solution
-        No bound is larger than before; iterations count one more.
+    Close to the minimisers it squares the distance, but leaves about ``tolerance`` of it, as that is the linear solve's, relative to the
+    gradient. It costs two gradients and a linear solve. No bound gets larger, and iterations count one more.
     """
     back = lower.back(measured)
     slope, divided = lower.gradient(solution.x, back, theta), preconditioner(lower, solution.x, theta)

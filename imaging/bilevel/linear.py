@@ -20,18 +20,10 @@ that the condition number must be above the dtype's precision to the power of mi
 
 @dataclass(frozen=True)
 class Linear:
-    """Solution of a batch of linear systems.
+    """Solutions of a batch of linear systems, with the Euclidean norm of the ``residual`` of each, ``(B,)``.
 
-    Attributes
-    ----------
-    q : Tensor
-        Of the right-hand side's shape.
-    residual : Tensor
-        ``(B,)`` Euclidean norm of what is left.
-    indefinite : Tensor
-        ``(B,)`` whether a direction without positive curvature was met; conjugate gradients stop there, MINRES does not.
-    converged : Tensor
-        ``(B,)`` whether the residual is as small as asked for.
+    ``indefinite`` says whether a direction without positive curvature was met, where conjugate gradients stop and MINRES does not, and
+    ``converged`` whether the residual is as small as asked for.
     """
 
     q: Tensor
@@ -123,7 +115,7 @@ class _Triangle:
         """Largest column so far, about the operator's norm."""
 
     def add(self, above: Tensor, middle: Tensor, below: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Take in a column of the matrices; the factor's, from its top to the inverse of its diagonal, and the new coordinate."""
+        """Take in a column of the matrices; returns the factor's, from its top to the inverse of its diagonal, and the new coordinate."""
         self.pivot = middle - above.square() / self.pivot
         self.size = torch.maximum(self.size, torch.hypot(torch.hypot(above, middle), below))
         top, second = self.sine_before * above, self.cosine_before * above
@@ -141,20 +133,9 @@ class _Triangle:
 def minres(product: LinearMap, rhs: Tensor, tolerance: float, start: Tensor | None = None, limit: int = 1000) -> Linear:
     """Solve ``product(q) = rhs`` for each image of a batch, whatever the signs of the eigenvalues (Paige and Saunders 1975).
 
-    The residual does not grow from one iteration to the next. It is measured anew at the end, for one product more. An image whose system
-    has no solution ends where the residual falls no further, and is not converged.
-
-    Parameters
-    ----------
-    product : callable
-        A symmetric operator on batches.
-    rhs, tolerance, start, limit
-        As for `conjugate_gradients`.
-
-    Raises
-    ------
-    ValueError
-        For a tolerance of 1 or more.
+    Arguments and errors are those of `conjugate_gradients`, but the operator need only be symmetric. The residual does not grow from one
+    iteration to the next. It is measured anew at the end, for one product more. An image whose system has no solution ends where the
+    residual falls no further, and is not converged.
     """
     wanted = _checked(tolerance) * norms(rhs)
     q = torch.zeros_like(rhs) if start is None else start.clone()

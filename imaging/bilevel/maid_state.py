@@ -16,32 +16,12 @@ _PLAIN = ("theta", "accuracy", "tolerance", "step", "adjoint", "weight", "averag
 class MaidState:
     """Where MAID stands after an accepted step: all that the next one depends on.
 
-    Attributes
-    ----------
-    theta : Tensor
-        ``(p,)``.
-    solution : Solution
-        Minimisers there.
-    accuracy, tolerance : float
-        Of the lower level and of the linear solves.
-    step : float or None
-        To be tried next, along the hypergradient.
-    adjoint : Tensor or None
-        Last solution of the linear systems, of the shape of the minimisers.
-    behind : tuple of Tensor, or None
-        Parameters before the last step, and the hypergradient there.
-    weight, average : float
-        Of the earlier losses together, and a number below their average.
-    cost : int
-        What was spent.
-    pairs : tuple of Tensor, or None
-        Earlier steps, and the changes of the hypergradient that they made, ``(k, p)``.
-    again : float or None
-        To be tried next where a step was refused for want of accuracy.
-    effort : int
-        Most iterations of an image that a solve has needed so far.
-    first : float
-        Length of the first hypergradient.
+    ``accuracy`` is that of the lower level, ``tolerance`` that of the linear solves, and ``adjoint`` their last solution, of the
+    minimisers' shape. The ``step`` along the hypergradient is to be tried next, or ``again`` where one was refused for want of accuracy.
+    ``behind`` are the parameters before the last step and the hypergradient there, ``pairs`` earlier steps and the changes of the
+    hypergradient that they made, each ``(k, p)``, and ``first`` is the length of the first hypergradient. ``weight`` is that of the earlier
+    losses together, ``average`` a number below their average, ``cost`` what was spent, and ``effort`` the most iterations of an image that
+    a solve has needed so far.
     """
 
     theta: Tensor

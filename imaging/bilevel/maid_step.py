@@ -60,7 +60,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class _Descent:
-    """Where to: against ``d``, along which the loss falls by ``slope`` for a step of length 1; the step to try first."""
+    """A direction: against ``d``, where a step of length 1 promises a loss lower by ``slope``; the step ``first`` is tried first."""
 
     d: Tensor
     slope: float
@@ -110,7 +110,7 @@ def _plain_step(state: MaidState, length: float, z: Tensor, barzilai_borwein: bo
 
 
 def _descent(state: MaidState, z: Tensor, settings: MaidSettings) -> _Descent:
-    """Direction and first step, that of a run gone on with at finer accuracy where there is one."""
+    """Direction and first step, which is that of an earlier refusal for want of accuracy where there was one."""
     length = float(z.norm())
     pairs = _remembered(state, z, settings.pairs) if settings.pairs else None
     if pairs is not None:
@@ -123,7 +123,7 @@ def _descent(state: MaidState, z: Tensor, settings: MaidSettings) -> _Descent:
 
 
 def _trial(run: MaidRun, theta: Tensor, wanted: float, accuracy: float, state: MaidState, coarsest: float) -> Solution:
-    """Minimisers at parameters on trial, only as exact as it takes to see that their loss is above what is wanted."""
+    """Minimisers at parameters on trial, solved no more exactly than it takes to see that their loss is above the wanted one."""
     problem, s = run.problem, run.settings
     start, distance = state.solution.x, coarsest * accuracy
     limit = max(_PATIENCE * state.effort, _LEAST) if s.adaptive else LIMIT
@@ -170,7 +170,7 @@ def descend(run: MaidRun, state: MaidState, gradient: Hypergradient, trials: int
 
 
 def _parabola(promised: float, gain: float) -> float:
-    """Where the least of a parabola is, in units of a step whose slope promises one gain and that has another."""
+    """Step to the least of a parabola, in units of a step whose slope promises one gain and that makes another."""
     bend = promised - gain
     return 0.5 * promised / bend if bend > 0 else math.inf
 
@@ -183,7 +183,7 @@ def _growth(settings: MaidSettings, promised: float, ends: _Ends) -> float:
 
 
 def _tolerance(settings: MaidSettings, state: MaidState, factor: float, gradient: Hypergradient) -> float:
-    """Of the linear solves after an accepted step: as the accuracy, or adaptively as the hypergradient."""
+    """Tolerance of the linear solves after an accepted step, which follows the accuracy, or adaptively the hypergradient."""
     s = settings
     if not s.adaptive:
         return min(s.tolerance, max(factor * state.tolerance, EXACT))

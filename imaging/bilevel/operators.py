@@ -115,10 +115,10 @@ class FilterBank(Analysis):
 
     @torch.no_grad()
     def squared_norm(self) -> float:
-        r"""From the largest value of :math:`\sum_k |\hat c_k|^2` on a grid of frequencies, and what it can exceed that by between them.
+        r"""A bound from the largest value of :math:`\sum_k |\hat c_k|^2` on a grid of frequencies.
 
-        That sum is a trigonometric polynomial of degree k - 1 along each axis, which exceeds its largest value on N points by at most
-        :math:`1 / \cos(\pi (k - 1) / N)` for each (Ehlich and Zeller 1964). Copies of pixels across the border add to it.
+        That sum is a trigonometric polynomial of degree k - 1 along each axis, which exceeds its largest value on N points by at most a
+        factor :math:`1 / \cos(\pi (k - 1) / N)` for each (Ehlich and Zeller 1964). Copies of pixels across the border add to it.
         """
         size = self.filters.shape[2]
         points = 16 * size

@@ -100,9 +100,7 @@ class Patches:
 
 def first_guess(y: Tensor, noise: float) -> Tensor:
     """Images ``(B, C, H, W)`` to start denoising from: smoothed by a binomial kernel of 5 x 5 where the noise is above 10 / 255."""
-    if noise <= _LITTLE:
-        return y
-    return filtered(y, binomial_taps(y))
+    return y if noise <= _LITTLE else filtered(y, binomial_taps(y))
 
 
 def denoise(lower: LowerLevel, y: Tensor, theta: Tensor, noise: float, accuracy: float = 1e-3, reach: int = 12) -> Tensor:

@@ -36,12 +36,7 @@ _CACHED = 1 << 18
 def piecewise(function: Callable[..., Tensor], *values: Tensor) -> Tensor:
     """Apply an elementwise function of several inputs piece by piece where that keeps intermediate results in a CPU's cache.
 
-    Parameters
-    ----------
-    function : callable
-        Of tensors ``(B, k, h, W)`` and of parameters ``(k, 1, 1)``, to a tensor like the first one.
-    *values : Tensor
-        The first ``(B, K, H, W)``, the others likewise or ``(K, 1, 1)``.
+    The first input is ``(B, K, H, W)``, the others likewise or ``(K, 1, 1)``; the function returns a tensor like the first.
     """
     first = values[0]
     if first.device.type != "cpu" or first.numel() <= 2 * _CACHED or (torch.is_grad_enabled() and any(v.requires_grad for v in values)):

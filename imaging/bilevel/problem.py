@@ -69,7 +69,7 @@ class BilevelProblem:
 
     @property
     def cost(self) -> Spent:
-        """That of the lower level."""
+        """What the lower level has spent."""
         return self.lower.cost
 
     @property

@@ -19,14 +19,9 @@ REFERENCE = 25 / 255
 
 
 class Constants(NamedTuple):
-    """What is known of the derivatives of an energy, in Euclidean and spectral norms.
+    """Lipschitz constants of an energy's Hessian and mixed derivative with respect to the images, in Euclidean and spectral norms.
 
-    Attributes
-    ----------
-    hessian, mixed : float
-        Lipschitz constants, with respect to the images, of the Hessian and of the mixed derivative.
-    norm : Tensor
-        ``(B,)`` norm of each image's mixed derivative.
+    ``norm`` is that of each image's mixed derivative, ``(B,)``.
     """
 
     hessian: float
@@ -128,17 +123,12 @@ class TotalVariation(Regularizer):
         """Parameters to learn from; float32."""
         return torch.tensor([weight, smoothing])
 
-    def _lengths(self, u: Tensor) -> Tensor:
-        """What the potential is charged for, ``(B, 1, C, H, W)`` or ``(B, 2, C, H, W)``."""
-        pairs = u.unflatten(1, (2, -1))
-        length: Tensor = torch.linalg.vector_norm(pairs, dim=1, keepdim=True) if self.isotropic else pairs
-        return length
-
     def energy(self, x: Tensor, theta: Tensor) -> Tensor:
         """Energy of each image."""
         weight, nu = self._settings(theta)
-        found: Tensor = weight * smoothed_absolute(self._lengths(self.analysis.forward(x)), nu).sum((1, 2, 3, 4))
-        return found
+        pairs = self.analysis.forward(x).unflatten(1, (2, -1))
+        lengths: Tensor = torch.linalg.vector_norm(pairs, dim=1, keepdim=True) if self.isotropic else pairs
+        return weight * smoothed_absolute(lengths, nu).sum((1, 2, 3, 4))
 
     def _flux(self, u: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Pairs of differences, the root of their squares and that of the smoothing, the smoothing, and the weight."""

@@ -18,13 +18,7 @@ from imaging.bilevel.splines import SplinePotential
 
 @dataclass(frozen=True)
 class MultiConvolution(Analysis):
-    """Correlations one after the other, without borders: as with one filter of their combined size.
-
-    Parameters
-    ----------
-    layers : sequence of Tensor
-        ``(K_i, K_{i-1}, k_i, k_i)``, sides odd.
-    """
+    """Correlations in turn, without borders, by layers ``(K_i, K_{i-1}, k_i, k_i)`` of odd sides: together one bank of larger filters."""
 
     layers: Sequence[Tensor]
 
@@ -49,7 +43,7 @@ class MultiConvolution(Analysis):
         return found
 
     def squared_norm(self) -> float:
-        """Of the combined filters."""
+        """The bound of the combined filters."""
         return FilterBank(self.combined().detach()).squared_norm()
 
     def layer_gradients(self, x: Tensor, u: Tensor) -> list[Tensor]:
@@ -171,10 +165,8 @@ class RidgeRegularizer(Regularizer):
         s, moved = p.scale * p.analysis.forward(x), p.analysis.forward(q)
         first, second = p.profile.first(s), p.profile.second(s)
         by_scale = (moved * (second * s - first) / p.scale).sum((0, 2, 3))
-        by_layer = [
-            a + b
-            for a, b in zip(p.analysis.layer_gradients(q, first / p.scale), p.analysis.layer_gradients(x, second * moved), strict=True)
-        ]
+        pairs = zip(p.analysis.layer_gradients(q, first / p.scale), p.analysis.layer_gradients(x, second * moved), strict=True)
+        by_layer = [a + b for a, b in pairs]
         moments = p.profile.moments(s, moved / p.scale)
         with torch.enable_grad():
             own = theta.detach().requires_grad_()

@@ -36,17 +36,7 @@ def column(values: Tensor) -> Tensor:
 
 @dataclass
 class Best:
-    """The best iterate of each image so far.
-
-    Attributes
-    ----------
-    x : Tensor
-        ``(B, C, H, W)``.
-    length : Tensor
-        ``(B,)`` of its gradient.
-    iterations : Tensor
-        ``(B,)`` gradients that were taken of it.
-    """
+    """The best iterate of each image so far, the length of its gradient, and how many gradients were taken of the image, both ``(B,)``."""
 
     x: Tensor
     length: Tensor
@@ -66,7 +56,7 @@ class _Batch:
         self.going = torch.ones(count, dtype=torch.bool, device=device)
 
     def record(self, x: Tensor, slope: Tensor) -> Tensor | None:
-        """Take note of iterates and their gradients; whom to keep, or None while nobody leaves."""
+        """Take note of iterates and their gradients; returns which images to keep, or None while none leaves."""
         length = norms(slope)
         better = length < self.length
         self.x, self.length = torch.where(column(better), x, self.x), torch.where(better, length, self.length)
@@ -82,7 +72,7 @@ class _Batch:
         return keep
 
     def store(self) -> None:
-        """Write what is known of those still worked on."""
+        """Write the best iterates of those images that are still worked on."""
         self.best.x[self.rows], self.best.length[self.rows], self.best.iterations[self.rows] = self.x, self.length, self.taken
 
 
@@ -97,22 +87,9 @@ def accelerated(
 ) -> Best:  # fmt: skip
     """Accelerated gradient descent with the constant momentum of a strongly convex energy (Nesterov 2004, 2.2.22).
 
-    Restarted where it goes uphill (O'Donoghue and Candes 2015). Without momentum it is plain gradient descent.
-
-    Parameters
-    ----------
-    slope : callable
-        Gradients.
-    start : Tensor
-        First iterates.
-    wanted : Tensor
-        ``(B,)`` lengths of gradients to reach.
-    convexity, smoothness : float
-        Bounds on the eigenvalues of the Hessian.
-    limit : int
-        Iterations at most.
-    crowd : float
-        The finished leave the batch when no more than this share is unfinished.
+    It restarts where it goes uphill (O'Donoghue and Candes 2015); without momentum it is plain gradient descent. An image is finished when
+    its gradient is as short as ``wanted``, ``(B,)``; iterations end at ``limit``. ``convexity`` and ``smoothness`` bound the eigenvalues of
+    the Hessian. The finished leave the batch when no more than a share ``crowd`` is unfinished.
     """
     factor = momentum_of(convexity, smoothness) if momentum else 0.0
     batch = _Batch(start, wanted, 50 + math.ceil(2 / math.sqrt(convexity / smoothness)), crowd)
@@ -153,7 +130,7 @@ class _Memory:
         return -q
 
     def add(self, step: Tensor, change: Tensor, back: Tensor, made: Tensor, plain: float) -> None:
-        """Remember a pair of each image whose step is made; one that goes back forgets all others, and after some returns this one too."""
+        """Remember the pair of each image whose step is made; one that goes back forgets all others, and after some returns this too."""
         curvature, square = inner(step, change), inner(change, change)
         self.resets = self.resets + back
         useful = (curvature > 1e-8 * square.sqrt() * norms(step)) & (self.resets < _RESETS)
@@ -171,12 +148,12 @@ class _Memory:
         ]  # each image has its own order
 
     def forgive(self, length: Tensor) -> None:
-        """Returns no longer count once the shortest gradient has halved since they began to."""
+        """Forget the returns of an image once its shortest gradient has halved since they began to count."""
         halved = length < 0.5 * self.mark
         self.resets, self.mark = torch.where(halved, 0, self.resets), torch.where(halved, length, self.mark)
 
     def keep(self, rows: Tensor) -> None:
-        """Only these images are left."""
+        """Forget all images but these."""
         self.pairs = [(s[rows], c[rows], w[rows]) for s, c, w in self.pairs]
         self.scale, self.resets, self.mark = self.scale[rows], self.resets[rows], self.mark[rows]
 
@@ -185,14 +162,10 @@ def quasi_newton(slope: Slope, start: Tensor, wanted: Tensor, smoothness: float,
     """Limited-memory BFGS with unit steps (Liu and Nocedal 1989), guarded by slopes and lengths of the gradients.
 
     A step at whose end the energy rises again nearly as steeply as it fell at the beginning is shortened to where a line between both
-    slopes is zero. An image whose gradient grows to ten times its shortest one goes back there and forgets; after four returns it
-    descends by steps of one over the smoothness, which always converges, until its gradient has halved. No energy is evaluated: the
-    gradient alone says how far away the minimiser is. Each image has its own memory, so that its result does not depend on its batch.
-
-    Parameters
-    ----------
-    slope, start, wanted, smoothness, limit, crowd
-        As for `accelerated`.
+    slopes is zero. An image whose gradient grows to ten times its shortest one goes back there and forgets; after four returns it descends
+    by steps of one over the smoothness, which always converges, until its gradient has halved. No energy is evaluated: the gradient alone
+    says how far away the minimiser is. Each image has its own memory, so that its result does not depend on its batch. Arguments are those
+    of `accelerated`.
     """
     batch = _Batch(start, wanted, 60, crowd)
     x, gradient = start, slope(start, batch.rows)

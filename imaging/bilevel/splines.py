@@ -14,15 +14,9 @@ from imaging.bilevel.potentials import piecewise
 class SplinePotential:
     r"""An even potential :math:`\varphi` with :math:`\varphi''(s) = \sum_j d_j B_2(|s| / \Delta - j)`, :math:`\varphi(0) = 0`.
 
-    B is the centred quadratic B-spline: the second derivative is continuously differentiable, lies between the least and the largest
-    coefficient, and vanishes from the last node on, so that the potential grows linearly from there.
-
-    Parameters
-    ----------
-    coefficients : Tensor
-        ``(N,)`` values d at the nodes 0 to N - 1.
-    step : float
-        Distance of the nodes.
+    B is the centred quadratic B-spline, and :math:`\Delta` the ``step`` between nodes; the coefficients d are those of the nodes 0 to
+    ``N - 1``. The second derivative is continuously differentiable, lies between the least and the largest coefficient, and vanishes from
+    the last node on, so that the potential grows linearly from there.
     """
 
     coefficients: Tensor
@@ -74,7 +68,7 @@ class SplinePotential:
         return self.step**2 * (value.take(j) + w * inside)
 
     def moments(self, s: Tensor, g: Tensor) -> Tensor:
-        r"""What ``sum(g * first(s))`` is to be differentiated by the coefficients from: sums for each node, ``(4, N + 2)``.
+        """Sums for each node, ``(4, N + 2)``, that `paired` makes ``sum(g * first(s))`` of, differentiable by the coefficients.
 
         With these sums S, ``sum(g * first(s)) = step * (S[0] @ slope + S[1] @ c0 + S[2] @ c1 / 2 + S[3] @ c2 / 3)``.
         """

@@ -73,13 +73,8 @@ class _Single(ABC):
     def solve(self, theta: Tensor, accuracy: float | Tensor, start: Tensor | None = None, limit: int = 20_000) -> Solution:
         r"""Minimise to a certified Euclidean distance, :math:`\|x - \hat x\| \le \|\nabla h(x)\| / \mu`.
 
-        By Newton's method with inexact directions (Dembo, Eisenstat and Steihaug 1982), halved until the gradient is shorter: it descends
-        what certifies the distance.
-
-        Parameters
-        ----------
-        theta, accuracy, start, limit
-            As for `LowerLevel.solve`; the limit is on gradients.
+        The inexact directions of Newton's method (Dembo, Eisenstat and Steihaug 1982) are halved until the gradient is shorter, as its
+        length certifies the distance. Arguments are those of `LowerLevel.solve`, but ``limit`` counts gradients.
         """
         x = self.origin if start is None else start
         convexity, smoothness = self.curvatures(theta)
@@ -153,7 +148,7 @@ class QuadraticProblem(_Single):
         return solved[:, 0]
 
     def minimiser(self, theta: Tensor) -> Tensor:
-        """Of the lower level, ``(1, 1, 1, d)``: normal equations are not formed."""
+        """Minimiser of the lower level, ``(1, 1, 1, d)``, without forming normal equations."""
         solved: Tensor = torch.linalg.lstsq(self.lower, (self.measured - self.coupling @ theta)[:, None]).solution
         return solved.reshape(1, 1, 1, -1)
 
@@ -181,15 +176,15 @@ class QuadraticProblem(_Single):
         return self._eigenvalues
 
     def gradient(self, x: Tensor, theta: Tensor) -> Tensor:
-        """Of the lower level."""
+        """Gradient of the lower level."""
         return x @ self._gram + (self.coupling @ theta - self.measured) @ self.lower
 
     def hessian(self, x: Tensor, v: Tensor, theta: Tensor) -> Tensor:
-        """The gradient is linear."""
+        """Second derivative of the lower level, the same everywhere, applied to ``v``."""
         return v @ self._gram
 
     def mixed_adjoint(self, x: Tensor, q: Tensor, theta: Tensor) -> Tensor:
-        """Of linear coupling."""
+        """Gradient of the product of the gradient and ``q`` with respect to the parameters, which are coupled linearly."""
         return (self.lower @ q.flatten()) @ self.coupling
 
     def _residual(self, x: Tensor) -> Tensor:
@@ -270,7 +265,7 @@ class LogisticProblem(_Single):
         return (samples.T @ excess / len(samples)).reshape(w.shape)
 
     def gradient(self, x: Tensor, theta: Tensor) -> Tensor:
-        """Of the lower level."""
+        """Gradient of the lower level."""
         return self._pull(self.train, self.labels, x) + theta.exp().reshape(x.shape) * x
 
     def hessian(self, x: Tensor, v: Tensor, theta: Tensor) -> Tensor:
@@ -280,7 +275,7 @@ class LogisticProblem(_Single):
         return (self.train.T @ moved / len(moved)).reshape(v.shape) + theta.exp().reshape(v.shape) * v
 
     def mixed_adjoint(self, x: Tensor, q: Tensor, theta: Tensor) -> Tensor:
-        """Of the decay alone."""
+        """Gradient of the product of the gradient and ``q`` with respect to the parameters, which only the decay has."""
         return theta.exp() * (x * q).flatten()
 
     def error(self, solution: Solution) -> Tensor:

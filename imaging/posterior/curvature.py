@@ -42,21 +42,9 @@ def _probe(
 def data_curvature(prior: LatentPrior, pieces: list[Measurement], level: Tensor, rate_scale: Tensor, shape: torch.Size) -> Tensor:
     """Second derivative of the negative log-likelihood along each main latent of a flat scene, a mean over positions, ``(B, M, 1, 1)``.
 
-    It depends on the sensor, the mean signal and the rate scale, and for a `SensorPhysics` not on the tile. Hutchinson's estimate of a
-    diagonal with random signs, through the decoder's linear part where it has one.
-
-    Parameters
-    ----------
-    prior : LatentPrior
-        Decodes.
-    pieces : list of Measurement
-        What was measured; only its operators and noise models matter here.
-    level : Tensor
-        ``(B,)`` mean signal.
-    rate_scale : Tensor
-        ``(B, 1, 1, 1)`` rate scale.
-    shape : torch.Size
-        Of the scenes, ``(B, C, H, W)``.
+    It depends on the sensor, the mean signal ``level``, ``(B,)``, and the rate scale, ``(B, 1, 1, 1)``, and for a `SensorPhysics` not on
+    the tile: of what was measured only operators and noise models matter. ``shape`` is that of the scenes, ``(B, C, H, W)``. It is
+    Hutchinson's estimate of a diagonal with random signs, through the decoder's linear part where there is one.
     """
     free = len(pieces) == 1 and isinstance(pieces[0].physics, SensorPhysics)
     same = free and items(pieces[0].physics) == 1 and bool((level == level[0]).all()) and bool((rate_scale == rate_scale[0]).all())

@@ -22,8 +22,8 @@ _FIRST_SAMPLE = 2_000_000  # draws of samples never repeat those of the fit
 class _Pairs:
     """Running mean and variance of images drawn in antithetic pairs.
 
-    Half the difference of a pair is the part odd in the noise, whose mean is zero; half the sum is the even part. As mirrored images are
-    no independent draws, the usual variance of all of them would be too large by up to 1 / (2 pairs - 1).
+    Half the difference of a pair is the part odd in the noise, whose mean is zero; half the sum is the even part. Mirrored images are not
+    independent: the usual variance of all of them would be too large by up to 1 / (2 pairs - 1).
     """
 
     def __init__(self) -> None:
@@ -57,10 +57,6 @@ class Frame(NamedTuple):
         """The scene's part of a canvas ``(B, C, H, W)``, or of one whose pixels are means over blocks that fit into the frame."""
         rows, columns = block * x.shape[-2] - self.bottom, block * x.shape[-1] - self.right
         return x[..., self.top // block : rows // block, self.left // block : columns // block]
-
-    def fits(self, block: int) -> bool:
-        """Whether a block of the canvas begins where the scene does."""
-        return self.top % block == 0 and self.left % block == 0
 
 
 def _blocks(x: Tensor, block: int) -> Tensor:
@@ -125,8 +121,8 @@ class LatentPosterior(Posterior):
     def _calibrated(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
         """Image in scene units of a draw of the latents, as far from the mean as the calibration says, and the image-space variance.
 
-        The decoder's linear part takes the difference, so that the calibration changes no mean; latents themselves move closer to the
-        centre, or away from it, only for a decoder without one.
+        The calibration changes no mean, as only the decoder's linear part takes the difference. Where a decoder has none, the latents
+        themselves move closer to the centre or away from it.
         """
         away, stretch = z - self.family.centre, self.calibration[0] ** 0.5
         added = self.prior.linear((stretch - 1) * away)
@@ -192,7 +188,7 @@ class LatentPosterior(Posterior):
         return Moments(total.mean, (spread + self.calibration[1] * image).sqrt().float())
 
     def _moved(self, away: Tensor, block: int) -> Tensor:
-        """Image, or means over blocks, that latents at this distance from the centre add through the decoder's linear part.
+        """Image, or its means over blocks, that latents so far from the centre add through the linear part of the decoder.
 
         A decoder without one is taken to move with the mean of the latents over their channels.
         """
@@ -203,7 +199,7 @@ class LatentPosterior(Posterior):
 
     def _calibrated_variance(self, block: int) -> Tensor | None:
         """Exact calibrated variance of the decoder's linear part, or of its means over blocks; None where that is not known."""
-        if not self.frame.fits(block):
+        if self.frame.top % block or self.frame.left % block:  # no block of the canvas begins where the scene does
             return None
         found = self.prior.linear_variance(self.calibration[0] * self.family.variance(), block)
         return None if found is None else (self.frame.crop(found, block) / self.rate_scale.square()).float()

@@ -41,8 +41,8 @@ def _transfer(x: Tensor, pieces: list[Measurement], variances: list[Tensor]) -> 
 def expected_deviation(pieces: list[Measurement], level: Tensor, shape: torch.Size) -> Tensor:
     """Root mean square error that the best linear estimate is expected to leave in a scene of the typical spectrum, ``(B,)``.
 
-    What the measurement leaves open, whatever it is: noise that is amplified where the sensor passes little, detail that it does not pass.
-    The posterior variance of a Gaussian scene, mean over frequencies; arguments as in `gaussian_estimate`.
+    It is the root of the posterior variance of a Gaussian scene, averaged over frequencies, and has all that the measurement leaves open:
+    noise that is amplified where the sensor passes little, and detail that it does not pass. Arguments are those of `gaussian_estimate`.
     """
     physics = pieces[0].physics
     if len(pieces) == 1 and isinstance(physics, SensorPhysics):
@@ -91,19 +91,11 @@ def _contrast(residual: Tensor, gain: Tensor, spectrum: Tensor) -> Tensor:
 
 @torch.no_grad()
 def gaussian_estimate(pieces: list[Measurement], level: Tensor, shape: torch.Size) -> Tensor:
-    """Mean of the scene given its measurements, were it Gaussian with the typical power spectrum, its contrast fitted; ``(B, C, H, W)``.
+    """Mean of the scenes given what was measured, were they Gaussian with the typical spectrum, their contrast fitted; ``(B, C, H, W)``.
 
-    Solves ``(A^T V^-1 A + P^-1) x = A^T V^-1 (y - A m)`` with ``P`` circulant, a multiple of `scene_spectrum`, and ``m`` the mean signal,
-    by conjugate gradients; the preconditioner is the circulant operator nearest to ``A^T V^-1 A``, found by probing.
-
-    Parameters
-    ----------
-    pieces : list of Measurement
-        What was measured.
-    level : Tensor
-        ``(B,)`` mean signal, above 0.
-    shape : torch.Size
-        Of the scenes.
+    It solves ``(A^T V^-1 A + P^-1) x = A^T V^-1 (y - A m)`` with ``P`` circulant, a multiple of `scene_spectrum`, and ``m`` the mean signal
+    ``level``, ``(B,)`` and above 0. The conjugate gradients are preconditioned by the circulant operator nearest to ``A^T V^-1 A``, which
+    is found by probing.
     """
     flat = level.reshape(-1, 1, 1, 1).to(pieces[0].y).expand(shape)
     residual, variances = torch.zeros_like(flat), []

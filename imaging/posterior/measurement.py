@@ -30,13 +30,7 @@ class Measurement(NamedTuple):
 
 
 def measurements(y: Measured, physics: Physics, mask: Mask = None) -> list[Measurement]:
-    """The measurements of a scene: several for a stacked physics, otherwise one.
-
-    Raises
-    ------
-    TypeError
-        When a list of measurements meets a physics that gives one, or the reverse.
-    """
+    """Measurements of a scene, several for a stacked physics; `TypeError` where a list meets a physics that gives one, or the reverse."""
     if not isinstance(physics, StackedLinearPhysics):
         if isinstance(y, TensorList) or isinstance(mask, TensorList):
             raise TypeError(f"a list of measurements needs a StackedLinearPhysics, not {type(physics).__name__}")

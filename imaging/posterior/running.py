@@ -29,22 +29,8 @@ _MOMENTUM = 0.4
 class FitInputs:
     """What a fit is given and does not change.
 
-    Attributes
-    ----------
-    prior, settings : LatentPrior, FitSettings
-        Density over scenes, and how to fit.
-    pieces : list of Measurement
-        What was measured.
-    frame : Frame
-        Scene within the canvas.
-    rate_scale : Tensor
-        ``(B, 1, 1, 1)`` rate scale.
-    origins : list of (int, int)
-        Absolute latent row and column of each item.
-    seed : int
-        Of all draws.
-    weight : float
-        Of the Kullback-Leibler term.
+    ``rate_scale`` is ``(B, 1, 1, 1)``; ``frame`` is where the scene lies within the canvas. ``origins`` are the absolute latent row and
+    column of each item, ``seed`` is that of all draws, and ``weight`` that of the Kullback-Leibler term.
     """
 
     prior: LatentPrior
@@ -75,19 +61,10 @@ class FitInputs:
 
 
 class RunningFit:
-    """A fit under way; `VBLE.begin` makes one.
+    """A fit under way, by Adam in units of the width that each density is expected to have; `VBLE.begin` makes one.
 
-    Adam in units of the width that each density is expected to have. `state` and `restore` interrupt and resume it: a resumed fit ends in
-    the same bytes as an uninterrupted one.
-
-    Parameters
-    ----------
-    problem : FitInputs
-        What is fitted.
-    z, h : Tensor
-        Latents to start from.
-    width : Tensor
-        Expected full widths of uniform densities of the main latents, of the shape of ``z``.
+    It starts from latents ``z`` and ``h``; ``width`` are the expected full widths of uniform densities of the main latents, of the shape of
+    ``z``. `state` and `restore` interrupt and resume it: a resumed fit ends in the same bytes as an uninterrupted one.
     """
 
     def __init__(self, problem: FitInputs, z: Tensor, h: Tensor, width: Tensor) -> None:
@@ -132,15 +109,7 @@ class RunningFit:
 
     @torch.enable_grad()
     def advance(self, steps: int | None = None, progress: Callable[[int], None] | None = None) -> None:
-        """Make some iterations, at most those that are left; by default all of them.
-
-        Parameters
-        ----------
-        steps : int, optional
-            How many.
-        progress : callable, optional
-            Called with the number of finished iterations.
-        """
+        """Make some iterations, at most and by default those that are left; ``progress`` is called with the number of finished ones."""
         s = self.problem.settings
         left = s.iterations - self.iteration
         for _ in range(left if steps is None else min(steps, left)):
@@ -187,13 +156,7 @@ class RunningFit:
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go back, or on, to a state of a fit of the same problem.
-
-        Raises
-        ------
-        ValueError
-            When the state is that of a fit of other latents or of another family.
-        """
+        """Go back, or on, to a state of a fit of the same problem; `ValueError` for one of other latents or of another family."""
         given = [v for k, v in sorted(state.items()) if k.startswith("parameter.")]
         if [v.shape for v in given] != [p.shape for p in self._parameters]:
             raise ValueError("the state belongs to a fit of other latents or of another family")

@@ -88,8 +88,8 @@ def decoding(z: Tensor, precision: str) -> AbstractContextManager[object]:
 def default_weight(share: float) -> float:
     """Weight of the Kullback-Leibler term for a share of measured values among those wanted.
 
-    1 is Bayes' rule; of little data the prior, which has its own errors, is better believed a little more: 1.5 wins 0.1 dB on validation
-    tiles at twice the sampling (docs/benchmark.md).
+    1 is Bayes' rule. Where little was measured the prior is better believed a little more, although it has errors of its own: 1.5 wins 0.1
+    dB on validation tiles at twice the sampling (docs/benchmark.md).
     """
     return 1.5 if share <= 0.5 else 1.0
 

@@ -24,16 +24,10 @@ def _blurred(x: Tensor, deviation: float) -> Tensor:
 def sharpness(x: Tensor, stride: int) -> Tensor:
     """Energy of the finest detail of a scene over that of the next coarser one, around each latent; ``(B, 1, H / stride, W / stride)``.
 
-    What a Gaussian blur of 0.8 pixels takes away, and what one of 1.6 pixels takes away from the rest; squares are averaged over bands and
-    over 3 x 3 latents, the ratio is kept between 1/4 and 4. Around 1 for aerial images, more for images that were made by averaging finer
-    pixels. It has no unit: neither contrast nor brightness of a scene matters.
-
-    Parameters
-    ----------
-    x : Tensor
-        ``(B, C, H, W)`` restored scene, sides multiples of ``stride``.
-    stride : int
-        Pixels between latents.
+    The finest detail is what a Gaussian blur of 0.8 pixels takes away, the next coarser what one of 1.6 pixels takes away from the rest.
+    The scene is ``(B, C, H, W)``, its sides multiples of the ``stride`` of the latents. Squares are averaged over bands and over 3 x 3
+    latents, and the ratio is kept between 1/4 and 4. It is around 1 for aerial images, more for images made by averaging finer pixels, and
+    does not depend on contrast or brightness.
     """
     fine, coarse = (_blurred(x, d) for d in _DEVIATIONS)
     energies = []

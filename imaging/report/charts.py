@@ -15,18 +15,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 42
 
 @dataclass(frozen=True)
 class Line:
-    """A curve.
+    """A curve, interrupted where a value of ``x`` or ``y`` is not finite, with a label for the legend.
 
-    Attributes
-    ----------
-    label : str
-        For the legend.
-    x, y : ndarray
-        Of one length; values that are not finite interrupt it.
-    style : str
-        Class of the style sheet: ``before``, ``after``, ``model`` or ``other``.
-    points : bool
-        Whether values are marked.
+    ``style`` is a class of the style sheet: ``before``, ``after``, ``model`` or ``other``. ``points`` marks the values.
     """
 
     label: str
@@ -48,18 +39,9 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def chart(title: str, lines: list[Line], x_label: str, y_label: str, *, log: bool = False) -> str:
-    """A chart with its title for screen readers; ``log`` draws the logarithm of y.
+    """A chart, with a sentence as title for screen readers and units in the labels of its axes.
 
-    Parameters
-    ----------
-    title : str
-        What it shows, in a sentence.
-    lines : list of Line
-        Curves; none may be empty of finite values everywhere.
-    x_label, y_label : str
-        Names of the axes with units.
-    log : bool
-        Whether the vertical axis is logarithmic; values not above 0 interrupt a curve then.
+    ``log`` makes the vertical axis logarithmic; values not above 0 then interrupt a curve.
     """
     drawn = [(line, np.log10(np.where(line.y > 0, line.y, np.nan)) if log else line.y) for line in lines]
     x_low, x_high = _range([line.x for line, _ in drawn])
@@ -114,7 +96,7 @@ def _range(arrays: list[NDArray[np.float64]]) -> tuple[float, float]:
 
 
 def _curve(line: Line, places: list[tuple[float, float]]) -> list[str]:
-    """Its runs of finite values, and marks."""
+    """Elements of a curve: its runs of finite values, and marks."""
     runs: list[list[str]] = [[]]
     for x, y in places:
         if math.isfinite(x) and math.isfinite(y):

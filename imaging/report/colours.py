@@ -18,8 +18,7 @@ NOTHING = (205, 214, 228)
 def viridis() -> NDArray[np.uint8]:
     """Colours ``(256, 3)`` from dark violet over green to yellow, red, green and blue in [0, 255].
 
-    Twenty of the colours of viridis (S. van der Walt and N. Smith, 2015, put in the public domain, CC0), equally spaced; between them the
-    table is linear.
+    They are linear between twenty colours of viridis (S. van der Walt and N. Smith, 2015, put in the public domain, CC0), equally spaced.
     """
     control = np.array([[int(c[k : k + 2], 16) for k in (0, 2, 4)] for c in _CONTROL], float)
     place = np.linspace(0, len(control) - 1, 256)

@@ -44,22 +44,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A quicklook.
+    """A quicklook: columns from left to right, each with the whole scene above and a detail below it; title and subtitle share a line.
 
-    Attributes
-    ----------
-    title, subtitle : str
-        One line together.
-    columns : tuple of Column
-        From left to right.
-    zoom, detail_zoom : int
-        Pixels along a side of a value of the overview, and of the detail.
-    step : int
-        Pixels of the scene along a side of a value of the overview.
-    area : Area
-        Place of the detail in the scene; it is framed in the overview.
-    caption : str
-        Of the overview.
+    A value of the overview stands for ``step`` times ``step`` pixels of the scene and is drawn on ``zoom`` times ``zoom``, a value of the
+    detail on ``detail_zoom`` times ``detail_zoom``. ``area`` is the detail's place in the scene, framed in the overview; ``caption`` is the
+    overview's.
     """
 
     title: str
@@ -108,7 +97,8 @@ def draw(sheet: Sheet) -> bytes:
         _put(pixels, first, column.overview, sheet.zoom)
         _put(pixels, second, column.detail, sheet.detail_zoom)
         if column.bar is not None:
-            _put(pixels, _foot(sheet, number), np.broadcast_to(_ramp(column.bar.table, sheet.breadth), (14, sheet.breadth, 3)), 1)
+            ramp = column.bar.table[np.linspace(0, 255, sheet.breadth).round().astype(int)]
+            _put(pixels, (second[0] + sheet.closeup[0] + 30, second[1]), np.broadcast_to(ramp, (14, sheet.breadth, 3)), 1)
     image = Image.fromarray(pixels)
     pen = ImageDraw.Draw(image)
     _head(pen, sheet)
@@ -117,15 +107,6 @@ def draw(sheet: Sheet) -> bytes:
     packed = io.BytesIO()
     image.save(packed, "PNG", optimize=True)
     return packed.getvalue()
-
-
-def _foot(sheet: Sheet, number: int) -> tuple[int, int]:
-    row, column = sheet.corners(number)[1]
-    return row + sheet.closeup[0] + 30, column
-
-
-def _ramp(table: Picture, width: int) -> Picture:
-    return np.asarray(table[np.linspace(0, 255, width).round().astype(int)])
 
 
 def _put(pixels: Picture, corner: tuple[int, int], picture: Picture, zoom: int) -> None:

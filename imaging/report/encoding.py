@@ -14,14 +14,9 @@ UNKNOWN = 65535
 
 
 def pack(array: NDArray[np.float32]) -> dict[str, Any]:
-    """Pack ``(bands, H, W)``; the page's script undoes it.
+    """Pack ``(bands, H, W)`` into text, ``data``, and ``low`` and ``step`` by band: values are ``low + step * stored``.
 
-    Whole numbers in a range of 65 534 are kept as they are, others to 1/65 534 of the range of their band.
-
-    Returns
-    -------
-    dict
-        ``data`` (text), ``low`` and ``step`` by band: values are ``low + step * stored``.
+    Whole numbers in a range of 65 534 are kept as they are, others to 1/65 534 of the range of their band. The page's script unpacks them.
     """
     levels, lows, steps = [], [], []
     for band in np.asarray(array, float):

@@ -22,16 +22,8 @@ _CELLS = 8
 class Excerpt:
     """Layers ``(bands, H, W)`` of the bands that are shown, in stored units, NaN where invalid.
 
-    Attributes
-    ----------
-    overview, detail : dict
-        The scene, each value the mean of ``step`` times ``step`` pixels, and a part of it pixel by pixel.
-    step : int
-        Pixels of the restored scene along each side that a value of the overview is the mean of.
-    area : Area
-        Place of the detail, in pixels of the restored scene.
-    limits : ndarray
-        ``(bands, 2)``: 2nd and 98th percentile of the measured values of the overview.
+    A value of the overview is the mean of ``step`` times ``step`` pixels of the restored scene; the detail is its ``area``, pixel by pixel.
+    ``limits``, ``(bands, 2)``, are the 2nd and 98th percentile of the overview's measured values.
     """
 
     overview: Layers
@@ -42,18 +34,9 @@ class Excerpt:
 
 
 def excerpt(trio: Trio, bands: list[int], side: int, share: int = 4) -> Excerpt:
-    """Read a scene block by block and keep what is shown; memory does not grow with the scene.
+    """Read a scene block by block and keep what is shown of ``bands``, counted from 0; memory does not grow with the scene.
 
-    Parameters
-    ----------
-    trio : Trio
-        The rasters.
-    bands : list of int
-        Which to keep, counted from 0.
-    side : int
-        Most values along a side of the overview.
-    share : int
-        The detail has the overview's sides, in values, divided by this.
+    The overview has at most ``side`` values along a side; the sides of the detail, in values, are the overview's divided by ``share``.
     """
     step = max(1, -(-max(trio.restored.height, trio.restored.width) // side))
     overview = _decimated(trio, bands, step)
@@ -83,7 +66,7 @@ def _decimated(trio: Trio, bands: list[int], step: int) -> Layers:
 def liveliest(scene: Scene, bands: list[int], limits: NDArray[np.float64], shape: tuple[int, int]) -> Area:
     """The part of a scene, of a shape and on a lattice of an eighth of it, in which neighbouring pixels differ most.
 
-    Values count between the limits of the display only, so that one very bright roof is not livelier than a town.
+    Values are first clipped to the limits of the display, so that one very bright roof is not livelier than a town.
     """
     cell = max(1, min(shape) // _CELLS)
     energy = np.zeros((-(-scene.height // cell), -(-scene.width // cell)))

@@ -23,7 +23,7 @@ _SEED = 5
 
 @dataclass(frozen=True)
 class Trio:
-    """Open rasters of one run on the grid of the outputs: what was measured, restored, and, where there is one, its standard deviation."""
+    """Open rasters of one run on the grid of the outputs: measured, restored, and, where there is one, the standard deviation."""
 
     measured: Scene
     restored: Scene
@@ -31,7 +31,7 @@ class Trio:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Layers there are."""
+        """Names of the layers."""
         return LAYERS if self.std is not None else LAYERS[:2]
 
     def read(self, area: Area) -> dict[str, NDArray[np.float32]]:
@@ -85,19 +85,10 @@ def opened(job: Restoration) -> Iterator[Trio]:
 
 @dataclass(frozen=True)
 class View:
-    """A part of the scene to look at.
+    """A part of the scene to look at, with a name for people and its area in pixels of the outputs.
 
-    Attributes
-    ----------
-    name : str
-        For people.
-    area : Area
-        In pixels of the outputs.
-    step : int
-        Pixels of the outputs along each side that one shown value is the mean of.
-    layers : dict
-        Arrays ``(bands, H, W)`` in stored units by layer, NaN where invalid; with means of squares also ``change``, the mean absolute
-        difference of restored and measured values.
+    ``layers`` are arrays ``(bands, H, W)`` in stored units by layer, NaN where invalid, each value the mean of a square of ``step`` pixels
+    along its sides. With a step above 1 there is also ``change``, the mean absolute difference of restored and measured values.
     """
 
     name: str
@@ -108,19 +99,11 @@ class View:
 
 @dataclass
 class Survey:
-    """One pass over a scene.
+    """One pass over a scene: its overview, its histograms, and squares of it with their scores.
 
-    Attributes
-    ----------
-    overview : View
-        The whole scene.
-    edges : ndarray
-        ``(bands, bins + 1)`` of the histograms.
-    counts : dict
-        ``(bands, bins)`` by layer, measured and restored.
-    uncertain, changed : list
-        (score, area) of squares: mean standard deviation, and mean absolute difference between restored and measured, both relative to
-        the spread of the band's values and averaged over bands.
+    ``edges``, ``(bands, bins + 1)``, and ``counts``, ``(bands, bins)`` for measured and restored, make the histograms. ``uncertain`` scores
+    squares by their mean standard deviation, ``changed`` by the mean absolute difference between restored and measured, both relative to
+    the spread of the band's values and averaged over bands.
     """
 
     overview: View
@@ -133,18 +116,8 @@ class Survey:
 def survey(trio: Trio, ranges: NDArray[np.float64], side: int, chip: int, bins: int = 96) -> Survey:
     """Read everything once, block by block.
 
-    Parameters
-    ----------
-    trio : Trio
-        The rasters.
-    ranges : ndarray
-        ``(bands, 2)`` lowest and highest value of the histograms.
-    side : int
-        Most pixels along a side of the overview.
-    chip : int
-        Side of the squares that are ranked.
-    bins : int
-        Of the histograms.
+    ``ranges``, ``(bands, 2)``, are the lowest and highest value of the histograms, which have so many ``bins``. ``side`` is the most pixels
+    along a side of the overview, ``chip`` the side of the squares that are scored.
     """
     height, width = trio.restored.height, trio.restored.width
     step = -(-max(height, width) // side)

@@ -36,18 +36,9 @@ class Residual:
     variance (posterior predictive check, Gelman et al., Bayesian Data Analysis, 2013, chapter 6). The posterior mean has no such property:
     its residual is smaller and correlated, for it follows a part of the noise.
 
-    Attributes
-    ----------
-    levels : ndarray
-        ``(classes,)`` mean signal of brightness classes of equal size, stored units.
-    measured, profile : ndarray
-        ``(classes,)`` residual variance and that of the noise model, stored units squared.
-    ratio : float
-        Mean of :math:`r^2 / \sigma^2`.
-    correlation : ndarray
-        ``(2 LAGS + 1, 2 LAGS + 1)`` autocorrelation of :math:`r / \sigma` by shift along rows and columns, 1 in the middle.
-    pixels : int
-        How many were used.
+    ``levels`` are the mean signals of brightness classes of equal size, ``measured`` and ``profile`` the variances there of the residual
+    and of the noise model, all ``(classes,)`` in stored units. ``ratio`` is the mean of :math:`r^2 / \sigma^2`. ``correlation``,
+    ``(2 LAGS + 1, 2 LAGS + 1)``, is the autocorrelation of :math:`r / \sigma` by shift along rows and columns, 1 in the middle.
     """
 
     levels: NDArray[np.float64]
@@ -67,18 +58,11 @@ class Residual:
 
 @dataclass(frozen=True)
 class BandCheck:
-    """One band.
+    """The check of one band; ``noise`` is the profile's.
 
-    Attributes
-    ----------
-    noise : Noise
-        Of the profile.
-    scene : NoiseEstimate or None
-        Of the scene by itself; None where it cannot be told, for the ``reason``.
-    residual : Residual or None
-        None for methods without a posterior, and where too little was measured.
-    own : bool
-        Whether the profile's noise was estimated from this very scene, so that both agree by construction.
+    ``scene`` is the scene's own, or None where that cannot be told, for the ``reason``. ``residual`` is None for methods without a
+    posterior, and where too little was measured. ``own`` says that the profile's noise was estimated from this very scene, so that both
+    agree by construction.
     """
 
     noise: Noise
@@ -98,8 +82,8 @@ class BandCheck:
     def agrees(self) -> bool | None:
         """Whether the profile's noise is the scene's, within `AGREES`; None where it cannot be told.
 
-        It cannot where there is no estimate, where the noise is coloured or was itself estimated from the scene, and where a factor beyond
-        `AGREES` is within twice the standard error of the estimate.
+        That is where there is no estimate, where the noise is coloured or was itself estimated from the scene, and where a factor beyond
+        `AGREES` is still within twice the standard error of the estimate.
         """
         if self.scene is None or self.factor is None or self.scene.coloured or self.own:
             return None

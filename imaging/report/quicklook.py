@@ -100,19 +100,13 @@ def _sheet(job: Restoration, result: SceneResult, part: Excerpt, value: _Value, 
             ("restored", "Restored", "psnr_after", ""),
         )
     ]  # fmt: skip
-    scale = "" if part.step == 1 else f", 1 : {part.step}"
+    scale = f"scale {result.scale}, " if result.scale != 1 else ""
     return Sheet(
         title=job.paths.input.name,
-        subtitle=f"sensor {result.sensor}, prior {result.prior}, method {result.method}, "
-        + (f"scale {result.scale}, " if result.scale != 1 else "")
-        + f"imaging-restore {result.version}",
-        columns=(*columns, _third(part, value, names, "std" in part.overview)),
-        zoom=zoom,
-        detail_zoom=_DETAIL * zoom,
-        step=part.step,
-        area=part.area,
-        caption=f"Whole scene{scale}",
-    )
+        subtitle=f"sensor {result.sensor}, prior {result.prior}, method {result.method}, {scale}imaging-restore {result.version}",
+        columns=(*columns, _third(part, value, names, "std" in part.overview)), zoom=zoom, detail_zoom=_DETAIL * zoom, step=part.step,
+        area=part.area, caption="Whole scene" + ("" if part.step == 1 else f", 1 : {part.step}"),
+    )  # fmt: skip
 
 
 def _third(part: Excerpt, value: _Value, names: list[str], certain: bool) -> Column:

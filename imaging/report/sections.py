@@ -58,7 +58,7 @@ def _summary(job: Restoration, result: SceneResult) -> str:
 
 
 def familiar(distance: float) -> str:
-    """In words, how a scene lies to the ranges of what a network was trained for; half the width of a range inside is the middle."""
+    """In words, how far a scene lies inside or outside the ranges that a network was trained for; their middle is 50 % inside."""
     place = f"{abs(distance):.0%} of a range's width"
     return f"no: {place} outside" if distance > 0 else f"yes: {place} inside, 50% would be the middle of all ranges"
 
@@ -157,10 +157,7 @@ def _spectrum(band: Band, spectrum: Spectrum, name: str, unit: str) -> str:
     frequency, power = spectrum.frequency, spectrum.power
     if not np.isfinite(power["restored"]).any():
         return "<p>No square of 64 x 64 pixels of the scene is valid everywhere: no spectrum.</p>"
-    lines = [
-        Line("measured", frequency, power["measured"], "before"),
-        Line("restored", frequency, power["restored"], "after"),
-    ]
+    lines = [Line("measured", frequency, power["measured"], "before"), Line("restored", frequency, power["restored"], "after")]
     label = "cycles per measured pixel"
     first = chart(f"Radial power spectrum of band {name}", lines, label, f"power, {unit}²", log=True)
     gain = np.sqrt(power["restored"] / np.maximum(power["measured"], 1e-30))
@@ -209,11 +206,7 @@ def _timings(result: SceneResult) -> str:
 
 
 def _versions() -> str:
-    rows: list[list[Any]] = [
-        ["imaging-restore", __version__],
-        ["Python", platform.python_version()],
-        ["GDAL", rasterio.__gdal_version__],
-    ]
+    rows: list[list[Any]] = [["imaging-restore", __version__], ["Python", platform.python_version()], ["GDAL", rasterio.__gdal_version__]]
     for name in _LIBRARIES:
         try:
             rows.append([name, version(name)])

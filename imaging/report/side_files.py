@@ -15,25 +15,10 @@ _LONGEST = 255
 
 
 def check_extra(path: Path, suffix: str, job_outputs: list[Path], source: Path, overwrite: bool) -> None:
-    """Refuse a further output that would destroy something or cannot be written; nothing is written or changed.
+    """Refuse a further output that would destroy something or cannot be written, by an `InputError`; nothing is written or changed.
 
-    Parameters
-    ----------
-    path : Path
-        Where it is to go.
-    suffix : str
-        What its name has to end in, such as ``".png"``; upper case is accepted too.
-    job_outputs : list of Path
-        The other outputs of the run, rasters and further ones, which it must not replace.
-    source : Path
-        The input.
-    overwrite : bool
-        Whether an existing file is replaced.
-
-    Raises
-    ------
-    InputError
-        With the reason and what to do.
+    Its name has to end in ``suffix``, such as ``".png"``, in lower or upper case. It must be none of ``job_outputs``, all other files of
+    the run, nor the ``source`` that is read; a file that exists is in the way unless ``overwrite``.
     """
     if len(os.fsencode(path.name)) > _LONGEST:
         raise InputError(f"the name {path.name[:20]}... is too long; accepted are {_LONGEST} bytes")

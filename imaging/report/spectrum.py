@@ -16,14 +16,9 @@ _SIDES, _MOST, _RINGS = (256, 128, 64), 16, 48
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Mean radial power spectra of one band.
+    """Mean radial power spectra of one band, ``(rings,)`` by layer, by frequency in cycles per measured pixel, up to 1 at scale 2.
 
-    Attributes
-    ----------
-    frequency : ndarray
-        ``(rings,)`` cycles per measured pixel; at scale 2 up to 1.
-    power : dict
-        ``(rings,)`` by layer, stored units squared for each Fourier coefficient; NaN above the measurement's Nyquist frequency.
+    Powers are stored units squared for each Fourier coefficient; that of ``measured`` is NaN above the measurement's Nyquist frequency.
     """
 
     frequency: NDArray[np.float64]
@@ -31,15 +26,7 @@ class Spectrum:
 
 
 def spectra(trio: Trio, factor: int) -> list[Spectrum]:
-    """Spectra of each band, mean over squares spread over the scene that are valid everywhere.
-
-    Parameters
-    ----------
-    trio : Trio
-        The rasters.
-    factor : int
-        Pixels of the outputs to one measured pixel along each side.
-    """
+    """Spectra of each band, means over spread squares that are valid everywhere; outputs are ``factor`` times as fine as measured."""
     bands = len(trio.restored.bands)
     for side in _SIDES:
         found: list[list[dict[str, NDArray[np.float64]]]] = [[] for _ in range(bands)]

@@ -13,33 +13,15 @@ INPUT = "input"
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One step of a network.
+    """One step of a network; other nodes call its output by its name, and `INPUT` is the image.
 
-    Attributes
-    ----------
-    name : str
-        Unique; other nodes call its output by it.
-    kind : str
-        ``"conv"``, ``"add"``, ``"concat"``, ``"gate"`` (first input times the sigmoid of the second less 1/2), ``"shuffle"`` or
-        ``"unshuffle"`` (between the coarse and the fine grid).
-    inputs : tuple of str
-        Names of nodes; `INPUT` is the image.
-    cin, cout : int
-        Channels of the first input and of the output.
-    kernel, groups : tuple, int
-        Of a convolution.
-    relu : bool
-        Whether negative values become 0 in the end.
-    bits : int
-        Of a convolution's weights and inputs.
-    fine : bool
-        Whether it works on the fine grid.
-    norm : bool
-        Whether a convolution is followed by a batch normalisation until it is folded.
-    gain : str
-        Node whose running standard deviation scales a convolution's output until it is folded; none when empty.
-    taps : float
-        Share of a convolution's kernel that is free to be other than 0; only for a deconvolution written as convolution.
+    Its kind is ``"conv"``, ``"add"``, ``"concat"``, ``"gate"`` (first input times the sigmoid of the second less 1/2), ``"shuffle"`` or
+    ``"unshuffle"`` (between the coarse and the fine grid). ``cin`` are the channels of its first input. It works on the fine grid if
+    ``fine``, and ``relu`` sets negative values of the output to 0.
+
+    A convolution has weights and inputs of so many ``bits``. Until it is folded, a batch normalisation follows it with ``norm``, and the
+    running standard deviation of the node ``gain``, unless empty, scales its output. ``taps`` is the share of its kernel that is free to be
+    other than 0, below 1 only for a deconvolution written as convolution.
     """
 
     name: str
@@ -86,7 +68,7 @@ class Blueprint:
         return float(sum(self._macs(n) * n.bits**2 for n in self.nodes))
 
     def bits_of(self, name: str) -> int:
-        """Bits of a node's output: as many as the node that needs most; only convolutions do with fewer than 8."""
+        """Bits of a node's output: those of the node that needs most of them, which are 8 for all but convolutions."""
         users = [n for n in self.nodes if name in n.inputs]
         return max((n.bits if n.kind == "conv" else 8 for n in users), default=8)
 

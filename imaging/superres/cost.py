@@ -21,12 +21,10 @@ class Cost(Protocol):
 
     @property
     def unit(self) -> str:
-        """Of the costs."""
-        ...
+        """Unit of the costs."""
 
     def of(self, layer: Layer, operation: str, bits: int, scale: int) -> float:
         """Cost of a layer, all its repeats, as one of its choices, for one pixel of the coarse grid."""
-        ...
 
 
 def _places(layer: Layer, scale: int) -> int:

@@ -185,12 +185,7 @@ def luma(x: Tensor) -> Tensor:
 def psnr(found: Tensor, truth: Tensor, border: int) -> Tensor:
     """Peak signal-to-noise ratio (dB) of each image's Y channel, ``(B,)``, both rounded to 8 bits as in published tests.
 
-    Parameters
-    ----------
-    found, truth : Tensor
-        ``(B, bands, H, W)`` in [0, 1].
-    border : int
-        Pixels left out on each side; as many as the scale, usually.
+    Images are ``(B, bands, H, W)`` in [0, 1]. ``border`` pixels are left out on each side, usually as many as the scale.
     """
     a, b = (luma((x.clamp(0, 1) * 255).round() / 255)[..., border:-border, border:-border] for x in (found, truth))
     return -10 * (a - b).square().mean((1, 2)).clamp_min(1e-10).log10()

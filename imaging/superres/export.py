@@ -31,24 +31,10 @@ FLOAT_ENDS = ("base", "means", "smoothing/rows", "smoothing/columns")
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a runtime must know of a model.
+    """What a runtime must know of a model, whose ONNX file has the digest ``sha256``.
 
-    Attributes
-    ----------
-    name : str
-        Of the model.
-    bands : int
-        That the model takes at once; 1 takes a scene band by band.
-    factor : int
-        Of super-resolution.
-    margin : int
-        Input pixels around one that its output pixels depend on.
-    range : tuple of float
-        Radiometric range of input and output.
-    precision : str
-        ``"int8"`` or ``"float32"``.
-    sha256 : str
-        Of the ONNX file.
+    With ``bands`` of 1 the model takes a scene band by band. ``margin`` is how many input pixels around one its output pixels depend on,
+    ``range`` the radiometric range of input and output, and ``precision`` is ``"int8"`` or ``"float32"``.
     """
 
     name: str
@@ -98,8 +84,7 @@ class _Graph:
 
     def conv(self, name: str, source: str, weight: str, bias: str | None, kernel: tuple[int, int], groups: int) -> str:
         """Append a convolution that keeps the size."""
-        rows, columns = kernel
-        pads = [rows // 2, columns // 2] * 2
+        pads = [side // 2 for side in kernel] * 2
         inputs = [source, weight] + ([bias] if bias else [])
         return self.op("Conv", inputs, name, kernel_shape=list(kernel), pads=pads, group=groups)
 
@@ -144,8 +129,7 @@ class _Graph:
         """Append a node of the blueprint."""
         given, name, plan = [self.values[i] for i in node.inputs], node.name, self.network.plan
         if node.kind == "conv":
-            unit = self.network.unit(name)
-            source = given[0]
+            unit, source = self.network.unit(name), given[0]
             if self.quantised and unit.of_input:
                 source = self.quantise(f"{name}/input", source, unit.of_input)
             elif self.quantised and unit.exact:
@@ -168,8 +152,7 @@ class _Graph:
         step = self.network.quantiser_of(name)
         if self.quantised and step is not None:
             found = self.quantise(name, found, step)
-        first = self.network.plan.nodes[0]
-        if self.quantised and node is first and any(n.kind == "add" and name in n.inputs for n in self.network.plan.nodes):
+        if self.quantised and node is plan.nodes[0] and any(n.kind == "add" and name in n.inputs for n in plan.nodes):
             found = self.passed_on(node, found)
         self.values[name] = found
 
@@ -186,16 +169,14 @@ class _Graph:
 
     def unshuffle(self, name: str, source: str) -> str:
         """Append what undoes a pixel shuffle; ONNX's own node orders channels otherwise."""
-        plan = self.network.plan
-        s = plan.scale
+        bands, s = self.network.plan.bands, self.network.plan.scale
         turned = self.op("SpaceToDepth", [source], f"{name}/blocks", blocksize=s)
-        order = np.arange(plan.bands * s * s).reshape(s * s, plan.bands).T.reshape(-1)
+        order = np.arange(bands * s * s).reshape(s * s, bands).T.reshape(-1)
         return self.op("Gather", [turned, self.constant(f"{name}/order", order.astype(np.int64))], name, axis=1)
 
     def finish(self) -> None:
         """Append interpolation, agreement with the input and the pixel shuffle."""
         network, plan = self.network, self.network.plan
-        s = plan.scale
         base = self.constant("base/weight", numpy(network.base.weight))
         fine = self.conv("base", "input", base, None, (2 * RADIUS + 1,) * 2, plan.bands)
         fine = self.op("Add", [fine, self.values[plan.nodes[-1].name]], "fine")
@@ -205,14 +186,11 @@ class _Graph:
         for name, kernel in (("smoothing/rows", (len(row), 1)), ("smoothing/columns", (1, len(row)))):
             weight = self.constant(f"{name}/weight", numpy(row.view(1, 1, *kernel).repeat(plan.bands, 1, 1, 1)))
             smooth = self.conv(name, smooth, weight, None, kernel, plan.bands)
-        pieces = [self.stacked("fine/pieces", fine, s * s), self.stacked("smoothing/pieces", smooth, 1)]
+        pieces = [self.stacked("fine/pieces", fine, plan.scale**2), self.stacked("smoothing/pieces", smooth, 1)]
         self.shuffle(self.op("Add", pieces, "consistent"))
 
     def shuffle(self, source: str) -> None:
-        """Append the pixel shuffle of (batch, bands, scale**2, pixels) as two transpositions.
-
-        They take half the time of ONNX Runtime's DepthToSpace.
-        """
+        """Append the pixel shuffle of (batch, bands, scale**2, pixels) as two transpositions, in half the time that DepthToSpace takes."""
         bands, s = self.network.plan.bands, self.network.plan.scale
         shape = self.op("Shape", ["input"], "shape")
         height, width = (self.op("Slice", [shape, self.whole(k), self.whole(k + 1)], f"shape/{k}") for k in (2, 3))
@@ -243,15 +221,11 @@ class _Graph:
         from onnx import TensorProto, checker
 
         bands = self.network.plan.bands
-        shapes: list[tuple[str, list[Any]]] = [
-            ("input", ["batch", bands, "height", "width"]),
-            ("output", ["batch", bands, "fine_height", "fine_width"]),
-        ]
-        given, made = (self.helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in shapes)
+        given = self.helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", bands, "height", "width"])
+        made = self.helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", bands, "fine_height", "fine_width"])
         graph = self.helper.make_graph(self.nodes, "super_resolution", [given], [made], self.constants)
-        model = self.helper.make_model(
-            graph, opset_imports=[self.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="imaging"
-        )
+        opset = [self.helper.make_opsetid("", OPSET)]
+        model = self.helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="imaging")
         checker.check_model(model, full_check=True)
         return model
 
@@ -262,15 +236,10 @@ def numpy(x: Tensor) -> NDArray[np.float32]:
 
 
 def to_onnx(network: Network, *, quantised: bool) -> ModelProto:
-    """A folded network as ONNX model, from ``input`` to ``output``, any height and width.
+    """A folded network as ONNX model, from ``input`` to ``output``, any height and width; `InputError` where onnx is not installed.
 
-    Layers of fewer than 8 bits run in kernels of 8 bits: their levels are what fewer bits can hold, so that results are those of hardware
-    with fewer bits, while the time is that of 8.
-
-    Raises
-    ------
-    InputError
-        Where onnx is not installed.
+    Layers of fewer than 8 bits run in kernels of 8: their levels are what fewer bits can hold, so that results are those of hardware with
+    fewer bits, while the time is that of 8.
     """
     try:
         import onnx  # noqa: F401

@@ -57,10 +57,8 @@ class Genotype:
 
     def at(self, bits: int) -> Genotype:
         """The same operations, each with so many bits."""
-        return Genotype(
-            replace(self.space, bits=(bits,)),
-            {name: (operation, b if name == "head0" else bits) for name, (operation, b) in self.choice.items()},
-        )
+        choice = {name: (operation, b if name == "head0" else bits) for name, (operation, b) in self.choice.items()}
+        return Genotype(replace(self.space, bits=(bits,)), choice)
 
     def to_json(self) -> str:
         """As text."""

@@ -59,12 +59,7 @@ def gated(bands: int = 3, scale: int = 4, channels: int = 28, cells: int = 4) ->
     return Blueprint(nodes=tuple(draft.nodes), bands=bands, scale=scale)
 
 
-HANDMADE: dict[str, Callable[[int, int], Blueprint]] = {
-    "espcn": espcn,
-    "fsrcnn": fsrcnn,
-    "rfdn-like": distillation,
-    "span-like": gated,
-}
+HANDMADE: dict[str, Callable[[int, int], Blueprint]] = {"espcn": espcn, "fsrcnn": fsrcnn, "rfdn-like": distillation, "span-like": gated}
 """Hand-made networks by name, each called with bands and scale."""
 
 

@@ -42,8 +42,8 @@ class Interpolation(nn.Module):
 class Consistency(nn.Module):
     """Give a super-resolved image the low frequencies of its input.
 
-    Takes the fine image in the order of a pixel shuffle, ``(B, bands * scale**2, H, W)``, and adds the smoothed difference between the
-    input and its means over the pixels that share a coarse one.
+    To the fine image, in the order of a pixel shuffle, ``(B, bands * scale**2, H, W)``, it adds the smoothed difference between the input
+    and the means of the fine pixels that share a coarse one.
     """
 
     smoothing: Tensor

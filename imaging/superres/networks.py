@@ -89,9 +89,7 @@ class Network(nn.Module):
         else:
             return F.pixel_unshuffle(given[0], self.plan.scale)
         found = F.relu(found) if node.relu else found
-        if key(node.name) in self.quantisers:
-            found = self.quantisers[key(node.name)](found)
-        return found
+        return self.quantisers[key(node.name)](found) if key(node.name) in self.quantisers else found
 
     def forward(self, x: Tensor) -> Tensor:
         """Super-resolve ``(B, bands, H, W)`` to ``(B, bands, scale H, scale W)``; `margin` pixels from the border it depends on padding."""

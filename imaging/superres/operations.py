@@ -14,16 +14,10 @@ _KERNEL = re.compile(r"(\d+)x(\d+)")
 
 @dataclass(frozen=True)
 class Operation:
-    """Convolutions in series, without anything between them.
+    """Convolutions in series, with nothing between them, each with a kernel of odd (rows, columns) and so many groups.
 
-    Attributes
-    ----------
-    name : str
-        Such as ``"3x3"``, ``"5x1+1x5"`` or ``"3x3 g2"``; ``"identity"`` passes its input on, ``"none"`` gives zeros.
-    kernels : tuple
-        (rows, columns) of each convolution, odd; empty for the last two.
-    groups : int
-        Of each convolution.
+    Names are such as ``"3x3"``, ``"5x1+1x5"`` or ``"3x3 g2"``. ``"identity"`` passes its input on and ``"none"`` gives zeros, both without
+    kernels.
     """
 
     name: str

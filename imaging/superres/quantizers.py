@@ -35,20 +35,10 @@ def full_scale_noise(x: Tensor) -> Tensor:
 def add_noise(x: Tensor, shares: Tensor, bits: tuple[int, ...], noise: Tensor | None = None) -> Tensor:
     """A tensor with the noise that quantising it would add, uniform over one step, so of standard deviation ``step / sqrt(12)``.
 
-    Mixing bit widths mixes their steps, one draw serves all of them: with one share at 1 it is the noise of that width. The gradient with
-    respect to the tensor is 1, that with respect to the shares is the noise's.
-
-    Parameters
-    ----------
-    x : Tensor
-        Any shape.
-    shares : Tensor
-        ``(bits,)``, sums to 1.
-    bits : tuple of int
-        Bit widths.
-    noise : Tensor, optional
-        Of activations, from `full_scale_noise`, whose steps are those of their quantisers at first (`part_of`). Without, the tensor is one
-        of weights: its noise is drawn here, and steps cover its range.
+    ``shares``, ``(bits,)``, of the bit widths sum to 1. They mix the steps, and one draw serves all of them: with one share at 1 it is the
+    noise of that width. The gradient with respect to the tensor is 1, that with respect to the shares is the noise's. For activations
+    ``noise`` comes from `full_scale_noise` and steps are those of their quantisers at first (`part_of`). Without it the tensor is one of
+    weights, whose noise is drawn here and whose steps cover its range.
     """
     parts = [1.0 if noise is None else part_of(b) for b in bits]
     if noise is None:
@@ -84,8 +74,8 @@ def input_levels(x: Tensor) -> Tensor:
 def exactly_summed(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Weights ``(channels, ...)`` and bias ``(channels,)`` of a first layer, rounded so that its sums are exact.
 
-    Products with `input_levels` of images up to 2, and all their partial sums, are then multiples of one power of two that float32 holds:
-    whatever order, processor or tile they are added in, the quantiser behind them sees the same values. It costs 0.2 % of a weight at most
+    Products with `input_levels` of images up to 2, and all their partial sums, are then multiples of one power of two that float32 holds.
+    So the quantiser behind them sees the same values in whatever order, processor or tile they are added. A weight changes by at most 0.2 %
     where a channel's weights add up to 4.
     """
     largest = float((2 * weight.detach().abs().flatten(1).sum(1) + bias.detach().abs()).max())
@@ -105,16 +95,10 @@ def scaled_gradient(x: Tensor, factor: float) -> Tensor:
 
 
 class LearnedStep(nn.Module):
-    """Uniform quantiser whose step is learned (LSQ, Esser et al. 2020, Equations 1 to 5).
+    """Uniform quantiser of ``2**bits`` levels whose step is learned (LSQ, Esser et al. 2020, Equations 1 to 5).
 
-    Parameters
-    ----------
-    bits : int
-        Levels are ``2**bits``.
-    signed : bool
-        Levels from ``-2**(bits - 1)``, for weights; otherwise from 0, moved by a zero point.
-    channels : int
-        Steps, one for each first index of the tensor; 1 is one for all of it.
+    Signed levels, for weights, begin at ``-2**(bits - 1)``; others begin at 0 and are moved by a zero point. There are as many steps as
+    ``channels``, one for each first index of the tensor, or one for all of it.
     """
 
     zero: Tensor
@@ -129,7 +113,7 @@ class LearnedStep(nn.Module):
 
     @property
     def step(self) -> Tensor:
-        """``(channels,)``, positive."""
+        """Steps, ``(channels,)``, positive."""
         return self.log_step.exp()
 
     @torch.no_grad()
@@ -140,13 +124,7 @@ class LearnedStep(nn.Module):
 
     @torch.no_grad()
     def start_from_range(self, least: Tensor, most: Tensor) -> None:
-        """Cover a range; 0 is always a level, as padding needs it.
-
-        Parameters
-        ----------
-        least, most : Tensor
-            ``(channels,)``, or scalars.
-        """
+        """Cover a range with ends ``(channels,)``, or scalars; 0 is always a level, as padding needs it."""
         if self.signed:
             largest = torch.maximum(-least, most)
             self.log_step.copy_((largest / self.high).clamp_min(1e-8).log().expand(self.channels))

@@ -22,28 +22,11 @@ from imaging.training import find_images, full_scale
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe of a super-resolution model.
+    """A recipe of a super-resolution model, made from its TOML ``text``.
 
-    Attributes
-    ----------
-    text : str
-        As written.
-    name, title : str
-        Of the model.
-    space : SearchSpace
-        Where its genotype comes from.
-    normalisation : str
-        Of the derived network.
-    search : SearchSettings
-        Of the search.
-    degradation : Degradation
-        From fine to coarse images.
-    crops, search_crops : CropSettings
-        Random crops of the trainings and of the search, those of the trainings where the recipe has none for it.
-    first, second : TrainingSettings
-        In float, and quantisation-aware.
-    data : Table
-        Patterns of images: ``train``, ``validation``; ``side`` of tiles, ``validation_every`` n-th image.
+    ``first`` trains in float and ``second`` quantisation-aware; both have random ``crops``, and ``search_crops`` are those of the search,
+    the same ones where the recipe has none for it. ``normalisation`` is that of the derived network. ``data`` has patterns of images,
+    ``train`` and ``validation``, of which every ``validation_every``-th is used, and the ``side`` of tiles.
     """
 
     text: str
@@ -89,14 +72,11 @@ class Recipe:
 
     def validation(self, sources: Sequence[Path], device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
         """Coarse and fine validation images ``(1, bands, H, W)``."""
-        scale = self.space.scale
-        coarse: list[Tensor] = []
-        fine: list[Tensor] = []
+        coarse, fine = list[Tensor](), list[Tensor]()
         for image in find_images(sources, self.data.get("validation", tuple[str, ...]))[:: self.data.get("validation_every", int, 1)]:
-            whole = whole_image(image, self.space.bands, scale).to(device)
             generator = torch.Generator(device).manual_seed(len(fine))
-            fine.append(whole)
-            coarse.append(self.degradation.apply(whole, scale, generator))
+            fine.append(whole_image(image, self.space.bands, self.space.scale).to(device))
+            coarse.append(self.degradation.apply(fine[-1], self.space.scale, generator))
         return coarse, fine
 
 

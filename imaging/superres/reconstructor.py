@@ -36,7 +36,7 @@ class SuperResolutionReconstructor(Reconstructor):  # type: ignore[misc]
 
     @property
     def factor(self) -> int:
-        """Of super-resolution."""
+        """Factor of super-resolution."""
         return self.network.plan.scale
 
     @torch.no_grad()

@@ -99,15 +99,10 @@ class SuperResolver:
 
 
 def session(path: Path, device: str = "cpu", threads: int | None = None, *, integer: bool) -> Any:
-    """A session of ONNX Runtime on a file.
+    """A session of ONNX Runtime on a file; `InputError` without onnxruntime or the device, or for a file that cannot be run.
 
     The few float convolutions of an integer model are so small that putting them into ONNX Runtime's blocked layout costs more than it
     saves (6 % of quantnas-sat-x2's time); those of a float model need it.
-
-    Raises
-    ------
-    InputError
-        For a device that is not there, a file that cannot be run, or without onnxruntime.
     """
     if device not in PROVIDERS:
         raise InputError(f"device is {device!r}; accepted are {', '.join(PROVIDERS)}")

@@ -57,8 +57,8 @@ class SearchSettings:
 def entropy_weight(epoch: int, epochs: int, warmup: int) -> float:
     """Share of the largest entropy weight in an epoch: 0 in warm-up and for a quarter of the rest, then rising to 1.
 
-    It is ``(e - W) / (E - 1 - W)`` times the logarithm of ``e - W - D + 2`` to the base ``E - W - D + 1``, where E, W, D are the epochs,
-    the warm-up and a quarter of the rest.
+    It rises as ``(e - W) / (E - 1 - W)`` times the logarithm of ``e - W - D + 2`` to the base ``E - W - D + 1``, where e is the epoch, E
+    are the epochs, W is the warm-up and D a quarter of the rest.
     """
     late = epoch - warmup
     delay = (epochs - warmup) // 4

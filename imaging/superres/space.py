@@ -29,22 +29,9 @@ OPERATIONS: dict[str, dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Layer:
-    """A searchable layer.
+    """A searchable layer with channels in and out; it may have any of its operations, which its ``role`` decides, and of its bit widths.
 
-    Attributes
-    ----------
-    name : str
-        Unique.
-    role : str
-        Which list of operations it takes.
-    cin, cout : int
-        Channels in and out.
-    operations, bits : tuple
-        What it may become.
-    repeats : int
-        Times it occurs, for layers that cells share.
-    fine : bool
-        Whether it works on the fine grid.
+    ``repeats`` is how often it occurs, for layers that cells share; ``fine`` ones work on the fine grid.
     """
 
     name: str
@@ -95,14 +82,9 @@ class SearchSpace:
     def __post_init__(self) -> None:
         if self.kind not in OPERATIONS:
             raise InputError(f"the search space is {self.kind!r}; accepted are {', '.join(OPERATIONS)}")
-        for name, least, most in (
-            ("bands", 1, 64),
-            ("channels", 2, 1024),
-            ("cells", 0 if self.kind == "basic" else 1, 64),
-            ("head", 1, 16),
-            ("body", 1, 16),
-            ("tail", 0, 8),
-        ):
+        cells = 0 if self.kind == "basic" else 1
+        limits = {"bands": (1, 64), "channels": (2, 1024), "cells": (cells, 64), "head": (1, 16), "body": (1, 16), "tail": (0, 8)}
+        for name, (least, most) in limits.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
                 raise InputError(f"{name} is {value!r}; accepted are whole numbers from {least} to {most}")
@@ -115,8 +97,7 @@ class SearchSpace:
             or len(set(self.bits)) != len(self.bits)
         ):
             raise InputError(f"bits are {self.bits!r}; accepted are different whole numbers from 2 to 8")
-        unknown = sorted(set(self.operations) - set(OPERATIONS[self.kind]))
-        if unknown:
+        if unknown := sorted(set(self.operations) - set(OPERATIONS[self.kind])):
             raise InputError(f"{unknown[0]!r} is no role of the {self.kind} space; its roles are {', '.join(OPERATIONS[self.kind])}")
         for role, names in self.operations.items():
             if not isinstance(names, tuple) or not names or not all(isinstance(n, str) for n in names):

@@ -47,8 +47,8 @@ class SupernetSettings:
 class Candidate(nn.Module):
     """One operation of a mixed layer; its weights are shared by all bit widths, which are mixed inside each convolution.
 
-    Mixing inside keeps the cost of a layer at its operations instead of operations times bit widths; it is exact for weights or activations
-    alone, because a convolution is linear in each.
+    So a layer costs as much as its operations, not as operations times bit widths. This is exact for weights or activations alone, because
+    a convolution is linear in each.
     """
 
     seen: Tensor
@@ -147,30 +147,18 @@ class ResidualBranch(nn.Module):
 class Supernet(nn.Module):
     """All networks of a space at once.
 
-    Parameters
-    ----------
-    space : SearchSpace
-        What is searched.
-    settings : SupernetSettings
-        Quantisation and normalisation.
-
-    Attributes
-    ----------
-    alphas : nn.ParameterDict
-        By layer ``(operations, bits)``, zero at first; probabilities are their softmax over both.
+    ``alphas`` has a parameter ``(operations, bits)`` for each layer, zero at first; probabilities are its softmax over both.
     """
 
     def __init__(self, space: SearchSpace, settings: SupernetSettings | None = None) -> None:
         super().__init__()
         self.space, self.settings = space, settings or SupernetSettings()
         self.alphas = nn.ParameterDict()
-        self.index = {layer.name: k for k, layer in enumerate([*space.layers(), *space.fixed()])}
-        instances: list[nn.Module] = []
-        for layer in [*space.layers(), *space.fixed()]:
-            instances.append(nn.ModuleList([MixedLayer(layer, self.settings) for _ in range(layer.repeats)]))
+        layers = [*space.layers(), *space.fixed()]
+        self.index = {layer.name: k for k, layer in enumerate(layers)}
         for layer in space.layers():
             self.alphas[layer.name.replace(".", "_")] = nn.Parameter(torch.zeros(len(layer.operations), len(layer.bits)))
-        self.layers = nn.ModuleList(instances)
+        self.layers = nn.ModuleList(nn.ModuleList(MixedLayer(x, self.settings) for _ in range(x.repeats)) for x in layers)
         blocks = space.cells + 1 if space.kind == "basic" and space.cells else space.cells
         self.residuals = nn.ModuleList([ResidualBranch(space.channels, self.settings.normalisation) for _ in range(blocks)])
         self.base = Interpolation(space.bands, space.scale)

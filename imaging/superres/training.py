@@ -125,9 +125,7 @@ class Training:
     @torch.no_grad()
     def _follow(self) -> None:
         decay = min(self.settings.average, self.step / (self.step + 10))
-        mine: list[Tensor] = list(self.average.parameters())
-        theirs: list[Tensor] = list(self.network.parameters())
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
         for kept, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
             kept.copy_(current)
 

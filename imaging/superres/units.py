@@ -62,7 +62,7 @@ class Unit(nn.Module):
         return self.conv.weight * self.mask if self.node.taps < 1 else self.conv.weight
 
     def weight(self) -> Tensor:
-        """Weights, quantised where they are."""
+        """Weights, quantised where they have a quantiser."""
         return self.taps() if self.of_weight is None else self.of_weight(self.taps())
 
     def forward(self, x: Tensor, gained: Tensor | None, given: LearnedStep | None = None, made: LearnedStep | None = None) -> Tensor:
@@ -82,10 +82,10 @@ class Unit(nn.Module):
         return x
 
     def _in_whole_numbers(self, x: Tensor, given: LearnedStep, of_weight: LearnedStep, made: LearnedStep | None) -> Tensor:
-        """The convolution as integer kernels do it: sums of whole numbers, which float32 holds exactly, in whatever order they are added.
+        """The convolution as integer kernels do it: sums of whole numbers, which float32 holds exactly in whatever order they are added.
 
-        In float, the order decides where a sum beside a rounding tie goes, and later layers multiply such differences. For the same reason
-        the sums become levels of the output by one factor, as in the kernels, not by one step after the other.
+        In float the order would decide where a sum beside a rounding tie goes, and later layers multiply such differences. For the same
+        reason the sums become levels of the output by one factor, as in the kernels, not by one step after the other.
         """
         joint = given.step * of_weight.step
         whole = F.conv2d(
@@ -127,13 +127,7 @@ class Unit(nn.Module):
             self.gain = None
 
     def attach_quantisers(self, given: int) -> None:
-        """Attach a quantiser of the weights and, where the input has more bits, one of the input.
-
-        Parameters
-        ----------
-        given : int
-            Bits of the input.
-        """
+        """Attach a quantiser of the weights and, where the input has more bits, which are ``given``, one of the input."""
         device, bits = self.conv.weight.device, self.node.bits
         self.of_weight = LearnedStep(bits, signed=True, channels=self.node.cout).to(device)
         if bits < given:

@@ -50,13 +50,7 @@ def size_of(name: str) -> int:
 
 
 def model_file(folder: Path, precision: str) -> tuple[Path, Manifest]:
-    """ONNX file of a model folder and its manifest, the digest checked.
-
-    Raises
-    ------
-    InputError
-        For an unknown precision, or a file that is missing or damaged.
-    """
+    """ONNX file of a model folder, its digest checked, and its manifest; `InputError` for an unknown precision or a bad or missing file."""
     if precision not in PRECISIONS:
         raise InputError(f"precision is {precision!r}; accepted are {', '.join(PRECISIONS)}")
     path = folder / f"{precision}.onnx"
