@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
