@@ -148,7 +148,9 @@ class VBLE(Reconstructor):  # type: ignore[misc]
 
     @renamed(scale="rate_scale")
     def fit(
-        self, y: Measured, physics: Physics, *, mask: Mask = None, progress: Callable[[int], None] | None = None, **kwargs: Any
+        self, y: Measured, physics: Physics, *, mask: Mask = None, progress: Callable[[int], None] | None = None,
+        x_init: Tensor | None = None, rate_scale: float | Tensor | None = None, level: float | Tensor | None = None,
+        origins: Origins | None = None, border: int | None = None, lattice: int = 0, seed: int = 0, compensated: bool = False,
     ) -> LatentPosterior:  # fmt: skip
         """Fit the posterior of a batch of measurements; nothing is kept on the object.
 
@@ -190,17 +192,33 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         ValueError
             When the scene's channels are not the prior's.
         """
-        running = self.begin(y, physics, mask=mask, **kwargs)
+        running = self.begin(
+            y, physics, mask=mask, x_init=x_init, rate_scale=rate_scale, level=level, origins=origins, border=border, lattice=lattice,
+            seed=seed, compensated=compensated,
+        )  # fmt: skip
         running.advance(progress=progress)
         return running.posterior()
 
-    def fit_mixture(self, y: Measured, physics: Physics, *, seed: int = 0, **kwargs: Any) -> PosteriorMixture:
+    @renamed(scale="rate_scale")
+    def fit_mixture(
+        self, y: Measured, physics: Physics, *, mask: Mask = None, progress: Callable[[int], None] | None = None,
+        x_init: Tensor | None = None, rate_scale: float | Tensor | None = None, level: float | Tensor | None = None,
+        origins: Origins | None = None, border: int | None = None, seed: int = 0, compensated: bool = False,
+    ) -> PosteriorMixture:  # fmt: skip
         """Fit each of ``settings.lattices`` placements of the latent lattice; arguments as in `fit`."""
-        return PosteriorMixture(tuple(self.fit(y, physics, lattice=k, seed=4 * seed + k, **kwargs) for k in range(self.settings.lattices)))
+        return PosteriorMixture(tuple(
+            self.fit(
+                y, physics, mask=mask, progress=progress, x_init=x_init, rate_scale=rate_scale, level=level, origins=origins, border=border,
+                lattice=k, seed=4 * seed + k, compensated=compensated,
+            )
+            for k in range(self.settings.lattices)
+        ))  # fmt: skip
 
-    def posterior_moments(self, y: Measured, physics: Physics, **kwargs: Any) -> Moments:
-        """Fit, then posterior mean and standard deviation of the measured region and its margins."""
-        return self.fit_mixture(y, physics, **kwargs).moments(self.settings.samples)
+    def posterior_moments(
+        self, y: Measured, physics: Physics, *, mask: Mask = None, x_init: Tensor | None = None, seed: int = 0
+    ) -> Moments:  # fmt: skip
+        """Fit, then posterior mean and standard deviation of the measured region and its margins; arguments as in `fit`."""
+        return self.fit_mixture(y, physics, mask=mask, x_init=x_init, seed=seed).moments(self.settings.samples)
 
     def sample(self, y: Measured, physics: Physics, n: int = 1, *, seed: int = 0) -> Tensor:
         """Fit, then ``n`` posterior samples ``(n, B, C, H, W)``."""

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from imaging.errors import InputError
-from imaging.releases import digest_of
+from imaging.errors import InputError, one_line
+from imaging.releases import Table, digest_of
 from imaging.superres.blueprint import INPUT, Node
 from imaging.superres.interpolation import RADIUS
 from imaging.superres.networks import Network
@@ -51,12 +51,11 @@ class Manifest:
 
     @classmethod
     def load(cls, path: Path) -> Manifest:
-        """Read from JSON; InputError where it is none."""
+        """Read from JSON; `InputError` where it is none, or says what no model is."""
         try:
-            table = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**table, "range": tuple(table["range"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{path} is no manifest of a super-resolution model") from error
+            return Table(dict(json.loads(path.read_text(encoding="utf-8"))), path.name).make(cls, sizes=True)
+        except (OSError, ValueError, TypeError, InputError) as error:
+            raise InputError(f"{path} is no manifest of a super-resolution model ({one_line(error)})") from error
 
 
 class _Graph:

@@ -194,9 +194,11 @@ def test_damaged_model_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError, match="is damaged"):
         SuperResolver(str(folder))
-    path.with_suffix(".json").write_text("{}")
-    with pytest.raises(InputError, match="no manifest"):
-        SuperResolver(str(folder))
+    manifest = json.loads(path.with_suffix(".json").read_text())
+    for text in ("{}", "[1]", json.dumps(manifest | {"margin": "wide"}), json.dumps(manifest | {"factor": 10**9})):
+        path.with_suffix(".json").write_text(text)
+        with pytest.raises(InputError, match="no manifest"):
+            SuperResolver(str(folder))
     for quantised_too, name in ((False, "weights"), (True, "quantised")):
         weights = folder / f"{name}.safetensors"
         weights.write_bytes(weights.read_bytes()[:-1] + b"x")
