@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from imaging.metrics import psnr
 from imaging.sensors import Band, Mtf, Noise, SensorPhysics, SensorProfile, sensor_physics
-from scripts.scenes import FULL, MARGIN, Array
+from scripts.scenes import FULL, MARGIN, Array, Scenes
 
 SCORED = 8
 """Pixels at the border of a measurement that are not scored."""
@@ -63,11 +64,12 @@ def disc(radius: float = 1.1, blur: float = 0.45) -> Array:
 
 def louder(profile: SensorProfile, factor: float) -> SensorProfile:
     """The sensor with its noise deviation times a factor."""
-    bands = []
-    for b in profile.bands:
-        noise = b.noise and replace(b.noise, sigma0=factor * b.noise.sigma0, gain=factor**2 * b.noise.gain)
-        bands.append(replace(b, noise=noise))
-    return replace(profile, bands=tuple(bands))
+    return with_noise(profile, lambda n: replace(n, sigma0=factor * n.sigma0, gain=factor**2 * n.gain))
+
+
+def with_noise(profile: SensorProfile, change: Callable[[Noise], Noise]) -> SensorProfile:
+    """The sensor with the noise of each band changed."""
+    return replace(profile, bands=tuple(replace(b, noise=b.noise and change(b.noise)) for b in profile.bands))
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,7 @@ class Trial:
     def scored(self, x: Tensor | Array, margin: int = 0, block: int = 1) -> Array:
         """What counts of an image with a margin around the measurement, or of its means over blocks, ``(C, H, W)`` float64."""
         rows, columns = (slice(-(-(margin + SCORED) // block), (margin + n - SCORED) // block) for n in self.y.shape[-2:])
-        inside = torch.as_tensor(x)[..., rows, columns].cpu().double().numpy()
-        return inside.reshape(-1, *inside.shape[-2:])
+        return np.asarray(torch.as_tensor(x)[..., rows, columns].cpu().double().flatten(0, -3).numpy())
 
     def wanted(self, margin: int = 0, block: int = 1) -> Array:
         """The truth of what `scored` takes."""
@@ -106,3 +107,10 @@ def trial(truth: Array, profile: SensorProfile, seed: int) -> Trial:
     """Simulate a measurement of a scene ``(C, H, W)``."""
     x = torch.from_numpy(truth)[None]
     return Trial(x, sensor_physics(profile.bands, profile.full_scale, MARGIN)(x, seed=seed), profile)
+
+
+def trials(scenes: Scenes, profiles: Mapping[str, SensorProfile], seed: int) -> Iterator[tuple[dict[str, str], Trial]]:
+    """All scenes seen by all sensors, with the names of both; the k-th scene has the same noise, of ``seed + k``, for each sensor."""
+    for name, profile in profiles.items():
+        for k, (scene, truth) in enumerate(scenes.items()):
+            yield {"sensor": name, "scene": scene}, trial(truth, profile, seed + k)

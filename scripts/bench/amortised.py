@@ -16,9 +16,8 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from imaging.amortised import AmortisedReconstructor, ImagePosterior, load_network
+from imaging.amortised import AmortisedReconstructor, load_network
 from imaging.moments import Moments
 from imaging.posterior import VBLE
 from imaging.priors import load_prior
@@ -28,9 +27,8 @@ from scripts.bench.results import Results
 from scripts.bench.scores import Estimate, of_posterior
 from scripts.bench.tables import Records, grouped, mean, pick, table, where
 from scripts.scenes import MARGIN, SPLIT, of_split
-from scripts.sensors import Trial, sensors, strangers, trial
+from scripts.sensors import Trial, sensors, strangers, trials
 
-BLOCKS = (4, 16, 64)
 FITTED = "vble-xz"
 OPTIONS = {
     "--data": {}, "--bands": {}, "--use": {"choices": list(SPLIT), "default": "test"},
@@ -40,18 +38,7 @@ OPTIONS = {
 }  # fmt: skip
 KINDS = {"tile": "tiles", "dark": "darkened", "linear": "squared", "frame": "frames", "fine": "0.3 m"}
 Fit = Callable[[Trial], tuple[Estimate, int]]
-"""To a posterior and the unmeasured pixels around it."""
-
-
-@dataclass(frozen=True)
-class BandByBand:
-    """The posterior of bands that were restored as items of a batch."""
-
-    posterior: ImagePosterior
-
-    def moments(self, *, block: int = 1) -> Moments:
-        """Those of all bands."""
-        return Moments(*(v.transpose(0, 1) for v in self.posterior.moments(block=block)))
+"""To a posterior's moments and the unmeasured pixels around it."""
 
 
 def methods(bands: int = 1, prior: str | None = None) -> dict[str, Fit]:
@@ -62,13 +49,17 @@ def methods(bands: int = 1, prior: str | None = None) -> dict[str, Fit]:
     plain, short = (VBLE(latent, fit_settings(options, FITTED, s)) for s in ("wiener", "pass"))
     margin = latent.border + MARGIN
 
+    def by_band(t: Trial) -> tuple[Estimate, int]:
+        items = single.fit(t.y.transpose(0, 1), t.physics(), margins=False)
+        return lambda block=1: Moments(*(v.transpose(0, 1) for v in items.moments(block=block))), 0
+
     def fitted(vble: VBLE, t: Trial, *, start: bool) -> tuple[Estimate, int]:
         physics = t.physics(margin)
-        return vble.fit_mixture(t.y, physics, border=0, x_init=single.each_band(t.y, physics) if start else None), margin
+        return vble.fit_mixture(t.y, physics, border=0, x_init=single.each_band(t.y, physics) if start else None).moments, margin
 
     return {
-        "amortised": lambda t: (model.fit(t.y, t.physics(), margins=False), 0),
-        "band by band": lambda t: (BandByBand(single.fit(t.y.transpose(0, 1), t.physics(), margins=False)), 0),
+        "amortised": lambda t: (model.fit(t.y, t.physics(), margins=False).moments, 0),
+        "band by band": by_band,
         FITTED: lambda t: fitted(plain, t, start=False),
         f"{FITTED} from the pass": lambda t: fitted(short, t, start=True),
     }
@@ -77,20 +68,18 @@ def methods(bands: int = 1, prior: str | None = None) -> dict[str, Fit]:
 def measured(fit: Fit, t: Trial) -> dict[str, float]:
     """All figures of one method on one scene."""
     began = time.perf_counter()
-    posterior, margin = fit(t)
-    posterior.moments()
-    return {"seconds": time.perf_counter() - began} | of_posterior(t, posterior, margin, BLOCKS)
+    moments, margin = fit(t)
+    moments()
+    return {"seconds": time.perf_counter() - began} | of_posterior(t, moments, margin)
 
 
 def run(a: argparse.Namespace, results: Results) -> None:
     """What is asked for."""
-    known, truths = methods(a.bands), of_split(a.data, a.use, a.bands)
-    for name, profile in (sensors() | strangers()).items():
-        for method in a.methods if a.sensors in name else ():
-            for k, (scene, truth) in enumerate(truths.items()):
-                if a.kinds is None or scene.split()[0] in a.kinds:
-                    key = {"bands": a.bands, "sensor": name, "method": method, "scene": scene}
-                    results.once(key, measured, known[method], trial(truth, profile, 700 + k))
+    known = methods(a.bands)
+    profiles = {name: p for name, p in (sensors() | strangers()).items() if a.sensors in name}
+    for key, t in trials(of_split(a.data, a.use, a.bands), profiles, 700):
+        for method in a.methods if a.kinds is None or key["scene"].split()[0] in a.kinds else ():
+            results.once({"bands": a.bands, "method": method} | key, measured, known[method], t)
 
 
 def gains(records: Records) -> str:

@@ -1,13 +1,10 @@
 """Compare methods of bilevel learning: cost, loss and parameters.
 
-    python -m scripts.bench bilevel --data DATA_FOLDER [--problem tv|foe|digits] [--budget N] [--picture curves.png]
+    python -m scripts.bench bilevel --data DATA_FOLDER [--problem tv|foe] [--budget N] [--picture curves.png]
 
 Denoising with total variation or a field of experts: 25 images, 12 of Kodak and 13 of BSDS500 (train), their middles of 96 x 96 pixels,
-noise 0.1, one draw; the test score is the mean PSNR (dB) of twelve other images of Kodak. Digits: multinomial logistic regression with a
-weight of decay for each coefficient, 899 of scikit-learn's digits to learn from, 449 to choose the weights by, and the share of 449 others
-that is told right as test score.
-
-Cost is gradients and Hessian products of the lower level, counted for each image, rejected steps included; the digits count as one.
+noise 0.1, one draw; the test score is the mean PSNR (dB) of twelve other images of Kodak. Cost is gradients and Hessian products of the
+lower level, counted for each image, rejected steps included.
 """
 
 from __future__ import annotations
@@ -17,25 +14,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from imaging.bilevel import (
-    BilevelProblem,
-    FieldOfExperts,
-    HoagSettings,
-    Learned,
-    LogisticProblem,
-    LowerLevel,
-    MaidSettings,
-    Problem,
-    Step,
-    TotalVariation,
-    hoag,
-    maid,
-)
+from imaging.bilevel import BilevelProblem, FieldOfExperts, HoagSettings, Learned, LowerLevel, MaidSettings, TotalVariation, hoag, maid
 from imaging.training import read_image
 from scripts.bench.results import Results
 from scripts.bench.tables import Record, Records, grouped, where
@@ -46,7 +31,7 @@ ACCURACIES = (1e2, 1e0, 1e-2, 1e-5)
 LEVELS = (1.01, 1.001, 1.0001)
 OPTIONS = {
     "--data": {}, "--picture": {}, "--methods": {"help": "only those whose names begin so"},
-    "--problem": {"choices": ["tv", "foe", "digits"], "default": "tv"}, "--budget": {"type": float, "default": 1e6, "help": "of a method"},
+    "--problem": {"choices": ["tv", "foe"], "default": "tv"}, "--budget": {"type": float, "default": 1e6, "help": "of a method"},
 }  # fmt: skip
 SCHEDULES = ("geometric", "quadratic", "cubic")
 
@@ -58,57 +43,39 @@ def scenes(data: Path, *, test: bool = False) -> Tensor:
     return middles([grey(read_image(path)) for path in paths], SIDE).double()
 
 
-def digits(first: int, last: int) -> tuple[Tensor, Tensor]:
-    """Samples ``(n, 65)``, the last feature constant, and labels."""
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(5))[first:last]
-    samples = torch.from_numpy(pixels)[order] / 16
-    return torch.cat([samples, torch.ones_like(samples[:, :1])], 1), torch.from_numpy(labels)[order]
+def noisy(truth: Tensor, seed: int) -> Tensor:
+    """Images with white noise."""
+    return truth + NOISE * torch.randn(truth.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(truth)
 
 
-def problem(data: Path, name: str, method: str) -> tuple[Problem, Tensor]:
-    """The learning problem with a lower-level solver, where there is a choice, and where it starts."""
-    if name == "digits":
-        classification = LogisticProblem(*digits(0, 899), *digits(899, 1348), 10)
-        return classification, classification.start()
+def problem(data: Path, name: str, solver: str) -> tuple[BilevelProblem, Tensor]:
+    """The learning problem with a lower-level solver, and where it starts."""
     truth = scenes(data)
-    y = truth + NOISE * torch.randn(truth.shape, generator=torch.Generator().manual_seed(31), dtype=truth.dtype)
+    y = noisy(truth, 31)
     if name == "tv":
-        regularizer: TotalVariation | FieldOfExperts = TotalVariation()
-        start = torch.tensor([-5.0, -5.0], dtype=truth.dtype)
-    else:
-        regularizer, truth, y = FieldOfExperts(48, 7), truth.float(), y.float()
-        start = regularizer.start(1, -3.0, -3.5)
-    return BilevelProblem(LowerLevel(regularizer, method=method), y, truth), start
+        return BilevelProblem(LowerLevel(TotalVariation(), method=solver), y, truth), torch.tensor([-5.0, -5.0], dtype=truth.dtype)
+    regularizer = FieldOfExperts(48, 7)
+    return BilevelProblem(LowerLevel(regularizer, method=solver), y.float(), truth.float()), regularizer.start(1, -3.0, -3.5)
 
 
-Progress = Callable[[Step, Tensor], None]
-Method = Callable[[Problem, Tensor, float, Progress], Learned]
+Method = Callable[..., Learned]
 
 
 def methods(name: str) -> dict[str, tuple[str, Method]]:
     """Each method's lower-level solver and run."""
-    found: dict[str, tuple[str, Method]] = {}
-
-    def ours(settings: MaidSettings) -> Method:
-        return lambda p, t, budget, seen: maid(p, t, settings, iterations=100_000, budget=budget, progress=seen)
-
-    def theirs(settings: HoagSettings) -> Method:
-        return lambda p, t, budget, seen: hoag(p, t, settings, iterations=100_000, budget=budget, progress=seen)
-
     base = MaidSettings(accuracy=1.0, floor=1e-6 if name == "foe" else 1e-9)  # float32 and float64
-    for accuracy in ACCURACIES if name == "tv" else (1.0,):
-        found[f"MAID, {accuracy:g}"] = ("quasi-newton", ours(replace(base, accuracy=accuracy, pairs=10)))
-    found["MAID, Barzilai-Borwein steps, 1"] = ("quasi-newton", ours(replace(base, barzilai_borwein=True)))
     plain = replace(base, coarsest=1.0, adaptive=False)
-    found["MAID, plain, 1"] = ("quasi-newton", ours(plain))
-    found["MAID, plain, gradient descent below, 1"] = ("gradient", ours(plain))
-    for schedule in SCHEDULES:
-        found[f"HOAG {schedule}, 1"] = ("quasi-newton", theirs(HoagSettings(schedule=schedule)))
-    found["fixed accuracy, 1e-2"] = ("quasi-newton", theirs(HoagSettings(schedule="fixed", accuracy=1e-2)))
-    return found
+    ours = {f"{a:g}": replace(base, accuracy=a, pairs=10) for a in (ACCURACIES if name == "tv" else (1.0,))}
+    ours |= {
+        "Barzilai-Borwein steps, 1": replace(base, barzilai_borwein=True),
+        "plain, 1": plain,
+        "plain, gradient descent below, 1": plain,
+    }
+    theirs = {f"HOAG {schedule}, 1": HoagSettings(schedule=schedule) for schedule in SCHEDULES}
+    theirs["fixed accuracy, 1e-2"] = HoagSettings(schedule="fixed", accuracy=1e-2)
+    found: dict[str, Method] = {f"MAID, {k}": partial(maid, settings=s) for k, s in ours.items()}
+    found |= {k: partial(hoag, settings=s) for k, s in theirs.items()}
+    return {k: ("gradient" if "gradient" in k else "quasi-newton", method) for k, method in found.items()}
 
 
 def thinned(seen: list[tuple[int, Tensor]], most: int) -> list[tuple[int, Tensor]]:
@@ -121,14 +88,10 @@ def thinned(seen: list[tuple[int, Tensor]], most: int) -> list[tuple[int, Tensor
     return [seen[k] for k in sorted({*chosen, len(seen) - 1})]
 
 
-def quality(exact: Problem, theta: Tensor, data: Path) -> float:
-    """Test score: mean PSNR (dB) of twelve other Kodak images, or share of other digits that is told right."""
-    if isinstance(exact, LogisticProblem):
-        samples, labels = digits(1348, 1797)
-        return float(((samples @ exact.solve(theta, 1e-3).x[0, 0]).argmax(1) == labels).double().mean())
+def quality(exact: BilevelProblem, theta: Tensor, data: Path) -> float:
+    """Test score: mean PSNR (dB) of twelve other Kodak images."""
     truth = scenes(data, test=True).to(theta)
-    y = truth + NOISE * torch.randn(truth.shape, generator=torch.Generator().manual_seed(32), dtype=torch.float64).to(theta)
-    error = exact.lower.solve(y, theta, 1e-3 * SIDE).x - truth  # type: ignore[attr-defined]
+    error = exact.lower.solve(noisy(truth, 32), theta, 1e-3 * SIDE).x - truth
     return float(-10 * error.square().mean((1, 2, 3)).log10().mean())
 
 
@@ -137,7 +100,7 @@ def learned(data: Path, name: str, solver: str, method: Method, budget: float) -
     learning, start = problem(data, name, solver)
     seen: list[tuple[int, Tensor]] = []
     began = time.perf_counter()
-    found = method(learning, start, budget, lambda step, theta: seen.append((step.cost, theta)))
+    found = method(learning, start, iterations=100_000, budget=budget, progress=lambda step, theta: seen.append((step.cost, theta)))
     seconds = time.perf_counter() - began
     exact, _ = problem(data, name, "quasi-newton")
     curve, x = [], None

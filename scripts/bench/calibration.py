@@ -22,7 +22,7 @@ from imaging.priors import load_prior
 from scripts.bench.results import Results
 from scripts.bench.tables import Record, Records, cell, grouped, mean, table, where
 from scripts.scenes import MARGIN, TEST, frames, tiles
-from scripts.sensors import Trial, sensors, trial
+from scripts.sensors import Trial, sensors, trials
 
 OPTIONS: dict[str, dict[str, object]] = {"--data": {}, "--prior": {}, "--scenes": {}, "--picture": {}}
 SAMPLES, LEVEL = 16, 0.9
@@ -58,9 +58,8 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
     model = VBLE(load_prior(arguments.prior), FitSettings())
     bands = model.prior.channels
     scenes = tiles(arguments.data, TEST[: arguments.scenes], bands) | frames(arguments.data, bands)
-    for name, profile in sensors(bands).items():
-        for k, (scene, truth) in enumerate(scenes.items()):
-            results.once({"sensor": name, "scene": scene}, measured, trial(truth, profile, 700 + k), model, k)
+    for key, t in trials(scenes, sensors(bands), 700):
+        results.once(key, measured, t, model, list(scenes).index(key["scene"]))
 
 
 def tables(records: Records) -> dict[str, str]:
@@ -75,9 +74,6 @@ def tables(records: Records) -> dict[str, str]:
 
 def draw(records: Records, path: Path) -> None:
     """Coverage against level, and the histogram of standardised errors with the normal density."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
@@ -89,6 +85,6 @@ def draw(records: Records, path: Path) -> None:
         right.semilogy((EDGES[1:] + EDGES[:-1]) / 2, np.maximum(mean(some, "_density"), 1e-5), label=name)
     left.set(xlabel="nominal level", ylabel="share of pixels covered", xlim=(0, 1), ylim=(0, 1))
     right.set(xlabel="error / standard deviation", ylabel="density", ylim=(1e-4, 1))
-    left.legend(frameon=False)
-    right.legend(frameon=False)
+    for axis in (left, right):
+        axis.legend(frameon=False)
     figure.savefig(path, dpi=110)

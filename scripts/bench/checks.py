@@ -16,7 +16,7 @@ from imaging.report.noise_check import check_bands
 from imaging.restoration import RestoreOptions, ScenePaths, open_restoration
 from imaging.sensors import SensorProfile, load_profile
 from scripts.bench.results import Results
-from scripts.bench.tables import Record, Records, grouped
+from scripts.bench.tables import Record, one_table
 from scripts.command import SAMPLE
 from scripts.sensors import louder
 
@@ -25,8 +25,7 @@ OPTIONS: dict[str, dict[str, object]] = {"--input": {"type": Path, "default": SA
 
 def profiles(profile: SensorProfile) -> dict[str, SensorProfile]:
     """The profile and wrong ones."""
-    noisy = {f"noise x {factor:g}": louder(profile, factor) for factor in (0.7, 1.4)}
-    nyquist = profile.bands[0].mtf.nyquist[0]
+    noisy, nyquist = {f"noise x {f:g}": louder(profile, f) for f in (0.7, 1.4)}, profile.bands[0].mtf.nyquist[0]
     return {"as it is": profile} | noisy | {f"MTF x {f:.2f}": profile.with_overrides(mtf_nyquist=f * nyquist) for f in (4 / 3, 2 / 3)}
 
 
@@ -47,10 +46,7 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
         results.once({"profile": name}, check, arguments.input, profile)
 
 
-def tables(records: Records) -> dict[str, str]:
-    """One."""
-    columns = {
-        "factor": ("scene's noise over the profile's", ".2f"), "verdict": ("verdict", ""),
-        "ratio": ("residual's variance over the profile's", ".2f"), "colour": ("largest autocorrelation", ".2f"),
-    }  # fmt: skip
-    return {"all": grouped(records, {"profile": "profile"}, columns)}
+tables = one_table({"profile": "profile"}, {
+    "factor": ("scene's noise over the profile's", ".2f"), "verdict": ("verdict", ""),
+    "ratio": ("residual's variance over the profile's", ".2f"), "colour": ("largest autocorrelation", ".2f"),
+})  # fmt: skip

@@ -29,7 +29,7 @@ from imaging.priors import load_prior
 from scripts.bench.results import Results
 from scripts.bench.tables import Record, Records, mean, table, where
 from scripts.scenes import tiles
-from scripts.sensors import Trial, sensors, trial
+from scripts.sensors import Trial, sensors, trials
 
 OPTIONS = {"--data": {}, "--prior": {}, "--tiles": {"type": int, "default": 4}, "--picture": {}}
 PLAIN = 1000
@@ -107,14 +107,10 @@ def ladder(t: Trial, model: VBLE, rung: str) -> Record:
     z, h = (d.centre for d in running.densities())
     widths = running.densities()[0].log_width if level >= 4 else torch.zeros_like(z)  # type: ignore[union-attr]
     start, prepared = (z, h, widths, torch.zeros_like(h)), time.perf_counter() - began
-    if level < 2:
-        for calls, (x, objective, seconds) in adam(running.problem, start, PLAIN, RECORDED, schedule=False, mirrored=False).items():
+    for budget, recorded in [(PLAIN, RECORDED)] if level < 2 else [(b, (b,)) for b in BUDGETS]:
+        scheme = adam(running.problem, start, budget, recorded, schedule=level >= 2, mirrored=level >= 3)
+        for calls, (x, objective, seconds) in scheme.items():
             put(calls, x, objective, prepared + seconds)
-    else:
-        for budget in BUDGETS:
-            run = adam(running.problem, start, budget, (budget,), schedule=True, mirrored=level >= 3)
-            x, objective, seconds = run[budget]
-            put(budget, x, objective, prepared + seconds)
     return found
 
 
@@ -123,9 +119,8 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
     model = VBLE(load_prior(arguments.prior), FitSettings())
     scenes = tiles(arguments.data, range(6, 6 + arguments.tiles))
     for rung in RUNGS:
-        for name, profile in sensors().items():
-            for k, (scene, truth) in enumerate(scenes.items()):
-                results.once({"rung": rung, "sensor": name, "scene": scene}, ladder, trial(truth, profile, 300 + k), model, rung)
+        for key, t in trials(scenes, sensors(), 300):
+            results.once({"rung": rung} | key, ladder, t, model, rung)
 
 
 def means(records: Records, rung: str) -> dict[int, dict[str, float]]:
@@ -149,9 +144,6 @@ def tables(records: Records) -> dict[str, str]:
 
 def draw(records: Records, path: Path) -> None:
     """PSNR and objective against decoder calls and seconds."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(11, 7), sharey="row", constrained_layout=True)

@@ -25,7 +25,7 @@ from imaging.priors.losses import validate
 from imaging.priors.training import Trainer
 from imaging.training import CropSampler, TrainingSettings, find_images, statistics_batch, validation_images
 from scripts.bench.results import Results
-from scripts.bench.tables import Record, Records, grouped
+from scripts.bench.tables import Record, one_table
 from scripts.command import read_table
 
 OPTIONS = {
@@ -76,10 +76,7 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
         results.once({"design": f"released prior {name}"}, lambda n=name: {"seconds": seconds(load_prior(n))})
 
 
-def tables(records: Records) -> dict[str, str]:
-    """One."""
-    columns = {
-        "seconds": ("decoder pass and gradient, 512 x 512 (s)", ".3f"), "pace": ("seconds a training step", ".2f"),
-        "bits": ("bits per pixel", ".3f"), "psnr": ("PSNR (dB)", ".2f"), "objective": ("objective", ".3f"),
-    }  # fmt: skip
-    return {"all": grouped(records, {"design": "design"}, columns)}
+tables = one_table({"design": "design"}, {
+    "seconds": ("decoder pass and gradient, 512 x 512 (s)", ".3f"), "pace": ("seconds a training step", ".2f"),
+    "bits": ("bits per pixel", ".3f"), "psnr": ("PSNR (dB)", ".2f"), "objective": ("objective", ".3f"),
+})  # fmt: skip

@@ -22,7 +22,7 @@ from imaging.bilevel.zoo import LearnedRegularizer, load_regularizer
 from imaging.metrics import psnr
 from imaging.training import read_image
 from scripts.bench.results import Results
-from scripts.bench.tables import Record, Records, grouped
+from scripts.bench.tables import Record, one_table
 from scripts.scenes import grey, middles
 
 LEVELS = (5, 15, 25)
@@ -64,18 +64,15 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
     paths = sorted((arguments.data / "bsd68_gray").glob("*.png"))[: arguments.images]
     images = [grey(read_image(p))[None, None] for p in paths]
     photograph = middles([grey(read_image(sorted((arguments.data / "kodak24").glob("*.png"))[6]))], 512)
-    for name in arguments.regularizers:
-        learned = load_regularizer(name)
 
-        def measured(learned: LearnedRegularizer = learned) -> Record:
-            scores = {f"psnr_{level}": quality(learned, images, level) for level in LEVELS}
-            return {"parameters": learned.regularizer.size} | scores | timed(learned, photograph)
+    def measured(learned: LearnedRegularizer) -> Record:
+        scores = {f"psnr_{level}": quality(learned, images, level) for level in LEVELS}
+        return {"parameters": learned.regularizer.size} | scores | timed(learned, photograph)
 
-        results.once({"regulariser": learned.name}, measured)
+    for learned in map(load_regularizer, arguments.regularizers):
+        results.once({"regulariser": learned.name}, measured, learned)
 
 
-def tables(records: Records) -> dict[str, str]:
-    """One."""
-    columns = {"parameters": ("parameters", ".0f")} | {f"psnr_{level}": (f"{level}/255", ".2f") for level in LEVELS}
-    columns |= {"seconds": ("512 x 512: s", ".1f"), "gradients": ("gradients", ".0f"), "certified": ("distance 1e-3 certified", "")}
-    return {"all": grouped(records, {"regulariser": "regulariser"}, columns)}
+COLUMNS = {"parameters": ("parameters", ".0f")} | {f"psnr_{level}": (f"{level}/255", ".2f") for level in LEVELS}
+COLUMNS |= {"seconds": ("512 x 512: s", ".1f"), "gradients": ("gradients", ".0f"), "certified": ("distance 1e-3 certified", "")}
+tables = one_table({"regulariser": "regulariser"}, COLUMNS)

@@ -11,70 +11,38 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
 
 import imaging
 from imaging.restoration import RestoreOptions
-from imaging.sensors import Noise, SensorProfile
+from imaging.sensors import SensorProfile
 from scripts.bench.results import Results
 from scripts.bench.tables import Record, Records, crossed
 from scripts.command import SAMPLE
+from scripts.scenes import Array
+from scripts.sensors import with_noise
 
 OPTIONS: dict[str, dict[str, object]] = {
     "--sample": {}, "--sensor": {}, "--iterations": {}, "--methods": {"default": ["amortised", "vble-xz", "tv", "wcrr"]},
     "--reference": {"type": Path, "default": SAMPLE.with_name("pleiades_like_pan_reference.tif")},
     "--corner": {"type": int, "nargs": 2, "default": (100, 100)}, "--size": {"type": int, "nargs": 2, "default": (80, 72)},
 }  # fmt: skip
-Values = NDArray[np.float64]
 EDGE = 12
-
-
-def same(x: Values) -> Values:
-    """Nothing is changed."""
-    return x
-
-
-@dataclass(frozen=True)
-class Change:
-    """Something done to a scene: to where its pixels lie, and to its values by ``factor x + shift``."""
-
-    name: str
-    place: Callable[[Values], Values] = same
-    back: Callable[[Values], Values] = same
-    factor: float = 1.0
-    shift: float = 0.0
-
-
-CHANGES = [
-    Change("turned over, left to right", lambda x: x[..., ::-1], lambda x: x[..., ::-1]),
-    Change("turned over, top to bottom", lambda x: x[..., ::-1, :], lambda x: x[..., ::-1, :]),
-    Change("turned by 180 degrees", lambda x: x[..., ::-1, ::-1], lambda x: x[..., ::-1, ::-1]),
-    Change("transposed", lambda x: x.swapaxes(-1, -2), lambda x: x.swapaxes(-1, -2)),
-    Change("zero signal stored as 1000", shift=1000.0),
-    *(Change(f"values and noise times {k:g}", factor=k) for k in (2.0, 0.5, 1e-2, 1e-6)),
-]
-
-
-def changed(profile: SensorProfile, change: Change) -> SensorProfile:
-    """The sensor that measures what is changed."""
-
-    def noise(given: Noise) -> Noise:
-        return replace(given, sigma0=change.factor * given.sigma0, gain=change.factor * given.gain, offset=given.offset + change.shift)
-
-    return replace(profile, bands=tuple(replace(b, noise=noise(b.noise)) for b in profile.bands if b.noise))
-
-
-def compared(found: Values, wanted: Values, unit: Values) -> Record:
-    """Differences in a unit."""
-    gap = np.abs(found - wanted) / unit
-    rms, inner = (float(np.sqrt(np.square(g).mean())) for g in (gap, gap[..., EDGE:-EDGE, EDGE:-EDGE]))
-    return {"rms": rms, "largest": float(gap.max()), "inner": inner}
+ERROR, CONSTANT = "none: the error itself", "a constant scene, against itself"
+PLACES: dict[str, Callable[[Array], Array]] = {
+    "turned over, left to right": lambda x: x[..., ::-1],
+    "turned over, top to bottom": lambda x: x[..., ::-1, :],
+    "turned by 180 degrees": lambda x: x[..., ::-1, ::-1],
+    "transposed": lambda x: x.swapaxes(-1, -2),
+}
+"""Changes of where pixels lie, each its own inverse."""
+VALUES = {"zero signal stored as 1000": (1.0, 1000.0)} | {f"values and noise times {k:g}": (k, 0.0) for k in (2.0, 0.5, 1e-2, 1e-6)}
+"""Factor and shift of the values."""
 
 
 def run(a: argparse.Namespace, results: Results) -> None:
@@ -87,27 +55,27 @@ def run(a: argparse.Namespace, results: Results) -> None:
     noise = np.array([np.sqrt(b.noise.variance(v.mean())) for b, v in zip(profile.bands, scene, strict=True) if b.noise])
     flat = np.broadcast_to(scene.mean((1, 2), keepdims=True), scene.shape)
 
-    def restored(values: Values, sensor: SensorProfile, method: str) -> imaging.Restored:
+    def restored(values: Array, sensor: SensorProfile, method: str) -> imaging.Restored:
         return imaging.restore(values.astype(np.float32), sensor, options=RestoreOptions(method=method, iterations=a.iterations))
 
-    def undone(change: Change, method: str) -> Values:
-        found = restored(change.factor * change.place(scene) + change.shift, changed(profile, change), method)
-        return (change.back(found.restored) - change.shift) / change.factor
+    plain = cache(lambda method: restored(scene, profile, method))
 
-    def all_of(method: str) -> None:
-        plain = restored(scene, profile, method)
-        unit = np.where(np.isfinite(plain.std), plain.std, noise[:, None, None])
-
-        def once(what: str, found: Callable[[], Values], wanted: Values) -> None:
-            results.once({"method": method, "change": what}, lambda: compared(found(), wanted, unit))
-
-        once("none: the error itself", lambda: plain.restored, truth)
-        once("a constant scene, against itself", lambda: restored(flat, profile, method).restored, flat)
-        for change in CHANGES:
-            once(change.name, partial(undone, change, method), plain.restored)
+    def compared(what: str, method: str) -> Record:
+        found, std, _ = plain(method)
+        unit, wanted = np.where(np.isfinite(std), std, noise[:, None, None]), truth
+        if what == CONSTANT:
+            found, wanted = restored(flat, profile, method).restored, flat
+        elif what != ERROR:
+            place, (factor, shift), wanted = PLACES.get(what, np.asarray), VALUES.get(what, (1.0, 0.0)), found
+            sensor = with_noise(profile, lambda n: replace(n, sigma0=factor * n.sigma0, gain=factor * n.gain, offset=n.offset + shift))
+            found = (place(restored(factor * place(scene) + shift, sensor, method).restored) - shift) / factor
+        gap = np.abs(found - wanted) / unit
+        rms, inner = (float(np.sqrt(np.square(g).mean())) for g in (gap, gap[..., EDGE:-EDGE, EDGE:-EDGE]))
+        return {"rms": rms, "largest": float(gap.max()), "inner": inner}
 
     for method in a.methods:
-        all_of(method)
+        for what in (ERROR, CONSTANT, *PLACES, *VALUES):
+            results.once({"method": method, "change": what}, compared, what, method)
 
 
 def tables(records: Records) -> dict[str, str]:

@@ -21,7 +21,7 @@ import rasterio
 from rasterio.windows import Window
 
 from scripts.bench.results import Results
-from scripts.bench.tables import Record, Records, grouped
+from scripts.bench.tables import Record, one_table
 
 CHEAP = ["--iterations", "1", "--method", "map", "--prior", "vae-small", "--tile", "1024", "--halo", "32"]
 OPTIONS = {
@@ -72,8 +72,5 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
         results.once(key, measured, arguments.work / f"scene{side}.tif", arguments, side, options)
 
 
-def tables(records: Records) -> dict[str, str]:
-    """One."""
-    shares = {k: (k, ".0%") for k in ("fitting", "reading", "writing")}
-    columns = {"memory": ("memory, MB", ".0f"), "seconds": ("seconds", ".0f")} | shares
-    return {"all": grouped(records, {"scene": "scene", "options": "options"}, columns)}
+COLUMNS = {"memory": ("memory, MB", ".0f"), "seconds": ("seconds", ".0f")} | {k: (k, ".0%") for k in ("fitting", "reading", "writing")}
+tables = one_table({"scene": "scene", "options": "options"}, COLUMNS)

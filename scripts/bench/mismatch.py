@@ -19,7 +19,7 @@ from scripts.bench.amortised import measured, methods
 from scripts.bench.results import Results
 from scripts.bench.tables import Records, grouped, pick, where
 from scripts.scenes import FULL, TEST, Scenes, coarse, fine, frames, tiles
-from scripts.sensors import RAW, louder, sensor, trial
+from scripts.sensors import RAW, louder, sensor, trials
 
 OPTIONS = {"--data": {}, "--prior": {}, "--methods": {"default": [AMORTISED, "vble-xz"]}}
 
@@ -27,8 +27,7 @@ OPTIONS = {"--data": {}, "--prior": {}, "--methods": {"default": [AMORTISED, "vb
 def run(arguments: argparse.Namespace, results: Results) -> None:
     """All cases."""
     known, assumed, data = methods(prior=arguments.prior), sensor(*RAW), arguments.data
-    nyquist, snr = RAW
-    own = tiles(data, TEST[:6])
+    (nyquist, snr), own = RAW, tiles(data, TEST[:6])
     cases: dict[str, tuple[Scenes, SensorProfile]] = {
         "as assumed": (own, assumed),
         "MTF 20 % lower": (own, sensor(0.8 * nyquist, snr)),
@@ -40,10 +39,10 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
         "drone frames, linear light": (frames(data), assumed),
     }
     for case, (scenes, actual) in cases.items():
-        for method in arguments.methods:
-            for k, (scene, truth) in enumerate(scenes.items()):
-                t = replace(trial(truth, actual, 500 + k), profile=assumed)
-                results.once({"case": case, "method": method, "scene": scene}, measured, known[method], t)
+        for key, t in trials(scenes, {"raw": actual}, 500):
+            for method in arguments.methods:
+                once = {"case": case, "method": method, "scene": key["scene"]}
+                results.once(once, measured, known[method], replace(t, profile=assumed))
 
 
 def tables(records: Records) -> dict[str, str]:

@@ -18,8 +18,9 @@ import argparse
 import multiprocessing
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ BORDER = 16
 THREADS = torch.get_num_threads()
 OWN = {"MAP-z": "map", "VBLE": "vble", "VBLE-xz": "vble-xz"}
 PASS = "amortised"
-UNRELATED = {'U-Net trained for "raw"': "at x1"}
+ONLY = {'U-Net trained for "raw"': "at x1", PASS: "satellite"}
 """Methods that can be asked for problems with this in their name only."""
 COLUMNS = {k: FIGURES[k] for k in ("psnr", "ssim", "lpips", "coverage_90", "coverage_95", "width", "crps")} | {
     "correlation": ("correlation", ".3f"), "seconds": ("seconds", ".1f"), "calls": ("calls", ".0f"), "memory": ("memory (MB)", ".0f"),
@@ -77,16 +78,6 @@ class Problem:
     noise: Callable[[], NoiseModel]
     prior: str
     sensor: SensorPhysics | None = None
-
-
-def blur(kernel: Tensor) -> Operator:
-    """Circular."""
-    return lambda size: BlurFFT(size, kernel)
-
-
-def thinned(kernel: Tensor | str, factor: int) -> Operator:
-    """Circular, every second or fourth pixel measured."""
-    return lambda size: Downsampling(size, filter=kernel, factor=factor)
 
 
 def half(size: Size) -> LinearPhysics:
@@ -119,19 +110,15 @@ def natural(data: Path) -> dict[str, Problem]:
     """Six operators at two noise levels on photographs."""
     found = [read_image(p).astype(np.float32) / 255 for p in sorted((data / "kodak24").glob("*.png"))]
     crops = [np.ascontiguousarray(middle(x, 256)) for x in found]
-    operators = {
-        "blur 1": blur(gaussian_kernel(1.0)), "blur 3": blur(gaussian_kernel(3.0)), "motion": blur(motion_kernel()),
-        "x2": thinned("bicubic", 2), "x4": thinned("bicubic", 4), "inpainting 50 %": half,
-    }  # fmt: skip
+    kernels = {"blur 1": gaussian_kernel(1.0), "blur 3": gaussian_kernel(3.0), "motion": motion_kernel()}
+    operators: dict[str, Operator] = {name: partial(BlurFFT, filter=kernel) for name, kernel in kernels.items()}
+    operators |= {f"x{factor}": partial(Downsampling, filter="bicubic", factor=factor) for factor in (2, 4)} | {"inpainting 50 %": half}
 
     def noise(grey: float) -> NoiseModel:
         return GaussianNoise(grey / 255, rng=torch.Generator().manual_seed(1))
 
-    return {
-        f"natural {k}, noise {grey}": Problem(crops[:20:5], crops[20:21], operator, partial(noise, grey), "rgb")
-        for grey in (2.55, 7.65)
-        for k, operator in operators.items()
-    }
+    some = {f"natural {k}, noise {g}": (o, partial(noise, g)) for g in (2.55, 7.65) for k, o in operators.items()}
+    return {name: Problem(crops[:20:5], crops[20:21], operator, noise_, "rgb") for name, (operator, noise_) in some.items()}
 
 
 def satellite(data: Path) -> dict[str, Problem]:
@@ -144,11 +131,12 @@ def satellite(data: Path) -> dict[str, Problem]:
     found = {}
     for name, profile in sensors().items():
         physics = sensor_physics(profile.bands, profile.full_scale)
+        psf = physics.psf
         # On the dense grid the kernel is twice as wide.
-        wide = torch.nn.functional.interpolate(physics.psf, size=2 * physics.psf.shape[-1] - 1, mode="bicubic", align_corners=True)
+        wide = torch.nn.functional.interpolate(psf, size=2 * psf.shape[-1] - 1, mode="bicubic", align_corners=True)
         wide = wide / wide.sum()
         values = [v.flatten() for v in (physics.noise_model.sigma0, physics.noise_model.gain)]
-        for scale, kernel, operator in ((1, physics.psf, blur(physics.psf)), (2, wide, thinned(wide, 2))):
+        for scale, kernel, operator in ((1, psf, partial(BlurFFT, filter=psf)), (2, wide, partial(Downsampling, filter=wide, factor=2))):
             seen = SensorPhysics(kernel, SignalDependentNoise(*values), factor=scale)
             found[f"satellite at x{scale} {name}"] = Problem(images, tuning, operator, partial(noise, *values), "pan", seen)
     return found
@@ -164,30 +152,9 @@ def measured(image: Array, problem: Problem) -> tuple[Tensor, Tensor, LinearPhys
     return x, y, physics, gaussian_estimate(measurements(y, physics), level.reshape(1), x.shape)
 
 
-def quality(x: Tensor, truth: Tensor) -> float:
-    """PSNR of the scored part."""
-    cut = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-    return psnr(x[cut].numpy(), truth[cut].numpy(), 1.0)
-
-
-def scored(found: Found, truth: Tensor, perceptual: Lpips | None) -> dict[str, float]:
-    """All figures of one restoration but what it cost."""
-    cut = (0, slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-    a, b = found.mean[cut].double().numpy(), truth[cut].double().numpy()
-    scores = figures(a, b, None if found.std is None else found.std[cut].double().numpy())
-    return scores | ({"lpips": perceptual(a, b)} if perceptual else {})
-
-
-class Calls:
-    """Counts calls of networks: decoders of priors, denoisers, the inversion."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-        def hook(module: torch.nn.Module, *_: Any) -> None:
-            self.count += isinstance(module, (UNet, FFDNet)) or getattr(module, "counted", False)
-
-        torch.nn.modules.module.register_module_forward_hook(hook)
+def scored(x: Tensor) -> Array:
+    """What counts of an image, ``(C, H, W)`` float64."""
+    return np.asarray(x[0, :, BORDER:-BORDER, BORDER:-BORDER].double().numpy())
 
 
 def problems(data: Path) -> dict[str, Problem]:
@@ -195,50 +162,51 @@ def problems(data: Path) -> dict[str, Problem]:
     return natural(data) | satellite(data)
 
 
-def restored(name: str, problem: Problem, seconds: list[float], lpips: Path | None) -> list[dict[str, float]]:
-    """One method on all images of one problem; ``seconds`` that a sampler may take for each."""
-    results, calls, perceptual = [], Calls(), Lpips(lpips) if lpips else None
+def restored(given: argparse.Namespace, problem_name: str, name: str, seconds: list[float]) -> list[dict[str, float]]:
+    """One method on all images of one problem, in a process of its own; ``seconds`` that a sampler may take for each image."""
+    torch.set_num_threads(THREADS)
+    problem, perceptual = problems(given.data)[problem_name], Lpips(given.lpips) if given.lpips else None
+    calls: Counter[str] = Counter()
+
+    def count(module: torch.nn.Module, *_: Any) -> None:
+        calls["all"] += isinstance(module, (UNet, FFDNet)) or getattr(module, "counted", False)
+
+    torch.nn.modules.module.register_module_forward_hook(count)
     if name in METHODS:
         action, weights = METHODS[name]
-        tuning = [Given(y, p, g, seconds[0]) for _, y, p, g in (measured(i, problem) for i in problem.tuning)]
-        truths = [torch.from_numpy(i)[None] for i in problem.tuning]
+        tuning = [(x, Given(y, p, start, seconds[0])) for x, y, p, start in (measured(i, problem) for i in problem.tuning)]
 
         def merit(weight: float) -> float:
-            return float(np.mean([quality(action(g, weight).mean, x) for g, x in zip(tuning, truths, strict=True)]))
+            return float(np.mean([psnr(scored(action(g, weight).mean), scored(x), 1.0) for x, g in tuning]))
 
         weight = max(weights, key=merit) if len(weights) > 1 else weights[0]
     elif name in OWN:
-        model = VBLE(load_prior(problem.prior), FitSettings(method=OWN[name]))
+        model = VBLE(load_prior(given.prior or problem.prior), FitSettings(method=OWN[name]))
         model.prior.decoder.counted = True  # type: ignore[assignment, union-attr]
     elif name == PASS:
         inference = AmortisedReconstructor(load_network())
         inference.network.counted = True  # type: ignore[assignment]
+    results = []
     for k, image in enumerate(problem.images):
         x, y, physics, start = measured(image, problem)
-        began, calls.count = time.perf_counter(), 0
+        began, calls["all"] = time.perf_counter(), 0
         if name == "measurement":
             found = Found(physics.A_adjoint(y) / physics.A_adjoint(physics.A(torch.ones_like(x))).clamp(min=1e-2))
         elif name == "linear (Gaussian)":
             found = Found(start)
         elif name == PASS and problem.sensor is not None:
-            posterior = inference.fit(y, problem.sensor, margins=False)
-            found = Found(posterior.image, posterior.deviation)
+            found = Found(*inference.fit(y, problem.sensor, margins=False).moments())
         elif name in METHODS:
             found = action(Given(y, physics, start, seconds[k]), weight)
         else:
             mean, std = model.posterior_moments(y, physics, x_init=start, seed=k)
             found = Found(mean, None if name == "MAP-z" else std)
-        cost = {"seconds": time.perf_counter() - began, "calls": float(calls.count)}
+        cost = {"seconds": time.perf_counter() - began, "calls": float(calls["all"])}
         cost["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        results.append(scored(found, x, perceptual) | cost)
+        a, b = scored(found.mean), scored(x)
+        scores = figures(a, b, None if found.std is None else scored(found.std))
+        results.append(scores | ({"lpips": perceptual(a, b)} if perceptual else {}) | cost)
     return results
-
-
-def by_name(data: Path, problem: str, prior: str | None, name: str, seconds: list[float], lpips: Path | None) -> list[dict[str, float]]:
-    """`restored` with a problem's name in place of the problem, which cannot be sent to another process."""
-    torch.set_num_threads(THREADS)
-    given = problems(data)[problem]
-    return restored(name, replace(given, prior=prior or given.prior), seconds or [0.0] * len(given.images), lpips)
 
 
 def run(arguments: argparse.Namespace, results: Results) -> None:
@@ -249,16 +217,13 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
     torch.set_num_threads(1)  # no pool of threads that a fork would lose
     for problem in problems(arguments.data):
         for name in arguments.methods or names if arguments.problems in problem else ():
-            if (name == PASS and "satellite" not in problem) or (name in UNRELATED and UNRELATED[name] not in problem):
-                continue
-            if where(results.records, problem=problem, method=name):
+            if ONLY.get(name, "") not in problem or where(results.records, problem=problem, method=name):
                 continue
             seconds = [r["seconds"] for r in where(results.records, problem=problem, method="VBLE-xz")]
             if name in SAMPLERS and not seconds:
                 raise SystemExit(f"{name} gets the time that VBLE-xz takes; run that first")
-            given = (arguments.data, problem, arguments.prior, name, seconds, arguments.lpips)
             with multiprocessing.get_context("fork").Pool(1) as pool:  # whose peak memory is its own
-                found = pool.apply(by_name, given)
+                found = pool.apply(restored, (arguments, problem, name, seconds or [0.0] * 4))
             for k, figures_ in enumerate(found):
                 results.once({"problem": problem, "method": name, "image": k}, dict, figures_)
 

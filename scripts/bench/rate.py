@@ -21,7 +21,7 @@ from imaging.priors import load_prior
 from scripts.bench.results import Results
 from scripts.bench.tables import Records, grouped
 from scripts.scenes import tiles
-from scripts.sensors import Trial, sensor, sensors, trial
+from scripts.sensors import Trial, sensor, sensors, trials
 
 OPTIONS: dict[str, dict[str, object]] = {"--data": {}, "--prior": {}}
 STEPS = 2.0 ** np.arange(-1.5, 1.6, 0.5)
@@ -58,9 +58,8 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
         "nearly no blur, noise 0.05": sensor(0.9, 10.0),
         "MTF 0.20, noise 0.05": sensor(0.2, 10.0),
     }
-    for name, profile in (sensors() | others).items():
-        for k, (scene, truth) in enumerate(tiles(arguments.data, range(6, 10)).items()):
-            results.once({"problem": name, "scene": scene}, chosen, trial(truth, profile, 700 + k), model)
+    for key, t in trials(tiles(arguments.data, range(6, 10)), sensors() | others, 700):
+        results.once({"problem": key["sensor"], "scene": key["scene"]}, chosen, t, model)
 
 
 def tables(records: Records) -> dict[str, str]:

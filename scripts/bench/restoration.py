@@ -29,7 +29,7 @@ from scripts.bench.scores import figures
 from scripts.bench.tables import Records, grouped, mean, pick, where
 from scripts.rivals.classical import mean_spectrum, total_variation, tuned_weight, wiener
 from scripts.scenes import FULL, TEST, frames, tiles
-from scripts.sensors import Trial, sensors, trial
+from scripts.sensors import Trial, sensors, trials
 
 CLASSICAL = ("measurement", "Wiener", "TV")
 OPTIONS = {"--data": {}, "--prior": {}, "--bands": {}, "--methods": {"default": [AMORTISED, "vble-xz"]}, "--iterations": {}, "--scenes": {}}
@@ -66,17 +66,15 @@ def restored(t: Trial, options: RestoreOptions) -> dict[str, float]:
 def run(arguments: argparse.Namespace, results: Results) -> None:
     """All scenes and sensors."""
     changed = {} if arguments.iterations is None else {"iterations": arguments.iterations}
+    profiles = sensors(arguments.bands)
+    simple = {name: classical(arguments, profile) for name, profile in profiles.items()}
     scenes = tiles(arguments.data, TEST[: arguments.scenes], arguments.bands) | frames(arguments.data, arguments.bands)
-    for name, profile in sensors(arguments.bands).items():
-        simple = classical(arguments, profile)
-        for k, (scene, truth) in enumerate(scenes.items()):
-            t = trial(truth, profile, k)
-            for method in CLASSICAL:
-                results.once({"sensor": name, "scene": scene, "method": method}, by_band, t, simple[method])
-            for method in arguments.methods:
-                prior = "auto" if method in {AMORTISED, *REGULARIZERS} else arguments.prior
-                options = RestoreOptions(prior=prior, method=method, **changed)
-                results.once({"sensor": name, "scene": scene, "method": method}, restored, t, options)
+    for key, t in trials(scenes, profiles, 0):
+        for method in CLASSICAL:
+            results.once(key | {"method": method}, by_band, t, simple[key["sensor"]][method])
+        for method in arguments.methods:
+            prior = "auto" if method in {AMORTISED, *REGULARIZERS} else arguments.prior
+            results.once(key | {"method": method}, restored, t, RestoreOptions(prior=prior, method=method, **changed))
 
 
 def tables(records: Records) -> dict[str, str]:

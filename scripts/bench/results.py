@@ -40,15 +40,7 @@ def described(name: str, arguments: argparse.Namespace) -> Record:
 
 
 class Results:
-    """Records of one benchmark, kept in a file from record to record.
-
-    Parameters
-    ----------
-    head : dict
-        What was run.
-    path : Path, optional
-        An existing file is resumed.
-    """
+    """Records of one benchmark and what was run, kept in a file from record to record; an existing file is resumed."""
 
     def __init__(self, head: Record, path: Path | None = None) -> None:
         self.head, self.path = head, path
@@ -82,9 +74,7 @@ class Results:
 
 def rounded(value: Any) -> Any:
     """Numbers to eight digits."""
-    if isinstance(value, list):
-        return [rounded(v) for v in value]
-    return float(f"{value:.8g}") if isinstance(value, float) else value
+    return [rounded(v) for v in value] if isinstance(value, list) else float(f"{value:.8g}") if isinstance(value, float) else value
 
 
 def write(path: Path, head: Record, records: Records) -> None:
@@ -106,8 +96,7 @@ def load(path: Path) -> tuple[Record, Records]:
 def tables_of(name: str) -> dict[str, str]:
     """Tables of a published file."""
     head, records = load(PUBLISHED / f"{name}.json")
-    found: dict[str, str] = benchmark(head["benchmark"]).tables(records)
-    return found
+    return dict(benchmark(head["benchmark"]).tables(records))
 
 
 def rendered(text: str) -> str:

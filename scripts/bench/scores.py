@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,12 +11,9 @@ from imaging.moments import Moments
 from scripts.scenes import Array
 from scripts.sensors import Trial
 
-
-class Estimate(Protocol):
-    """What has means and standard deviations."""
-
-    def moments(self, *, block: int = 1) -> Moments:
-        """Of pixels or of means over blocks."""
+BLOCKS = (4, 16, 64)
+Estimate = Callable[..., Moments]
+"""Means and deviations of pixels, or of means over ``block`` x ``block`` pixels: a posterior's `moments`."""
 
 
 def figures(mean: Array, truth: Array, std: Array | None = None) -> dict[str, float]:
@@ -31,12 +27,12 @@ def figures(mean: Array, truth: Array, std: Array | None = None) -> dict[str, fl
     return found
 
 
-def of_posterior(t: Trial, posterior: Estimate, margin: int, blocks: Sequence[int]) -> dict[str, float]:
+def of_posterior(t: Trial, moments: Estimate, margin: int) -> dict[str, float]:
     """Of a posterior with a margin around the measurement; with coverages of means over blocks by 95 % intervals, and their numbers."""
-    mean, std = (t.scored(v, margin) for v in posterior.moments())
+    mean, std = (t.scored(v, margin) for v in moments())
     found = figures(mean, t.wanted(margin), std)
-    for block in blocks:
-        means, wide = (t.scored(v, margin, block) for v in posterior.moments(block=block))
+    for block in BLOCKS:
+        means, wide = (t.scored(v, margin, block) for v in moments(block=block))
         if means.size:
             found |= {f"block_{block}": coverage(means, wide, t.wanted(margin, block), 0.95), f"count_{block}": means.size}
     return found

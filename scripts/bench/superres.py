@@ -15,11 +15,11 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -27,7 +27,6 @@ from torch.nn import functional as F
 
 from imaging.restoration import SuperResolveOptions, super_resolve_scene
 from imaging.superres import Genotype, Network, Search, SearchSettings, SearchSpace, SupernetSettings, blueprint, list_models, load_network
-from imaging.superres.blueprint import Blueprint
 from imaging.superres.data import CropSettings, Degradation, Pairs, psnr
 from imaging.superres.export import to_onnx
 from imaging.superres.handmade import HANDMADE, at_bits
@@ -36,9 +35,11 @@ from imaging.superres.recipes import Recipe, whole_image
 from imaging.superres.runtime import session
 from imaging.superres.zoo import find_model, model_file
 from imaging.training import read_image
+from scripts.bench.memory import write_scene
 from scripts.bench.results import Results
-from scripts.bench.tables import Record, Records, grouped, where
-from scripts.command import ROOT
+from scripts.bench.tables import Columns, Record, Records, grouped, where
+from scripts.command import ROOT, SAMPLE
+from scripts.scenes import Array
 
 SIDE, RUNS, SCENE, TILE = 256, 7, 2048, 10_980
 OPTIONS = {
@@ -46,7 +47,6 @@ OPTIONS = {
     "--recipe": {"type": Path, "default": ROOT / "models" / "quantnas-x4" / "recipe.toml", "help": "of the runs"},
     "--parts": {"nargs": "+", "default": ["quality", "speed", "scene", "search"], "help": "only these tables, and that of --runs"},
 }  # fmt: skip
-SCENE_TIMES = (f"{SCENE} x {SCENE}, x2: s", "of these fitting", "10 980 x 10 980: minutes")
 SHAPES = {"direct": "D", "random": "^"}
 
 
@@ -70,27 +70,21 @@ def whole(network: Network) -> Callable[[Tensor], Tensor]:
     return lambda x: super_resolve(network, x, network.margin, network.plan.scale)
 
 
-def bicubic(scale: int) -> Callable[[Tensor], Tensor]:
-    """Interpolation."""
-    return lambda x: F.interpolate(x, scale_factor=scale, mode="bicubic", antialias=True)
-
-
-def cpu_time(run: Callable[[], Any]) -> float:
-    """Least CPU time (s) of several runs, after one."""
-    run()
+def cpu_time(run: Callable[[dict[str, Array]], Any], bands: int) -> float:
+    """Least CPU time (ms) of several runs on a window, after one."""
+    given = {"input": np.random.default_rng(0).random((1, bands, SIDE, SIDE), np.float32)}
+    run(given)
     times = []
     for _ in range(RUNS):
         began = time.process_time()
-        run()
+        run(given)
         times.append(time.process_time() - began)
-    return min(times)
+    return 1e3 * min(times)
 
 
 def milliseconds(path: Path, bands: int, *, integer: bool) -> float:
     """CPU time (ms) of ONNX Runtime for a window, on one thread."""
-    running = session(path, threads=1, integer=integer)
-    x = np.random.default_rng(0).random((1, bands, SIDE, SIDE), np.float32)
-    return 1e3 * cpu_time(lambda: running.run(None, {"input": x}))
+    return cpu_time(partial(session(path, threads=1, integer=integer).run, None), bands)
 
 
 def openvino_milliseconds(path: Path, bands: int, hint: str) -> float | None:
@@ -101,23 +95,14 @@ def openvino_milliseconds(path: Path, bands: int, hint: str) -> float | None:
         return None
     core = openvino.Core()
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    compiled = core.compile_model(core.read_model(path), "CPU", settings)
-    x = np.random.default_rng(0).random((1, bands, SIDE, SIDE), np.float32)
-    return 1e3 * cpu_time(lambda: compiled({"input": x}))
-
-
-def plan_of(folder: Path, recipe: Recipe) -> Blueprint:
-    """What was trained in a run folder."""
-    genotype = folder / "genotype.json"
-    if genotype.exists():
-        return blueprint(Genotype.load(genotype))
-    return HANDMADE[folder.name](recipe.space.bands, recipe.space.scale)
+    return cpu_time(core.compile_model(core.read_model(path), "CPU", settings), bands)
 
 
 def contestant(weights: Path, recipe: Recipe, images: list[tuple[Tensor, Tensor]]) -> Record:
     """Figures of a quantised network of a run folder."""
-    bits = weights.stem.partition("-")[2]
-    plan = plan_of(weights.parent, recipe)
+    genotype, bits = weights.with_name("genotype.json"), weights.stem.partition("-")[2]
+    size = recipe.space.bands, recipe.space.scale
+    plan = blueprint(Genotype.load(genotype)) if genotype.exists() else HANDMADE[weights.parent.name](*size)
     plan = at_bits(plan, int(bits)) if bits else plan
     network = Network(plan).fold()
     network.attach_quantisers()
@@ -168,7 +153,8 @@ def quality(name: str, images: list[tuple[Tensor, Tensor]]) -> Record:
     """PSNR (dB) of a released model and of interpolation."""
     networks = {kind: load_network(name, quantised=kind == "int8") for kind in ("float32", "int8")}
     scale = networks["int8"].plan.scale
-    return {"bicubic": score(bicubic(scale), images, scale)} | {kind: score(whole(n), images, scale) for kind, n in networks.items()}
+    plain = partial(F.interpolate, scale_factor=scale, mode="bicubic", antialias=True)
+    return {"bicubic": score(plain, images, scale)} | {kind: score(whole(n), images, scale) for kind, n in networks.items()}
 
 
 def speed(name: str, bands: int) -> Record:
@@ -184,12 +170,7 @@ def scene_time(precision: str) -> Record:
     """Seconds of a whole scene, and minutes of a Sentinel-2 tile's band by extrapolation."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "scene.tif"
-        rng = np.random.default_rng(0)
-        coarse = torch.from_numpy(rng.random((1, 1, SCENE // 8, SCENE // 8), np.float32))
-        values = (400 + 2000 * F.interpolate(coarse, (SCENE, SCENE), mode="bicubic").clamp(0, 1)[0].numpy()).astype(np.uint16)
-        profile = {"driver": "GTiff", "width": SCENE, "height": SCENE, "count": 1, "dtype": "uint16", "crs": "EPSG:32631", "tiled": True}
-        with rasterio.open(source, "w", transform=rasterio.Affine(10, 0, 6e5, 0, -10, 5e6), **profile) as target:
-            target.write(values)
+        write_scene(source, SAMPLE, SCENE)
         options = SuperResolveOptions(scale=2, precision=precision, range=4095)
         result = super_resolve_scene(source, output=Path(folder) / f"{precision}.tif", options=options)
     minutes = result.seconds * (TILE / SCENE) ** 2 / 60
@@ -240,25 +221,21 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
 def tables(records: Records) -> dict[str, str]:
     """Of each part, and the quality of each model alone."""
     scores = {k: (k, ".2f") for k in ("bicubic", "float32", "int8")}
-    times = {
-        "macs": ("MACs of a coarse pixel", ".0f"),
-        "float32": ("float32 ms", ".1f"),
-        "int8": ("int8 ms", ".1f"),
-        "ratio": ("ratio", ".2f"),
-    }
-    times |= {"openvino": ("OpenVINO float32", ".1f"), "openvino_bf16": ("bfloat16", ".1f"), "openvino_int8": ("int8", ".1f")}
-    parts = {
+    parts: dict[str, tuple[dict[str, str], Columns]] = {
         "quality": ({"model": "model", "set": "test set"}, scores),
-        "speed": ({"model": "model"}, times),
-        "scene": (
-            {"model": "model", "precision": "precision"},
-            {k: (title, ".1f") for k, title in zip(("seconds", "fitting", "minutes"), SCENE_TIMES, strict=True)},
-        ),
+        "speed": ({"model": "model"}, {
+            "macs": ("MACs of a coarse pixel", ".0f"), "float32": ("float32 ms", ".1f"), "int8": ("int8 ms", ".1f"),
+            "ratio": ("ratio", ".2f"), "openvino": ("OpenVINO float32", ".1f"), "openvino_bf16": ("bfloat16", ".1f"),
+            "openvino_int8": ("int8", ".1f"),
+        }),
+        "scene": ({"model": "model", "precision": "precision"}, {
+            "seconds": (f"{SCENE} x {SCENE}, x2: s", ".1f"), "fitting": ("of these fitting", ".1f"),
+            "minutes": ("10 980 x 10 980: minutes", ".1f"),
+        }),
         "search": ({"space": "space"}, {"noise": ("noise: s a step", ".3f"), "direct": ("direct", ".3f"), "ratio": ("ratio", ".2f")}),
-        "runs": (
-            {"name": "network", "bits": "bits"},
-            {"macs": ("MACs", ".0f"), "gbitops": ("GBitOps", ".2f"), "ms": ("int8 ms", ".1f"), "psnr": ("Set14", ".2f")},
-        ),
+        "runs": ({"name": "network", "bits": "bits"}, {
+            "macs": ("MACs", ".0f"), "gbitops": ("GBitOps", ".2f"), "ms": ("int8 ms", ".1f"), "psnr": ("Set14", ".2f"),
+        }),
     }  # fmt: skip
     found = {part: grouped(where(records, part=part), *how) for part, how in parts.items() if where(records, part=part)}
     for model in dict.fromkeys(r["model"] for r in where(records, part="quality")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,9 @@ def where(records: Records, **wanted: Any) -> Records:
     return [r for r in records if all(r.get(k) == v for k, v in wanted.items())]
 
 
-def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     """A table of texts."""
-    titles = list(header)
-    return "\n".join([f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", *(f"| {' | '.join(row)} |" for row in rows)])
+    return "\n".join([f"| {' | '.join(header)} |", "|---" * len(header) + "|", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def mean(records: Records, key: str) -> Any:
@@ -66,10 +65,14 @@ def grouped(records: Records, by: Mapping[str, str], columns: Columns) -> str:
     return table([*by.values(), *(title for title, _ in shown.values())], rows)
 
 
+def one_table(by: Mapping[str, str], columns: Columns) -> Callable[[Records], dict[str, str]]:
+    """The ``tables`` of a benchmark that has one of `grouped` records."""
+    return lambda records: {"all": grouped(records, by, columns)}
+
+
 def crossed(records: Records, rows: str, across: str, title: str, show: tuple[str, str]) -> str:
     """A row for each value of one key, a column for each of another, in each cell one figure: its key and format."""
     key, form = show
-    columns = list(dict.fromkeys(r[across] for r in records))
-    values = dict.fromkeys(r[rows] for r in records)
+    columns, values = (dict.fromkeys(r[k] for r in records) for k in (across, rows))
     cells = [[str(v), *(cell(mean(where(records, **{rows: v, across: c}), key), form) for c in columns)] for v in values]
     return table([title, *map(str, columns)], cells)

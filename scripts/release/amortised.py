@@ -18,7 +18,7 @@ from imaging.amortised import DEFAULT_NETWORK, AmortisedReconstructor, find_netw
 from scripts.command import command
 from scripts.release.conformal import WIDTHS, covered, recipe_lines
 from scripts.scenes import Array, of_split
-from scripts.sensors import sensors, strangers, trial
+from scripts.sensors import sensors, strangers, trials
 
 FACTORS = np.arange(0.8, 1.2, 0.005).round(3)
 AIMS = ((1, 0.90, 1.645), (1, 0.95, 1.96), (4, 0.95, 1.96), (16, 0.95, 1.96))
@@ -28,8 +28,7 @@ AIMS = ((1, 0.90, 1.645), (1, 0.95, 1.96), (4, 0.95, 1.96), (16, 0.95, 1.96))
 def away(model: AmortisedReconstructor, truth: Array, seed: int) -> list[dict[int, Array]]:
     """For each sensor, errors of a scene's block means over their deviations, ascending, by the side of the blocks."""
     found = []
-    for profile in (sensors() | strangers()).values():
-        t = trial(truth, profile, seed)
+    for _, t in trials({"": truth}, sensors() | strangers(), seed):
         posterior = model.fit(t.y, t.physics(), margins=False)
         scores = {}
         for block in sorted({b for b, *_ in AIMS}):

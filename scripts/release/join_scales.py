@@ -18,15 +18,10 @@ from scripts.command import command
 from scripts.train.common import Notes
 
 
-def log_scales(regularizer: RidgeRegularizer, theta: Tensor, levels: list[float]) -> Tensor:
-    """Logarithms of the scales, ``(levels, filters)``, up to a constant."""
+def log_scales(regularizer: RidgeRegularizer, theta: Tensor, places: list[float]) -> Tensor:
+    """Logarithms of the scales at logarithms of the noise, ``(levels, filters)``, up to a constant."""
     offset, slope, bend = theta[regularizer.groups()["scales"]].double().view(3, -1)
-    found = []
-    for level in levels:
-        regularizer.noise = level / 255
-        place = regularizer.relative_noise
-        found.append(offset + (slope - 1) * place + bend * place**2)
-    return torch.stack(found)
+    return torch.stack([offset + (slope - 1) * place + bend * place**2 for place in places])
 
 
 def main() -> None:
@@ -41,12 +36,12 @@ def main() -> None:
     strong, faint = load_regularizer(str(arguments.strong)), load_regularizer(str(arguments.faint))
     regularizer = strong.regularizer
     assert isinstance(regularizer, RidgeRegularizer)
-    wanted = log_scales(regularizer, strong.theta, arguments.levels)
-    wanted[0] = log_scales(regularizer, faint.theta, arguments.levels)[0]
     places = []
     for level in arguments.levels:
         regularizer.noise = level / 255
         places.append(regularizer.relative_noise)
+    wanted = log_scales(regularizer, strong.theta, places)
+    wanted[0] = log_scales(regularizer, faint.theta, places)[0]
     powers = torch.tensor([[1, p, p**2] for p in places], dtype=torch.float64)
     offset, slope, bend = torch.linalg.solve(powers, wanted)
     theta = strong.theta.clone()

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 from torch import Tensor
+from torch.nn import functional as F
 
 from imaging.posterior import VBLE, FitSettings, LatentPosterior, PosteriorMixture
 from imaging.posterior.fitted import pooled
@@ -33,7 +34,7 @@ from imaging.training import read_image
 from scripts.command import command
 from scripts.release.conformal import WIDTHS, covered, recipe_lines
 from scripts.scenes import FULL, Array, Scenes, chosen, coarse, tiles
-from scripts.sensors import Trial, sensors, trial
+from scripts.sensors import Trial, sensors, trials
 
 LEVELS = {0.90: 1.644854, 0.95: 1.959964}
 LEAST_IMAGE_PART = 0.05
@@ -85,11 +86,6 @@ def scenes(data: Path, bands: int, numbers: Collection[int], places: Sequence[tu
     return found
 
 
-def variants(plain: list[Array]) -> Scenes:
-    """The same scenes in linear light, and at half the resolution."""
-    return {f"linear {k}": x**2 for k, x in enumerate(plain)} | {f"coarse {k}": coarse(x) for k, x in enumerate(plain)}
-
-
 def room(model: VBLE) -> int:
     """Pixels of unknown scene around the measurement: the PSF's radius and the decoder's border, in whole blocks."""
     return -(-(model.prior.border + 6) // BLOCK) * BLOCK
@@ -112,8 +108,8 @@ def sharpness_map(posterior: LatentPosterior, block: int) -> Tensor:
     prior = posterior.prior
     with torch.no_grad():
         around = sharpness(prior.decode(posterior.family.centre) / posterior.rate_scale, prior.stride)
-    wide = torch.nn.functional.interpolate(around, scale_factor=prior.stride, mode="bilinear", align_corners=False)
-    return torch.nn.functional.avg_pool2d(posterior.frame.crop(wide), block)
+    wide = F.interpolate(around, scale_factor=prior.stride, mode="bilinear", align_corners=False)
+    return F.avg_pool2d(posterior.frame.crop(wide), block)
 
 
 def variances(t: Trial, model: VBLE, mixture: PosteriorMixture, block: int) -> Variances:
@@ -149,19 +145,23 @@ def missed(found: list[dict[str, Parts]], factors: Calibration) -> Array:
     return np.array([1 - np.mean([covered(np.sort(f[s].pixels.away(factors, f[s].scale)), WIDTHS) for f in found], 0) for s in found[0]])
 
 
-def coverage(found: dict[str, Parts], factors: Calibration, z: float, *, blocks: bool = False) -> dict[str, float]:
-    """Mean coverage of one sensor, by kind of scene."""
-    kinds = dict.fromkeys(name.split()[0] for name in found)
-    return {k: float(np.mean([share(p, factors, z, blocks=blocks) for n, p in found.items() if n.startswith(k)])) for k in kinds}
+def coverages(found: dict[str, Parts], factors: Calibration) -> dict[tuple[float, bool, str], float]:
+    """Mean coverage of one sensor by level, pixels or blocks, and kind of scene."""
+    return {
+        (level, blocks, kind): float(np.mean([share(p, factors, z, blocks=blocks) for n, p in found.items() if n.startswith(kind)]))
+        for level, z in LEVELS.items()
+        for blocks in (False, True)
+        for kind in dict.fromkeys(name.split()[0] for name in found)
+    }
 
 
 def line(found: dict[str, Parts], factors: Calibration) -> str:
     """Coverage of pixels and of blocks at each level, by kind of scene."""
-    parts_ = []
-    for name, blocks in (("pixels", False), (f"{BLOCK} x {BLOCK}", True)):
-        at = [coverage(found, factors, z, blocks=blocks) for z in LEVELS.values()]
-        parts_.append(f"{name} " + ", ".join(f"{kind} " + "/".join(f"{c[kind]:.3f}" for c in at) for kind in at[0]))
-    return "; ".join(parts_)
+    met, names = coverages(found, factors), {False: "pixels", True: f"{BLOCK} x {BLOCK}"}
+    said = {(blocks, kind): "/".join(f"{met[level, blocks, kind]:.3f}" for level in LEVELS) for _, blocks, kind in met}
+    return "; ".join(
+        f"{name} " + ", ".join(f"{k} {text}" for (b, k), text in said.items() if b == blocks) for blocks, name in names.items()
+    )
 
 
 def best_factors(found: dict[str, dict[str, Parts]]) -> Calibration:
@@ -173,27 +173,12 @@ def best_factors(found: dict[str, dict[str, Parts]]) -> Calibration:
 
     def loss(v: Array) -> float:
         factors = calibration(v)
-        return sum(
-            KINDS[kind] * (met - level) ** 2
-            for f in found.values()
-            for level, z in LEVELS.items()
-            for blocks in (False, True)
-            for kind, met in coverage(f, factors, z, blocks=blocks).items()
-        )
+        return sum(KINDS[k] * (met - level) ** 2 for f in found.values() for (level, _, k), met in coverages(f, factors).items())
 
     start = np.array([0.3, -0.6, -2.5, 0.1, 1.0])
     simplex = np.vstack([start, start + 0.4 * np.eye(5)])
     found_ = minimize(loss, start, method="Nelder-Mead", options={"initial_simplex": simplex, "maxfev": 400, "xatol": 0.01, "fatol": 1e-7})
     return Calibration(*(round(f, 3) for f in calibration(found_.x)))
-
-
-def calibration_lines(factors: Calibration) -> str:
-    """The recipe's table."""
-    return (
-        f"\n[calibration]    # factors on the posterior variance, by scripts/release/prior.py\nlatent_variance = {factors.latent}\n"
-        f"latent_variance_high = {factors.latent_high}\nlatent_exponent = {factors.exponent}\n"
-        f"sharpness_exponent = {factors.sharpness}\nimage_variance = {factors.image}"
-    )
 
 
 def main() -> None:
@@ -207,23 +192,27 @@ def main() -> None:
     bands = model.prior.channels
 
     def fitted(chosen_scenes: Scenes, seed: int) -> dict[str, dict[str, Parts]]:
-        found = {}
-        for name, profile in sensors(bands).items():
-            found[name] = {s: parts(trial(x, profile, seed + k), model) for k, (s, x) in enumerate(chosen_scenes.items())}
+        found: dict[str, dict[str, Parts]] = {}
+        for key, t in trials(chosen_scenes, sensors(bands), seed):
+            found.setdefault(key["sensor"], {})[key["scene"]] = parts(t, model)
         return found
 
     first = scenes(arguments.data, bands, range(6), ((200, 300), (560, 700)))
-    found = fitted(first | variants([first[f"tile {k}"] for k in range(4)]), 100)
+    first |= {f"linear {k}": first[f"tile {k}"] ** 2 for k in range(4)} | {f"coarse {k}": coarse(first[f"tile {k}"]) for k in range(4)}
+    found = fitted(first, 100)
     best = best_factors(found)
     for factors in (Calibration(), best):
         for name, f in found.items():
             scale = np.mean([p.scale for p in f.values()])
             print(f"{name}, rate scale {scale:.2f}, factors {tuple(factors)}: {line(f, factors)}", flush=True)
+    print(
+        f"\n[calibration]    # factors on the posterior variance, by scripts/release/prior.py\nlatent_variance = {best.latent}\n"
+        f"latent_variance_high = {best.latent_high}\nlatent_exponent = {best.exponent}\n"
+        f"sharpness_exponent = {best.sharpness}\nimage_variance = {best.image}"
+    )
     if arguments.factors_only:
-        print(calibration_lines(best))
         return
     others = fitted(scenes(arguments.data, bands, (*range(6, 20), *range(32, 40)), ((210, 800), (570, 200))), 200)
-    print(calibration_lines(best))
     print("\n" + "\n".join(recipe_lines(missed(list(others.values()), best), "scripts/release/prior.py")))
     for name, f in others.items():
         print(f"# other scenes, {name}: {line(f, best)}")

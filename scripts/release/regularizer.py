@@ -20,19 +20,15 @@ from imaging.metrics import psnr
 from scripts.bench.tables import table
 from scripts.command import command
 from scripts.scenes import MARGIN, tiles
-from scripts.sensors import sensors, trial
+from scripts.sensors import sensors, trials
 
 SERIES = 2.0 ** np.arange(-2, 2.25, 0.5)
 
 
 def behind_sensors(learned: LearnedRegularizer, data: Path, factor: float) -> float:
     """Mean PSNR (dB)."""
-    reconstructor, found = RegularizedReconstructor(learned, weight=factor), []
-    for profile in sensors().values():
-        for seed, truth in enumerate(tiles(data, range(4)).values()):
-            t = trial(truth, profile, seed)
-            found.append(t.quality(reconstructor(t.y, t.physics()), MARGIN))
-    return float(np.mean(found))
+    reconstructor, some = RegularizedReconstructor(learned, weight=factor), trials(tiles(data, range(4)), sensors(), 0)
+    return float(np.mean([t.quality(reconstructor(t.y, t.physics()), MARGIN) for _, t in some]))
 
 
 def denoising(learned: LearnedRegularizer, data: Path, level: float) -> float:

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from deepinv.optim import FISTA, L2, TVPrior
-from deepinv.physics import GaussianNoise
+from deepinv.models import TVDenoiser
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.sensors import SensorPhysics, SensorProfile
-from scripts.rivals.methods import mean_deviation
+from imaging.sensors import SensorProfile
+from scripts.rivals.methods import Given, mean_deviation, proximal
 from scripts.scenes import MARGIN, Array, tiles
-from scripts.sensors import Trial, trial
+from scripts.sensors import Trial, trials
 
 WEIGHTS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 Spectrum = tuple[Array, Array]
@@ -52,29 +51,18 @@ def wiener(t: Trial, spectrum: Spectrum) -> Tensor:
     return x[..., pad:-pad, pad:-pad]
 
 
-def total_variation(t: Trial, start: Tensor, weight: float, iterations: int = 100) -> Tensor:
-    """TV deconvolution by deepinv's FISTA, with the mean noise level; the scene's margins are unknowns."""
-    sensor = t.physics()
-    deviation = mean_deviation(t.y, sensor)
-    physics = SensorPhysics(sensor.psf, sensor.noise_model, MARGIN)
-    physics.set_noise_model(GaussianNoise(deviation))
-    first = F.pad(start, (MARGIN,) * 4, mode="replicate")
-    model = FISTA(
-        data_fidelity=L2(), prior=TVPrior(n_it_max=20), lambda_reg=weight * deviation * 0.1, stepsize=1.0, max_iter=iterations,
-        custom_init=lambda *_: (first, first),
-    )  # fmt: skip
-    with torch.no_grad():
-        found: Tensor = model(t.y, physics)
-    return found[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+def total_variation(t: Trial, start: Tensor, weight: float) -> Tensor:
+    """TV deconvolution with the mean noise level; the scene's margins are unknowns."""
+    given = Given(t.y, t.physics(), F.pad(start, (MARGIN,) * 4, mode="replicate"))
+    return proximal(TVDenoiser(crit=1e-8, n_it_max=20), given, weight, 100, 1.0).mean[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
 def tuned_weight(data: Path, profile: SensorProfile, spectrum: Spectrum) -> float:
     """TV weight with the best mean PSNR on validation tiles 0 to 3, for the sensor's first band."""
-    single = SensorProfile(profile.name, profile.state, profile.bits, profile.bands[:1])
-    trials = [trial(x, single, 100 + k) for k, x in enumerate(tiles(data, range(4)).values())]
-    starts = [wiener(t, spectrum) for t in trials]
+    single = {"": SensorProfile(profile.name, profile.state, profile.bits, profile.bands[:1])}
+    started = [(t, wiener(t, spectrum)) for _, t in trials(tiles(data, range(4)), single, 100)]
 
     def quality(weight: float) -> float:
-        return float(np.mean([t.quality(total_variation(t, s, weight)) for t, s in zip(trials, starts, strict=True)]))
+        return float(np.mean([t.quality(total_variation(t, start, weight)) for t, start in started]))
 
     return max(WEIGHTS, key=quality)

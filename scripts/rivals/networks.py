@@ -37,12 +37,8 @@ class Block(nn.Module):
 class UNet(nn.Module):
     """Small U-Net at 1/2, 1/4 and 1/8 of the resolution, 38 000 multiply-adds a pixel; what it gives is added to the first channel.
 
-    Parameters
-    ----------
-    channels : int
-        Of the input: the image, then what else it may know.
-    bias : bool
-        Without biases the network goes with the scale of its input (Mohan et al., ICLR 2020), which suits a denoiser of many levels.
+    The input's channels are the image, then what else it may know. Without biases the network goes with the scale of its input (Mohan et
+    al., ICLR 2020), which suits a denoiser of many levels.
     """
 
     def __init__(self, channels: int, bias: bool) -> None:

@@ -21,7 +21,7 @@ from imaging.amortised.training import Batches, Trainer, validation_batches
 from imaging.amortised.zoo import find_network, load_network, make_network, save_network
 from imaging.parallel import place, run_together
 from imaging.training import find_images
-from scripts.train.common import Notes, begin, parsed, told, training
+from scripts.train.common import Notes, begin, carried_on, parsed, training
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -47,18 +47,13 @@ def train(arguments: argparse.Namespace) -> None:
     validation = validation_batches(find_images(arguments.data, data["validation"]), network.settings.channels, ranges)
     device = torch.device(arguments.device)
     trainer = Trainer(network, images, validation, settings, ranges, arguments.work, device, arguments.makers)
-    if trainer.resume():
-        print(f"resumed at step {trainer.step}, {trainer.elapsed / 60:.1f} min", flush=True)
-    if not arguments.now:
-        for _ in trainer.run(lambda row: print(told(row), flush=True), arguments.every):
-            pass
+    notes |= carried_on(trainer, arguments.every, train=not arguments.now)
     if arguments.release and place()[0] == 0:
         network.load_state_dict(trainer.average)
         network.eval()
         whole = dataclasses.replace(ranges, holes=0.0, saturated=0.0)
         crops = Batches(trainer.samplers, whole, settings.seed + 1, False)
         measured = {"limits": find_limits(network, (crops[k] for k in range(150)))}
-        notes |= {"steps": trainer.step, "training_minutes": round(trainer.elapsed / 60)}
         print(f"released {arguments.release}, SHA-256 {save_network(network, arguments.release, recipe_text, notes, measured)}")
 
 

@@ -1,4 +1,4 @@
-"""What the trainings share: their command line and how a recipe begins one."""
+"""What the trainings share: their command line, how a recipe begins one, and how it runs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import dataclasses
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
+from imaging.parallel import place
 from imaging.releases import Table
-from imaging.training import TrainingSettings
+from imaging.training import InterruptibleTraining, TrainingSettings
 from scripts.command import command, read_table
 
 Notes = dict[str, float | str]
@@ -48,6 +50,16 @@ def begin(arguments: argparse.Namespace) -> tuple[Table, TrainingSettings]:
         settings = dataclasses.replace(settings, minutes=arguments.minutes, steps=0)
     torch.manual_seed(settings.seed)
     return recipe, settings
+
+
+def carried_on(trainer: InterruptibleTraining, every: float = 60.0, *, train: bool = True) -> Notes:
+    """Resume a training and run it to its end, or leave it where it is; what a release says of it."""
+    if trainer.resume():
+        print(f"resumed at step {trainer.step}, {trainer.elapsed / 60:.1f} min", flush=True)
+    steps = trainer.run(lambda figures: tqdm.write(told(figures)), every) if train else ()
+    for _ in tqdm(steps, unit="step", mininterval=30, disable=not train or place()[0] > 0):
+        pass
+    return {"steps": trainer.step, "training_minutes": round(trainer.elapsed / 60)}
 
 
 def told(figures: dict[str, float]) -> str:

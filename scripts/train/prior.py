@@ -13,13 +13,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from imaging.priors.families import prior_of
 from imaging.priors.training import Trainer
 from imaging.priors.zoo import PRIORS, save_prior, start_from
 from imaging.training import CropSampler, find_images, statistics_batch, validation_images
-from scripts.train.common import Notes, begin, parsed, told, training
+from scripts.train.common import Notes, begin, carried_on, parsed, training
 
 
 def main() -> None:
@@ -40,13 +39,9 @@ def main() -> None:
         start_from(model, start)
         print(f"starts with the weights of {start}")
     trainer = Trainer(model, sampler, validation, settings, arguments.work, torch.device(arguments.device), arguments.compile)
-    if trainer.resume():
-        print(f"resumed at step {trainer.step}, {trainer.elapsed / 60:.1f} min")
-    for _ in tqdm(trainer.run(lambda figures: tqdm.write(told(figures))), unit="step", mininterval=30):
-        pass
+    notes |= carried_on(trainer)
     if arguments.release:
         model.load_state_dict(trainer.average)
-        notes |= {"steps": trainer.step, "training_minutes": round(trainer.elapsed / 60)}
         digest = save_prior(model, arguments.release, arguments.recipe.read_text(encoding="utf-8"), notes)
         print(f"released {arguments.release}, SHA-256 {digest}")
 

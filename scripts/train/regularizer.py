@@ -24,11 +24,6 @@ from scripts.train.common import Notes, told, training
 LEVELS = (5, 15, 25)
 
 
-def images(sources: list[Path], patterns: list[str], device: torch.device) -> list[Tensor]:
-    """Grey images of a recipe's patterns."""
-    return [grey(i).to(device) for i in find_images(sources, patterns)]
-
-
 def quality(lower: LowerLevel, theta: Tensor, truth: Tensor) -> dict[str, float]:
     """Mean PSNR (dB) over validation images at each noise level."""
     found = {}
@@ -59,11 +54,12 @@ def main() -> None:
     settings = recipe.under("learning").make(StochasticSettings)
     lower = LowerLevel(regularizer, crowd=0.5)
     patches = recipe.under("patches").make(PatchSettings)
-    problems = Patches(images(arguments.data, data["train"], device), patches, lower)
-    validation = middles(images(arguments.data, data["validation"], device)[:: data.get("validation_every", 1)], 192)
+    images, tests = ([grey(i).to(device) for i in find_images(arguments.data, data[use])] for use in ("train", "validation"))
+    problems = Patches(images, patches, lower)
+    validation = middles(tests[:: data.get("validation_every", 1)], 192)
     state, elapsed = StochasticState.begin(theta.to(device)), 0.0
     arguments.work.mkdir(parents=True, exist_ok=True)
-    checkpoint, log = arguments.work / "checkpoint.pt", arguments.work / "log.csv"
+    checkpoint = arguments.work / "checkpoint.pt"
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
         state.load_state_dict(saved["state"])
@@ -78,10 +74,9 @@ def main() -> None:
         line["curvature"] = regularizer.curvature(state.mean)
         tqdm.write(told(line))
         if recent:
-            fresh = not log.exists()
-            with log.open("a", newline="") as handle:
+            with (arguments.work / "log.csv").open("a", newline="") as handle:
                 writer = csv.DictWriter(handle, list(line))
-                if fresh:
+                if not handle.tell():
                     writer.writeheader()
                 writer.writerow(line)
         save_checkpoint({"state": state.state_dict(), "elapsed": elapsed}, checkpoint)

@@ -26,7 +26,7 @@ from scripts.command import ROOT, command, read_table
 from scripts.rivals.networks import HIGHEST, LOWEST, WEIGHTS, UNet
 from scripts.scenes import FULL
 from scripts.sensors import RAW, sensor
-from scripts.train.common import told
+from scripts.train.common import carried_on
 
 SETTINGS = TrainingSettings(batch=12, crop=96, gain=(0.15, 1.2), exponent=(0.7, 1.8), shrink=0.3, learning_rate=1e-3, warmup=300)
 POWER = 1.3
@@ -108,9 +108,7 @@ def main() -> None:
     sampler = CropSampler(find_images([arguments.data], data["train"]), SETTINGS)
     validation = validation_images(find_images([arguments.data], data["validation"])[: data["validation_count"]], 1)
     trainer = Trainer(network, loss, sampler, validation, arguments.work, arguments.steps)
-    trainer.resume()
-    for _ in trainer.run(lambda figures: print(told(figures), flush=True), 120):
-        pass
+    carried_on(trainer, 120)
     if arguments.release:
         save_file({k: v.half().contiguous() for k, v in trainer.average.items()}, WEIGHTS / f"{arguments.network}.safetensors")
 

@@ -24,7 +24,7 @@ from imaging.superres.genotype import Genotype
 from imaging.superres.handmade import HANDMADE, at_bits
 from imaging.superres.networks import Network
 from imaging.superres.recipes import Recipe
-from imaging.superres.training import Training, TrainingSettings, quality
+from imaging.superres.training import Training, quality
 from scripts.command import save_checkpoint
 from scripts.train.common import told, training
 
@@ -90,30 +90,22 @@ def main() -> None:
         first, second = (dataclasses.replace(s, steps=n) for s, n in zip((first, second), arguments.steps, strict=True))
     arguments.work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.search.seed)
-    data = {"tiles": recipe.tiles(arguments.data, device), "validation": recipe.validation(arguments.data, device)}
+    data: dict[str, Any] = {"tiles": recipe.tiles(arguments.data, device), "validation": recipe.validation(arguments.data, device)}
     network = Network(plan).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     found, figures = train(Training(network, first), recipe, arguments, data, "float")
     found.fold()
     results = {"macs": plan.macs(), "float": figures}
     write(found, arguments.work / "float.safetensors")
     for bits in arguments.bits or [None]:
-        name = f"quantised-{bits}" if bits else "quantised"
-        results[name] = quantised(plan if bits is None else at_bits(plan, bits), found, second, recipe, arguments, data, name)
+        name, coarser = (f"quantised-{bits}", at_bits(plan, bits)) if bits else ("quantised", plan)
+        network = Network(coarser).to(device).fold()
+        network.load_state_dict(found.state_dict())
+        calibration = recipe.pairs(data["tiles"], 7)
+        network.quantise([calibration.draw()[0] for _ in range(8)])
+        average, figures = train(Training(network, second), recipe, arguments, data, name)
+        write(average, arguments.work / f"{name}.safetensors")
+        results[name] = figures | {"bitops": coarser.bitops()}
     (arguments.work / "figures.json").write_text(json.dumps(results, indent=1))
-
-
-def quantised(
-    plan: Blueprint, found: Network, settings: TrainingSettings, recipe: Recipe, arguments: argparse.Namespace, data: dict[str, Any],
-    name: str,
-) -> dict[str, float]:  # fmt: skip
-    """Train one quantised version of a float network; its figures."""
-    network = Network(plan).to(found.base.weight.device).fold()
-    network.load_state_dict(found.state_dict())
-    calibration = recipe.pairs(data["tiles"], 7)
-    network.quantise([calibration.draw()[0] for _ in range(8)])
-    average, figures = train(Training(network, settings), recipe, arguments, data, name)
-    write(average, arguments.work / f"{name}.safetensors")
-    return figures | {"bitops": plan.bitops()}
 
 
 if __name__ == "__main__":
