@@ -10,7 +10,9 @@ POSTERIORS = ("vble-xz", "vble", "map")
 """Posteriors that are fitted."""
 REGULARIZERS = ("tv", "foe", "crr", "wcrr")
 """Minimisers with a learned regulariser."""
-METHODS = (AMORTISED, *POSTERIORS, *REGULARIZERS)
+POINTS = REGULARIZERS
+"""Methods without standard deviations."""
+METHODS = (AMORTISED, *POSTERIORS, *POINTS)
 DEFAULT_METHOD = AMORTISED
 """What `AUTO` means where nothing else is asked for: what has the higher PSNR on validation scenes, see docs/benchmark.md."""
 FALLBACK = "vble-xz"

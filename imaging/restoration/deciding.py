@@ -149,7 +149,7 @@ def _choose(
     """
     wanted = method_for(options, bands)
     if wanted != AMORTISED and not (options.start == "pass" and wanted in POSTERIORS):
-        method = fit_or_point(options, bands, wanted, None)
+        method = load_method(options, bands, wanted, None)
         return method, fitters_of(method), [], None
     network = make_pass(
         prior_for(options, bands, AMORTISED) if wanted == AMORTISED else DEFAULT_NETWORK,  # a fit starts from a pass of each band
@@ -161,7 +161,7 @@ def _choose(
     known = not (excesses and options.fallback)
     if wanted == AMORTISED and known:
         return network, fitters, [f"the scene is {reasons}; do not trust the deviations"] if excesses else [], distance
-    method = fit_or_point(options, bands, wanted if wanted != AMORTISED else FALLBACK, network if known else None)
+    method = load_method(options, bands, wanted if wanted != AMORTISED else FALLBACK, network if known else None)
     notes = [] if known else [f"fitted from Wiener filters by {method.kind}, as the scene is {reasons}; --no-fallback insists on the pass"]
     return method, fitters_of(method), notes, None
 
@@ -195,7 +195,7 @@ def fit_settings(options: RestoreOptions, method: str, start: str) -> FitSetting
     )  # fmt: skip
 
 
-def fit_or_point(options: RestoreOptions, bands: Sequence[Band], method: str, start: AmortisedMethod | None) -> Method:
+def load_method(options: RestoreOptions, bands: Sequence[Band], method: str, start: AmortisedMethod | None) -> Method:
     """Load a fit, with the pass that it starts from, or the minimiser with a regulariser."""
     prior, device = prior_for(options, bands, method), torch_device(options.device)
     if method in REGULARIZERS:

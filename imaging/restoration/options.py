@@ -15,7 +15,7 @@ from imaging.names import (
     METHODS,
     NOISES,
     ORIENTATIONS,
-    REGULARIZERS,
+    POINTS,
     SCALES,
     STARTS,
 )
@@ -164,7 +164,7 @@ class RestoreOptions:
     @property
     def is_point(self) -> bool:
         """Whether the method is a point estimate without a spread."""
-        return self.method in REGULARIZERS
+        return self.method in POINTS
 
     @property
     def of_a_fit(self) -> list[str]:
