@@ -24,6 +24,10 @@ _ROOMS = {
 _PUBLIC = {name: room for room, names in _ROOMS.items() for name in names.split()}
 _FORMER = {"PriorInfo": "ModelInfo"}
 """Names that go on for one version."""
+_GUESSES = {
+    "restore_array": "arrays are restored by imaging.restore", "restore_file": "files are restored by imaging.restore_scene",
+    "restore_folder": "folders are restored by imaging.restore_archive", "list_sensors": "there is imaging.builtin_sensors",
+}  # fmt: skip
 __all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
@@ -76,7 +80,10 @@ def __getattr__(name: str) -> Any:
         warnings.warn(f"imaging.{name} is now imaging.{_FORMER[name]}", DeprecationWarning, stacklevel=2)
         name = _FORMER[name]
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'imaging' has no attribute {name!r}")
+        from imaging.errors import did_you_mean
+
+        hint = _GUESSES.get(name) or did_you_mean(name, __all__)
+        raise AttributeError(f"module 'imaging' has no attribute {name!r}; {hint}")
     return getattr(import_module(_PUBLIC[name]), name)
 
 

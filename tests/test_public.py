@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import multiprocessing
 import os
 import re
 import subprocess
@@ -118,8 +119,10 @@ def test_a_public_name(name: str) -> None:
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(AttributeError, match="module 'imaging' has no attribute 'restroe'"):
+    with pytest.raises(AttributeError, match="module 'imaging' has no attribute 'restroe'; did you mean restore"):
         imaging.restroe  # noqa: B018
+    with pytest.raises(AttributeError, match=r"folders are restored by imaging\.restore_archive"):
+        imaging.restore_folder  # noqa: B018
 
 
 def test_the_package_says_that_it_is_typed() -> None:
@@ -247,3 +250,22 @@ def test_former_keywords() -> None:
         assert former.sensor_physics(bands, 4095.0, scale=2).factor == imaging.sensor_physics(bands, 4095.0, factor=2).factor == 2
     with pytest.warns(DeprecationWarning, match="imaging.PriorInfo is now imaging.ModelInfo"):
         assert former.PriorInfo is imaging.ModelInfo
+
+
+def test_what_one_call_takes_is_not_taken_for_what_another_does(crop: str, tmp_path: Path) -> None:
+    wrong: Any = imaging.SuperResolveOptions()
+    with pytest.raises(
+        imaging.InputError, match="options are a SuperResolveOptions; accepted are RestoreOptions"
+    ):
+        imaging.restore_scene(crop, "pleiades-raw", output=tmp_path / "a.tif", options=wrong)
+    with pytest.raises(imaging.InputError, match="options are a dict; accepted are SuperResolveOptions"):
+        imaging.super_resolve_scene(crop, output=tmp_path / "a.tif", options={"scale": 2})  # type: ignore[arg-type]
+    with pytest.raises(imaging.InputError, match="is the name of a file; for files there are restore_scene"):
+        imaging.restore(crop, "pleiades-raw")  # type: ignore[arg-type]
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_worker_that_imports_a_program_begins_no_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(imaging.InputError, match='put what it does under if __name__ == "__main__"'):
+        imaging.local_executor(2)

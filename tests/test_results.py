@@ -45,6 +45,10 @@ def test_a_page_that_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "tables_of", lambda name: {"all": f"| {name} |"})
     page = "a\n<!-- table: rate/all -->\n\n| x |\n\n<!-- end -->\nb\n"
     assert rendered(page) == page.replace("| x |", "| rate |")
+    with pytest.raises(SystemExit, match="no <!-- end -->"):
+        rendered(page.replace("<!-- end -->", ""))
+    with pytest.raises(SystemExit, match="no table 'most'; there are all"):
+        rendered(page.replace("/all", "/most"))
 
 
 @pytest.mark.parametrize("name", sorted(benchmarks()))

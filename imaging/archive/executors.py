@@ -44,13 +44,15 @@ def local_executor(workers: int | None = None) -> tuple[Executor, int]:
     Parameters
     ----------
     workers : int, optional
-        Processes, from 1.
+        Processes, from 1. Each imports the program that asks for it, which therefore stands under ``if __name__ == "__main__":``.
 
     Raises
     ------
     InputError
         For less than one worker.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise InputError('a worker imports your script, which asks for workers itself: put what it does under if __name__ == "__main__":')
     if workers is not None and workers < 1:
         raise InputError(f"the number of workers is {workers}; accepted are integers from 1")
     gpus = gpu_count()

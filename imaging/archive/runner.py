@@ -155,7 +155,8 @@ def restore_archive(
     overwrite : bool
         Whether existing outputs are replaced.
     workers : int, optional
-        Processes of this machine; by default one for each GPU, otherwise one. With ``make_executor``, how many it has.
+        Processes of this machine; by default one for each GPU, otherwise one. With ``make_executor``, how many it has. Processes import
+        your program: let it stand under ``if __name__ == "__main__":``.
     scheduler : str, optional
         Address of a Dask cluster whose workers are used instead.
     part : (int, int), optional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from imaging.errors import InputError
 from imaging.raster import check_values, filled
 from imaging.restoration.deciding import decide
 from imaging.restoration.fitting import Sample, window_margin
-from imaging.restoration.options import RestoreOptions, SuperResolveOptions
+from imaging.restoration.options import RestoreOptions, SuperResolveOptions, checked
 from imaging.restoration.superresolution import find_resolver, ranges
 from imaging.sensors import SensorProfile
 
@@ -65,7 +66,7 @@ def restore(
     >>> scene = rasterio.open("data/pleiades_like_pan.tif").read()  # doctest: +SKIP
     >>> restored, std, _ = imaging.restore(scene, "pleiades-raw")  # doctest: +SKIP
     """
-    options = options or RestoreOptions()
+    options = checked(options, RestoreOptions)
     array = _Array(*_checked(scene, mask, options.bands))
     decision = decide(array, sensor, options)
     method, values, valid = decision.method, array.values, array.valid
@@ -116,7 +117,7 @@ def super_resolve(
     >>> scene = rasterio.open("data/pleiades_like_pan.tif").read()  # doctest: +SKIP
     >>> fine = imaging.super_resolve(scene, options=imaging.SuperResolveOptions(scale=2))  # doctest: +SKIP
     """
-    options = options or SuperResolveOptions()
+    options = checked(options, SuperResolveOptions)
     values, valid = _checked(scene, mask, options.bands)
     resolver = find_resolver(options)
     resolver.check_bands(len(values))
@@ -143,6 +144,8 @@ class _Array:
 
 def _checked(scene: NDArray[Any], mask: NDArray[np.bool_] | None, bands: tuple[int, ...] | None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """The chosen bands ``(C, H, W)`` of an array that can be restored, and their validity."""
+    if isinstance(scene, (str, Path)):
+        raise InputError(f"{scene} is the name of a file; for files there are restore_scene and super_resolve_scene")
     values, hidden = np.asarray(scene), np.ma.getmaskarray(scene)  # type: ignore[no-untyped-call]
     if values.ndim not in {2, 3} or values.size == 0 or values.dtype.kind not in "uif":
         raise InputError(f"the scene has shape {values.shape} and type {values.dtype}; accepted are real arrays (H, W) or (C, H, W)")

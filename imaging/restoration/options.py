@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 from imaging.errors import InputError, did_you_mean
 from imaging.names import (
@@ -21,8 +22,17 @@ from imaging.names import (
 )
 from imaging.raster import check_halo, check_side
 
+T = TypeVar("T")
+_DOES = {"RestoreOptions": "restore", "SuperResolveOptions": "super-resolve"}
 _SAID = {"batch": "the batch", "range": "the range", "rate_scale": "rate scale"}
 """Settings as sentences name them, where not by their own names."""
+
+
+def checked(options: object, kind: type[T]) -> T:
+    """Options of a kind, its defaults for None; `InputError` for anything else."""
+    if options is not None and not isinstance(options, kind):
+        raise InputError(f"options are a {type(options).__name__}; accepted are {kind.__name__}(...), in calls that {_DOES[kind.__name__]}")
+    return options or kind()
 
 
 def _check_among(name: str, value: str, accepted: tuple[str, ...]) -> None:

@@ -139,7 +139,7 @@ def check_paths(paths: ScenePaths, samples: int, *, estimated: bool = False) -> 
         if not path.parent.is_dir():
             raise InputError(f"the output folder {path.parent} does not exist; create it or choose another --output")
         if path.exists() and not paths.overwrite and not (paths.resume and begun):
-            raise InputError(f"{path} exists; add --overwrite to replace it")
+            raise InputError(f"{path} exists; add --overwrite to replace it (in Python overwrite=True)")
 
 
 def check_sources(paths: ScenePaths, outputs: Iterable[Path], files: Iterable[Path]) -> None:

@@ -12,7 +12,7 @@ from imaging.former import formerly
 from imaging.restoration.comparison import check_reference, compare
 from imaging.restoration.deciding import Sensor
 from imaging.restoration.engine import Engine
-from imaging.restoration.options import RestoreOptions, SuperResolveOptions
+from imaging.restoration.options import RestoreOptions, SuperResolveOptions, checked
 from imaging.restoration.paths import ScenePaths
 from imaging.restoration.pipeline import Progress, Run, SceneResult, result_of, run, store_of
 from imaging.restoration.restoring import Restoration, open_restoration
@@ -94,7 +94,9 @@ def restore_scene(
         input=Path(input), output=as_path(output), std=as_path(std), uncertainty=uncertainty, save_samples=as_path(save_samples),
         overwrite=overwrite, resume=resume,
     )  # fmt: skip
-    found = run_scene(paths, sensor, options or RestoreOptions(), reference=as_path(reference), progress=progress, afterwards=afterwards)
+    found = run_scene(
+        paths, sensor, checked(options, RestoreOptions), reference=as_path(reference), progress=progress, afterwards=afterwards
+    )
     return found
 
 
@@ -138,7 +140,7 @@ def super_resolve_scene(
     >>> options = imaging.SuperResolveOptions(scale=4)
     >>> imaging.super_resolve_scene("scene.tif", output="fine.tif", options=options).megapixels  # doctest: +SKIP
     """
-    options = options or SuperResolveOptions()
+    options = checked(options, SuperResolveOptions)
     source = Path(input)
     target = as_path(output) or source.absolute().with_name(f"{source.absolute().stem}_x{scale_of(options)}.tif")
     paths = ScenePaths(input=source, output=target, uncertainty=False, overwrite=overwrite, resume=resume)
@@ -245,7 +247,7 @@ def plan_scene(
         input=Path(input), output=as_path(output), std=as_path(std), uncertainty=uncertainty, save_samples=as_path(save_samples),
         overwrite=overwrite, resume=resume,
     )  # fmt: skip
-    return plan_of(paths, sensor, options or RestoreOptions())
+    return plan_of(paths, sensor, checked(options, RestoreOptions))
 
 
 def plan_of(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> dict[str, Any]:

@@ -16,7 +16,7 @@ MODELS = Zoo("super-resolution model", (SUPERRES_FAMILY,))
 
 
 def list_models() -> list[ModelInfo]:
-    """All released super-resolution models, in the order of their names, which are what `SuperResolver` takes.
+    """All released super-resolution models, in the order of their names; of priors, passes and regularisers there are lists of their own.
 
     Raises
     ------

@@ -101,7 +101,16 @@ def tables_of(name: str) -> dict[str, str]:
 
 def rendered(text: str) -> str:
     """A page with its tables between ``<!-- table: FILE/TABLE -->`` and ``<!-- end -->`` written anew."""
-    return _TABLE.sub(lambda m: f"{m[1]}\n{tables_of(m[2])[m[3]]}\n\n{m[4]}", text)
+    if len(_TABLE.findall(text)) != text.count("<!-- table:"):
+        raise SystemExit("a table has no <!-- end -->, or is not named FILE/TABLE")
+    return _TABLE.sub(lambda m: f"{m[1]}\n{_table_of(m[2], m[3])}\n\n{m[4]}", text)
+
+
+def _table_of(name: str, title: str) -> str:
+    found = tables_of(name)
+    if title not in found:
+        raise SystemExit(f"docs/results/{name}.json has no table {title!r}; there are {', '.join(found)}")
+    return found[title]
 
 
 def render_pages() -> None:
