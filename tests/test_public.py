@@ -254,9 +254,7 @@ def test_former_keywords() -> None:
 
 def test_what_one_call_takes_is_not_taken_for_what_another_does(crop: str, tmp_path: Path) -> None:
     wrong: Any = imaging.SuperResolveOptions()
-    with pytest.raises(
-        imaging.InputError, match="options are a SuperResolveOptions; accepted are RestoreOptions"
-    ):
+    with pytest.raises(imaging.InputError, match="options are a SuperResolveOptions; accepted are RestoreOptions"):
         imaging.restore_scene(crop, "pleiades-raw", output=tmp_path / "a.tif", options=wrong)
     with pytest.raises(imaging.InputError, match="options are a dict; accepted are SuperResolveOptions"):
         imaging.super_resolve_scene(crop, output=tmp_path / "a.tif", options={"scale": 2})  # type: ignore[arg-type]
@@ -269,3 +267,17 @@ def test_a_worker_that_imports_a_program_begins_no_archive(monkeypatch: pytest.M
     monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
     with pytest.raises(imaging.InputError, match='put what it does under if __name__ == "__main__"'):
         imaging.local_executor(2)
+
+
+FORMER = {
+    "amortised": ["NetworkInfo"], "bilevel": ["Cost", "Linear", "minres", "polish"], "posterior": ["Moments"], "priors": ["PriorInfo"],
+    "raster": ["Product", "write_product", "Summary", "sync"], "restoration": ["Job", "restore_tiles"], "superres": ["Manifest"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("room", "name"), [(room, name) for room, names in FORMER.items() for name in names])
+def test_names_that_a_room_had_go_on_for_one_version(room: str, name: str) -> None:
+    with pytest.warns(DeprecationWarning, match=rf"imaging\.{room}\.{name} ends with version 0\.2; it is now imaging\."):
+        assert callable(getattr(import_module(f"imaging.{room}"), name))
+    with pytest.raises(AttributeError, match=f"module 'imaging.{room}' has no attribute 'nothing'"):
+        import_module(f"imaging.{room}").nothing  # noqa: B018

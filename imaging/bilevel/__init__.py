@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from imaging.bilevel.derivative_free import derivative_free
 from imaging.bilevel.experts import FieldOfExperts
 from imaging.bilevel.history import Learned, Step
@@ -21,6 +23,7 @@ from imaging.bilevel.ridge import RidgeRegularizer
 from imaging.bilevel.stochastic import StochasticSettings, StochasticState, stochastic
 from imaging.bilevel.vector_problems import LogisticProblem, QuadraticProblem
 from imaging.bilevel.zoo import LearnedRegularizer, list_regularizers, load_regularizer, make_regularizer, save_regularizer
+from imaging.former import former_names
 
 __all__ = [
     "BilevelProblem", "Differences", "FieldOfExperts", "FilterBank", "HoagSettings", "Hypergradient", "Learned", "LearnedRegularizer",
@@ -30,3 +33,9 @@ __all__ = [
     "hypergradient", "list_regularizers", "load_regularizer", "maid", "make_regularizer", "minimiser", "rigorous_bound",
     "save_regularizer", "stochastic",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__ = former_names(
+        __name__, Cost="imaging.bilevel.lower_level.Spent", Linear="imaging.bilevel.linear.Linear",
+        minres="imaging.bilevel.linear.minres", polish="imaging.bilevel.hypergradient_error.polish",
+    )  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from imaging.former import former_names
 from imaging.posterior.fitted import LatentPosterior
 from imaging.posterior.gaussian import sensor_deviation
 from imaging.posterior.likelihood import SensorLikelihood
@@ -15,3 +18,6 @@ __all__ = [
     "VBLE", "FitSettings", "LatentPosterior", "PosteriorMixture", "SensorLikelihood", "lattice_room", "load_posterior", "rate_scale",
     "save_posterior", "sensor_deviation", "wiener_estimate",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__ = former_names(__name__, Moments="imaging.moments.Moments")

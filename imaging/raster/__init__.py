@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from imaging.former import former_names
 from imaging.raster.assembly import Assembly, Part, Scaling, open_part
 from imaging.raster.magnified import Magnified
 from imaging.raster.opening import SUFFIXES
@@ -18,3 +21,9 @@ __all__ = [
     "as_stored", "check_halo", "check_side", "check_values", "disk_errors", "filled", "has_own_style", "has_tag", "open_part",
     "partial_folder", "publish", "statistics", "style_of", "summarise", "temporary", "write_output", "write_style", "write_whole",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__ = former_names(
+        __name__, Product="imaging.raster.Output", write_product="imaging.raster.write_output",
+        Summary="imaging.raster.summary.Summary", sync="imaging.raster.store.sync",
+    )  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from imaging.former import former_names
 from imaging.restoration.arrays import Restored, restore, super_resolve
 from imaging.restoration.deciding import Sensor, check_choice
 from imaging.restoration.options import RestoreOptions, SuperResolveOptions
@@ -16,3 +19,6 @@ __all__ = [
     "check_choice", "find_resolver", "open_restoration", "outputs_for", "plan_of", "plan_scene", "restore", "restore_scene",
     "run_scene", "run_tiles", "scale_of", "super_resolve", "super_resolve_scene",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__ = former_names(__name__, Job="imaging.restoration.Restoration", restore_tiles="imaging.restoration.run_tiles")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from imaging.former import former_names
 from imaging.superres.blueprint import Blueprint, blueprint
 from imaging.superres.cost import BitOps, LatencyTable, reported
 from imaging.superres.data import CropSettings, Degradation, Pairs, tiles_of
@@ -21,3 +24,6 @@ __all__ = [
     "SearchSpace", "SuperResolutionReconstructor", "SuperResolver", "SupernetSettings", "Training", "TrainingSettings", "blueprint",
     "derive", "export", "find_model", "list_models", "load_network", "reported", "super_resolve", "tiles_of",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__ = former_names(__name__, Manifest="imaging.superres.export.Manifest")
