@@ -183,7 +183,8 @@ def restore_archive(
     Examples
     --------
     >>> import imaging
-    >>> report = imaging.restore_archive("archive/", "pleiades", output="restored/", workers=2)  # doctest: +SKIP
+    >>> if __name__ == "__main__":
+    ...     report = imaging.restore_archive("archive/", "pleiades", output="restored/", workers=2)  # doctest: +SKIP
     >>> report.failures  # doctest: +SKIP
     """
     options = options or RestoreOptions()

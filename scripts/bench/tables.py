@@ -49,7 +49,8 @@ def cell(value: Any, form: str) -> str:
     """A value in its format; a list's values beside each other."""
     if value is None or isinstance(value, str):
         return value or ""
-    return " ".join(format(v, form) for v in np.atleast_1d(value))
+    texts = [format(v, form) for v in np.atleast_1d(value)]
+    return " ".join(text if text.strip("-0.%") else format(0.0, form) for text in texts)  # no zero is negative
 
 
 def grouped(records: Records, by: Mapping[str, str], columns: Columns) -> str:
