@@ -26,7 +26,7 @@ def formerly(translate: Callable[..., dict[str, Any] | None], today: str) -> Cal
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
         def call(*arguments: P.args, **keywords: P.kwargs) -> R:
-            former = translate(*arguments, **keywords) if arguments else None
+            former = translate(*arguments, **keywords)
             if former is None:
                 return function(*arguments, **keywords)
             warnings.warn(

@@ -211,6 +211,8 @@ def test_former_spellings_go_on_for_one_version_with_a_warning(crop: str, tmp_pa
     former: Any = imaging
     with pytest.warns(DeprecationWarning, match=r"plan_scene ends with version 0\.2; it is now plan_scene\(input, sensor"):
         assert former.plan_scene(paths, "pleiades-raw", options) == today
+    with pytest.warns(DeprecationWarning, match="plan_scene"):
+        assert former.plan_scene(paths=paths, sensor="pleiades-raw", options=options) == today
     with pytest.warns(DeprecationWarning, match="restore_scene"):
         former.restore_scene(paths, "pleiades-raw", options)
     with pytest.warns(DeprecationWarning, match="save_samples"):
@@ -231,6 +233,10 @@ def test_former_super_resolution(crop: str, tmp_path: Path) -> None:
     paths = imaging.ScenePaths(input=Path(crop), output=tmp_path / "fine.tif")
     with pytest.warns(DeprecationWarning, match="super_resolve_scene"):
         assert former.super_resolve_scene(paths, imaging.SuperResolveOptions()).width == 256
+    with pytest.warns(DeprecationWarning, match="super_resolve_scene"):
+        result = former.super_resolve_scene(imaging.ScenePaths(input=Path(crop), overwrite=True))
+    assert Path(result.restored).name == "scene_restored.tif", "as before"
+    Path(result.restored).unlink()
 
 
 def test_lists_that_held_names_still_serve_as_such() -> None:

@@ -118,7 +118,7 @@ def _sensor(entry: Entry, sensor: Sensor) -> Sensor:
     return sensor if product is None or product.profile is None else None
 
 
-def _former_call(entries: Any, *others: Any, **more: Any) -> dict[str, Any] | None:
+def _former_call(entries: Any = None, *others: Any, **more: Any) -> dict[str, Any] | None:
     """The keywords of today for a call with `ScenePaths`; None for one of today."""
     given = dict(zip(("sensor", "options", "paths"), others, strict=False)) | more
     if not isinstance(paths := given.pop("paths", None), ScenePaths):

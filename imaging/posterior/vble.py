@@ -103,6 +103,7 @@ class VBLE(Reconstructor):  # type: ignore[misc]
         curvature = data_curvature(self.prior, pieces, level, rate_scale, shape) + weight * self.prior.precision(z, h)
         return torch.sqrt(12 / curvature).clamp(max=_WIDEST).to(z.dtype)
 
+    @renamed(scale="rate_scale")
     def begin(
         self, y: Measured, physics: Physics, *, mask: Mask = None, x_init: Tensor | None = None, rate_scale: float | Tensor | None = None,
         level: float | Tensor | None = None, origins: Origins | None = None, border: int | None = None, lattice: int = 0, seed: int = 0,
@@ -214,11 +215,18 @@ class VBLE(Reconstructor):  # type: ignore[misc]
             for k in range(self.settings.lattices)
         ))  # fmt: skip
 
+    @renamed(scale="rate_scale")
     def posterior_moments(
-        self, y: Measured, physics: Physics, *, mask: Mask = None, x_init: Tensor | None = None, seed: int = 0
+        self, y: Measured, physics: Physics, *, mask: Mask = None, progress: Callable[[int], None] | None = None,
+        x_init: Tensor | None = None, rate_scale: float | Tensor | None = None, level: float | Tensor | None = None,
+        origins: Origins | None = None, border: int | None = None, seed: int = 0, compensated: bool = False,
     ) -> Moments:  # fmt: skip
         """Fit, then posterior mean and standard deviation of the measured region and its margins; arguments as in `fit`."""
-        return self.fit_mixture(y, physics, mask=mask, x_init=x_init, seed=seed).moments(self.settings.samples)
+        mixture = self.fit_mixture(
+            y, physics, mask=mask, progress=progress, x_init=x_init, rate_scale=rate_scale, level=level, origins=origins, border=border,
+            seed=seed, compensated=compensated,
+        )  # fmt: skip
+        return mixture.moments(self.settings.samples)
 
     def sample(self, y: Measured, physics: Physics, n: int = 1, *, seed: int = 0) -> Tensor:
         """Fit, then ``n`` posterior samples ``(n, B, C, H, W)``."""

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import InputError
-from imaging.raster import statistics
 from imaging.sensors import Band, SensorProfile
 
 _UNUSED = 4
@@ -74,16 +73,15 @@ def check_signal(bands: tuple[Band, ...], sample: list[tuple[NDArray[np.float32]
     """
     notes = []
     for k, band in enumerate(bands):
-        found = statistics(sample, k)
-        if found is None or band.noise is None:
+        values = np.concatenate([v[k][m[k]] for v, m in sample])
+        if not values.size or band.noise is None:
             continue
         zero, deviation = band.noise.offset, band.noise.sigma0
         remedy = "give the value of zero signal as offset in [bands.noise] of the sensor's file, and logarithms (dB) in linear units"
-        if found.mean < zero - deviation:
-            raise InputError(
-                f"the values of band {band.name} are {found.mean:.3g} on average, the sensor's zero signal is {zero:g}; {remedy}"
-            )
-        share = float(np.mean(np.concatenate([v[k][m[k]] for v, m in sample]) < zero - _FAR * deviation))
+        mean = float(values.mean(dtype=float))
+        if mean < zero - deviation:
+            raise InputError(f"the values of band {band.name} are {mean:.3g} on average, the sensor's zero signal is {zero:g}; {remedy}")
+        share = float(np.mean(values < zero - _FAR * deviation))
         if share > _FEW:
             notes.append(f"{share:.0%} of the values of band {band.name} are below the sensor's zero signal, {zero:g}; {remedy}")
     return notes

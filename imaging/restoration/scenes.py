@@ -22,7 +22,7 @@ Options = RestoreOptions | SuperResolveOptions
 """What is to be done with a scene, and how."""
 
 
-def _former_paths(paths: Any, *others: Any, **more: Any) -> dict[str, Any] | None:
+def _former_paths(paths: Any = None, *others: Any, **more: Any) -> dict[str, Any] | None:
     """The keywords of today for a call of a scene's function with `ScenePaths`; None for one of today."""
     if not isinstance(paths, ScenePaths):
         return None
@@ -30,11 +30,12 @@ def _former_paths(paths: Any, *others: Any, **more: Any) -> dict[str, Any] | Non
     return {n: getattr(paths, n) for n in names} | dict(zip(("sensor", "options"), others, strict=False)) | more
 
 
-def _former_fine(paths: Any, *others: Any, **more: Any) -> dict[str, Any] | None:
+def _former_fine(paths: Any = None, *others: Any, **more: Any) -> dict[str, Any] | None:
+    """The same of super-resolution, whose output was beside the input as ``*_restored.tif``."""
     if not isinstance(paths, ScenePaths):
         return None
-    names = ("input", "output", "overwrite", "resume")
-    return {n: getattr(paths, n) for n in names} | dict(zip(("options",), others, strict=False)) | more
+    kept = {n: getattr(paths, n) for n in ("input", "overwrite", "resume")}
+    return kept | {"output": paths.restored_path} | dict(zip(("options",), others, strict=False)) | more
 
 
 @formerly(_former_paths, "restore_scene(input, sensor, output=..., options=...)")
@@ -94,10 +95,9 @@ def restore_scene(
         input=Path(input), output=as_path(output), std=as_path(std), uncertainty=uncertainty, save_samples=as_path(save_samples),
         overwrite=overwrite, resume=resume,
     )  # fmt: skip
-    found = run_scene(
+    return run_scene(
         paths, sensor, checked(options, RestoreOptions), reference=as_path(reference), progress=progress, afterwards=afterwards
     )
-    return found
 
 
 @formerly(_former_fine, "super_resolve_scene(input, output=..., options=...)")
