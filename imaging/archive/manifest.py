@@ -170,6 +170,11 @@ def _table(source: Path, output: Path, what: str) -> list[Entry]:
     return entries
 
 
+def anywhere(sensor: str) -> str:
+    """A sensor's name as it is, or the absolute path of its file, which means the same in any process."""
+    return str(Path(sensor).absolute()) if Path(sensor).is_file() else sensor
+
+
 def shard(entries: list[Entry], part: tuple[int, int]) -> list[Entry]:
     """Every n-th scene, from the i-th on, for ``part`` (i, n) with i from 1: what one job of an array restores.
 

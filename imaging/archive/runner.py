@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imaging.archive.executors import make_executors
-from imaging.archive.manifest import Entry, check_targets, find_entries, shard
+from imaging.archive.manifest import Entry, anywhere, check_targets, find_entries, shard
 from imaging.archive.workers import MakeExecutor, Workers
 from imaging.errors import ImagingError, InputError, ResumeError, WorkError, one_line
 from imaging.former import formerly
@@ -233,11 +233,6 @@ def check_archive(entries: list[Entry], sensor: Sensor, options: Options) -> Non
     for name in dict.fromkeys(e.sensor or sensor for e in entries):
         if isinstance(name, str) and name != ESTIMATE:
             load_profile(name)
-
-
-def anywhere(sensor: str) -> str:
-    """A sensor's name as it is, or the absolute path of its file, which means the same in any process."""
-    return str(Path(sensor).absolute()) if Path(sensor).is_file() else sensor
 
 
 def _absolute(entry: Entry) -> Entry:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from imaging.archive.runner import anywhere
+from imaging.archive.manifest import anywhere
 from imaging.archive.workers import MakeExecutor, Workers
 from imaging.restoration import Options, ScenePaths, SceneResult, Sensor, run_scene, run_tiles
 
