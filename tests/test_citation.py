@@ -26,7 +26,7 @@ def test_citation_is_of_this_version() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert top("cff-version") == "1.2.0"
     assert top("version") == imaging.__version__
-    assert f'license = {{ text = "{top("license")}" }}' in project
+    assert f'license = "{top("license")}"' in project
     assert top("title").startswith("imaging-restore: ")
     (author,) = re.findall(r'^authors = \[\{ name = "(.+)" \}\]', project, re.MULTILINE)
     assert f"\nauthors:\n  - name: {author}\n" in CITATION

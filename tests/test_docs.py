@@ -10,6 +10,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,11 +30,6 @@ from imaging.sensors import load_profile
 from tests.cli.commands import invoke
 from tests.pages import COMMANDS, PAGES, ROOT, Line, fenced, indented, languages, lines, name, options, parsed
 from tests.scenes import write_scene
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 CLICK: dict[str, click.Command] = dict(zip(COMMANDS, (restore, superres, rio_restore), strict=True))
 SMALLER = {

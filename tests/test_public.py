@@ -52,7 +52,7 @@ WRONG = "import imaging\n\noptions = imaging.RestoreOptions(samples='4')\nimagin
 CONFIGURATION = """
 [mypy]
 strict = true
-[mypy-torch.*,deepinv.*,compressai.*,rasterio.*,scipy.*,skimage.*,safetensors.*,onnx.*,onnxruntime.*,distributed.*,tqdm.*,tomli.*]
+[mypy-torch.*,deepinv.*,compressai.*,rasterio.*,scipy.*,skimage.*,safetensors.*,onnx.*,onnxruntime.*,distributed.*,tqdm.*]
 follow_imports = skip
 ignore_missing_imports = true
 """

@@ -68,6 +68,8 @@ def prior(family: str, folder: Path) -> None:
         "vae": {"channels": 1, "width": 8, "blocks": 1, "fine": 4},
         "mbt": {"channels": 1, "alpha": 0.1, "hidden": 4, "latents": 6, "replicated": False, "spread": True},
     }  # fmt: skip
+    if family == "mbt":
+        pytest.importorskip("compressai")
     save_prior(make_prior(family, dict(sizes[family])), folder, head(family, sizes[family], bands=["pan"]))
     (folder / "recipe.toml").write_text((folder / "recipe.toml").read_text() + MEASURED)
     load_prior(str(folder))

@@ -12,12 +12,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import rasterio
-import tomllib
 from PIL import Image
 from skimage import data as pictures
 

@@ -17,7 +17,7 @@ from imaging.bilevel.linear import LinearMap, conjugate_gradients
 from imaging.bilevel.lower_level import Solution, Spent
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 _INEXACT, _DAMPINGS, _STEEPEST = 0.05, [0.5**k for k in range(30)], 1e12
 """Residual of Newton's directions, relative; factors on them that are tried; condition numbers beyond which no solve is tried."""

@@ -19,8 +19,9 @@ from imaging.releases import check_digest, read_recipe, zoo_folder
 from imaging.version import __version__
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
+NOT_INSTALLED = "not installed"
 REINSTALL = "install the package again, as its README shows"
-_LIBRARIES = ("numpy", "torch", "deepinv", "compressai", "rasterio", "scipy", "skimage", "safetensors")
+_LIBRARIES = ("numpy", "torch", "deepinv", "rasterio", "scipy", "skimage", "safetensors")
 _DISTRIBUTIONS = {"skimage": "scikit-image"}
 _LEAST_MEMORY = 2e9
 _LEAST_DISK = 1e9
@@ -43,7 +44,7 @@ def library(name: str) -> Check:
     try:
         version = metadata.version(_DISTRIBUTIONS.get(name, name))
     except metadata.PackageNotFoundError:
-        return Check(name, FAILED, "not installed", f"pip install {_DISTRIBUTIONS.get(name, name)}")
+        return Check(name, FAILED, NOT_INSTALLED, f"pip install {_DISTRIBUTIONS.get(name, name)}")
     try:
         module = import_module(name)
     except Exception as error:
@@ -57,6 +58,16 @@ def _again(name: str) -> str:
     return f"pip install --force-reinstall {_DISTRIBUTIONS.get(name, name)}"
 
 
+def compressai() -> Check:
+    """The library of the published families of priors, which is optional."""
+    found = library("compressai")
+    if found.status == OK:
+        return found
+    if found.message == NOT_INSTALLED:
+        return Check("compressai", OK, f"{NOT_INSTALLED}; only published families of priors need it")
+    return Check("compressai", WARNING, f"{found.message}; only published families of priors need it", found.advice)
+
+
 def onnxruntime() -> Check:
     """The runtime of super-resolution, which is optional."""
     try:
@@ -65,7 +76,7 @@ def onnxruntime() -> Check:
         try:
             version = metadata.version("onnxruntime-gpu")
         except metadata.PackageNotFoundError:
-            return Check("onnxruntime", WARNING, "not installed; only imaging-superres needs it", _RUNTIME)
+            return Check("onnxruntime", WARNING, f"{NOT_INSTALLED}; only imaging-superres needs it", _RUNTIME)
     try:
         found = import_module("onnxruntime").get_available_providers()
     except Exception as error:
@@ -221,6 +232,7 @@ def all_checks() -> list[tuple[str, Callable[[], Check | Iterator[Check]], str]]
     return [
         ("imaging-restore", versions, REINSTALL),
         *((name, lambda name=name: library(name), REINSTALL) for name in _LIBRARIES),
+        ("compressai", compressai, ""),
         ("onnxruntime", onnxruntime, _RUNTIME),
         ("system", system, ""),
         ("cores", cores, REINSTALL),

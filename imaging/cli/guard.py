@@ -38,7 +38,7 @@ def _quiet_libraries() -> Iterator[None]:
 
 def guarded(action: Any, *arguments: Any, **values: Any) -> None:
     """Run, and end with one sentence and the right exit code instead of a traceback."""
-    # Raised while compressai and torchvision are imported; nothing a user could do about it.
+    # Raised while torchvision and compressai are imported; nothing a user could do about it.
     warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
     try:
         with nullcontext() if values.get("verbose") else _quiet_libraries():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imaging.priors.anchored import BLOCK, AnchoredPrior
 from imaging.priors.base import Latents
+from imaging.priors.factorized import FactorizedDensity
 from imaging.priors.lapped import frequency_order
 from imaging.priors.networks import CausalBlock, GroupCausalConv2d, zero
 from imaging.priors.rate import SCALE_BOUND, SCALE_REACH, bounded, decoder_deviation, log_bottleneck, log_uniform_gaussian
@@ -62,7 +62,7 @@ class LappedAutoencoder(AnchoredPrior):
             nn.Conv2d(width, hidden, 3, padding=1),
         )
         self._make_context(hidden, context_blocks)
-        self.bottleneck = EntropyBottleneck(hyper)
+        self.bottleneck = FactorizedDensity(hyper)
 
     def _make_context(self, hidden: int, blocks: int) -> None:
         bounds = (3, 5, 8)  # diagonals that end the first three groups: 6, 9, 21 and 28 frequencies

@@ -1,4 +1,4 @@
-"""Models of compressai's own zoo by name, downloaded only when that is asked for."""
+"""Models of compressai's own zoo by name, downloaded only when that is asked for; what to say where compressai is missing."""
 
 from __future__ import annotations
 
@@ -16,14 +16,23 @@ _ALPHAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)
 """Weights of the squared error by quality, 1 to 8, as compressai's documentation gives them."""
 
 
+def without_compressai(what: str, error: ModuleNotFoundError) -> Exception:
+    """What to raise where compressai is missing and something needs it; the error itself where another package is missing."""
+    if (error.name or "").partition(".")[0] != "compressai":
+        return error
+    return InputError(f"{what} needs the package compressai, of Python 3.12 or older: pip install 'imaging-restore[compressai]'")
+
+
 def _address(name: str) -> tuple[str, float]:
     """URL and alpha of ``compressai:ARCHITECTURE-QUALITY``."""
-    from compressai.zoo.image import model_urls
-
     match = re.fullmatch(r"(.+)-(\d)", name.removeprefix(PREFIX))
     architecture, quality = (match[1], int(match[2])) if match else (name.removeprefix(PREFIX), 0)
     if architecture not in _ARCHITECTURES:
         raise InputError(f"unknown prior {name!r}; {did_you_mean(name, [f'{PREFIX}{a}-QUALITY' for a in _ARCHITECTURES])}")
+    try:
+        from compressai.zoo.image import model_urls
+    except ModuleNotFoundError as error:
+        raise without_compressai(f"the prior {name}", error) from error
     urls = model_urls[architecture]["mse"]
     if quality not in urls:
         raise InputError(f"unknown prior {name!r}; {architecture} has the qualities {min(urls)} to {max(urls)}")

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from imaging.priors.base import LatentPrior
+from imaging.priors.compressai_zoo import without_compressai
 from imaging.releases import Table
 
 FAMILIES = {
@@ -20,9 +21,12 @@ FAMILIES = {
 
 
 def family_class(family: str) -> type[LatentPrior]:
-    """The class of a family, a key of `FAMILIES`."""
+    """The class of a family, a key of `FAMILIES`; `InputError` where it needs compressai, which is not installed."""
     module, name = FAMILIES[family]
-    found: type[LatentPrior] = getattr(import_module(module), name)
+    try:
+        found: type[LatentPrior] = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise without_compressai(f"the prior family {family}", error) from error
     return found
 
 

@@ -120,5 +120,5 @@ def grow(own: LappedAutoencoder, given: LappedAutoencoder) -> None:
         _place_block(mine, other, hidden)
     _place(own.head, given.head, torch.cat([latents, own.latents + latents]), hidden)
     rows = given.settings["hyper"]
-    for mine, other in zip(own.bottleneck.parameters(), given.bottleneck.parameters(), strict=True):
-        mine[:rows] = other
+    for weights, given_weights in zip(own.bottleneck.parameters(), given.bottleneck.parameters(), strict=True):
+        weights[:rows] = given_weights

@@ -7,11 +7,11 @@ import math
 from typing import Any
 
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from compressai.models import Cheng2020Attention, FactorizedPrior, JointAutoregressiveHierarchicalPriors, MeanScaleHyperprior
 from torch import Tensor, nn
 
 from imaging.priors.base import LatentPrior, Latents
+from imaging.priors.factorized import FactorizedDensity
 from imaging.priors.rate import SCALE_BOUND, SCALE_REACH, bounded, decoder_deviation, log_bottleneck, log_uniform_gaussian
 
 SPREAD_FLOOR = 2e-4
@@ -40,6 +40,13 @@ def _open_to(network: nn.Sequential, channels: int, side: str) -> None:
             setattr(stage, name, _with_channels(child, channels, side))
 
 
+def _density_of(bottleneck: nn.Module) -> FactorizedDensity:
+    """The density of an entropy bottleneck of compressai."""
+    found = FactorizedDensity(bottleneck.channels)  # type: ignore[arg-type]
+    found.load_state_dict(bottleneck.state_dict())
+    return found
+
+
 class PublishedAutoencoder(LatentPrior):
     """What the compressai families share: their modules under their names, and optionally a second decoder for standard deviations.
 
@@ -59,7 +66,7 @@ class PublishedAutoencoder(LatentPrior):
     g_s: nn.Sequential
     h_a: nn.Sequential
     h_s: nn.Sequential
-    entropy_bottleneck: EntropyBottleneck
+    entropy_bottleneck: FactorizedDensity
     context_prediction: Any
     entropy_parameters: nn.Sequential
     stride, hyper_stride, border = 16, 64, 0
@@ -77,7 +84,7 @@ class PublishedAutoencoder(LatentPrior):
         self.channels, self.replicated = channels, replicated
         self.gamma = decoder_deviation(channels, alpha)
         for name, module in self._build(hidden, latents).named_children():
-            self.add_module(name, module)
+            self.add_module(name, _density_of(module) if name == "entropy_bottleneck" else module)
         if not replicated and channels != 3:
             _open_to(self.g_a, channels, "in")
             _open_to(self.g_s, channels, "out")

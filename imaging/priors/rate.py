@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor
 from torch.nn import functional as F
+
+from imaging.priors.factorized import FactorizedDensity
 
 SCALE_BOUND = 0.11
 """Smallest scale of the conditional density; compressai's default."""
@@ -115,8 +116,8 @@ def log_uniform_gaussian(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
         return upper + _log1mexp(lower - upper)
 
 
-def log_bottleneck(bottleneck: EntropyBottleneck, h: Tensor) -> Tensor:
-    """Log-density, nats, of (perturbed) hyper-latents ``(B, C, H, W)`` under a compressai entropy bottleneck, for each of them.
+def log_bottleneck(bottleneck: FactorizedDensity, h: Tensor) -> Tensor:
+    """Log-density, nats, of (perturbed) hyper-latents ``(B, C, H, W)`` under their factorised density, for each of them.
 
     By the sign trick in the log domain: compressai's own likelihood is a difference of sigmoids with a floor of 1e-9, whose gradient
     vanishes in the tails.
@@ -125,8 +126,8 @@ def log_bottleneck(bottleneck: EntropyBottleneck, h: Tensor) -> Tensor:
     with torch.autocast(h.device.type, enabled=False):
         batch, channels, height, width = h.shape
         values = h.to(dtype).permute(1, 0, 2, 3).reshape(channels, 1, -1)
-        lower = bottleneck._logits_cumulative(values - 0.5, stop_gradient=False)
-        upper = bottleneck._logits_cumulative(values + 0.5, stop_gradient=False)
+        lower = bottleneck.logits(values - 0.5)
+        upper = bottleneck.logits(values + 0.5)
         # sigmoid(u) - sigmoid(l) = sigmoid(-l) - sigmoid(-u): take the pair whose logits are negative.
         flip = (lower + upper) > 0
         hi, lo = torch.where(flip, -lower, upper), torch.where(flip, -upper, lower)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor
 
 from imaging.priors.base import LatentPrior
+from imaging.priors.factorized import FactorizedDensity
 
 _REACH, _STEP = 400.0, 0.05
 """Hyper-latents are looked for up to here, on a grid of this step."""
 
 
-def _draw_bottleneck(bottleneck: EntropyBottleneck, count: int) -> Tensor:
+def _draw_bottleneck(bottleneck: FactorizedDensity, count: int) -> Tensor:
     """``(C, count)`` draws from each channel's learned density convolved with a unit uniform, by the inverse distribution function."""
     channels = bottleneck.channels
     grid = torch.arange(-_REACH, _REACH, _STEP).expand(channels, 1, -1).contiguous()
-    cumulative = torch.sigmoid(bottleneck._logits_cumulative(grid, stop_gradient=True))[:, 0].contiguous()
+    cumulative = torch.sigmoid(bottleneck.logits(grid))[:, 0].contiguous()
     places = torch.searchsorted(cumulative, torch.rand(channels, count)).clamp(max=grid.shape[2] - 1)
     return grid[:, 0].gather(1, places) + torch.rand(channels, count) - 0.5
 
@@ -39,7 +39,7 @@ def sample_prior(prior: LatentPrior, size: int = 128, seed: int = 0) -> Tensor:
     shape = [v.shape for v in prior.encode(torch.zeros(1, prior.channels, size, size))]
     if prior.density == "gaussian":
         return prior.decode(torch.randn(shape[0]))
-    bottleneck = next(m for m in prior.modules() if isinstance(m, EntropyBottleneck))
+    bottleneck = next(m for m in prior.modules() if isinstance(m, FactorizedDensity))
 
     def independent(wanted: torch.Size) -> Tensor:
         return _draw_bottleneck(bottleneck, math.prod(wanted[2:])).reshape(1, *wanted[1:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,11 +12,6 @@ from reprlib import repr as short
 from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from imaging.errors import InputError, did_you_mean, one_line
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 T = TypeVar("T")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
+import sys
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -20,7 +21,7 @@ from imaging.restoration import Restoration, SceneResult
 from imaging.sensors import Band
 from imaging.version import __version__
 
-_LIBRARIES = ("torch", "deepinv", "compressai", "rasterio", "numpy")
+_LIBRARIES = ("torch", "deepinv", "rasterio", "numpy")
 
 
 def sections(job: Restoration, result: SceneResult, trio: Trio, found: Survey) -> dict[str, str]:
@@ -207,10 +208,10 @@ def _timings(result: SceneResult) -> str:
 
 def _versions() -> str:
     rows: list[list[Any]] = [["imaging-restore", __version__], ["Python", platform.python_version()], ["GDAL", rasterio.__gdal_version__]]
-    for name in _LIBRARIES:
+    for name in (*_LIBRARIES, *(n for n in ("compressai",) if n in sys.modules)):
         try:
             rows.append([name, version(name)])
         except PackageNotFoundError:
             rows.append([name, "not installed as a package"])
-    rows.append(["made", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")])
+    rows.append(["made", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")])
     return table(["what", "version"], rows, "Versions")

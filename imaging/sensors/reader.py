@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,11 +12,6 @@ import numpy as np
 from imaging.errors import InputError, did_you_mean, missing
 from imaging.sensors.mtf import Kernel, nyquist_of
 from imaging.sensors.profile import HUGE, Band, Mtf, Noise, SensorProfile
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _TOP = {"name", "title", "state", "bits", "bands", "source"}
 _BAND = {"name", "common_name", "gsd", "mtf", "noise", "source"}

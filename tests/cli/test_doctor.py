@@ -137,6 +137,20 @@ def test_onnxruntime_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (check.status, check.advice) == (WARNING, "pip install 'imaging-restore[superres]'")
 
 
+def test_compressai_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "compressai")
+    assert checks.compressai() == Check("compressai", OK, "not installed; only published families of priors need it")
+
+
+def test_compressai_that_is_broken_is_in_nobodys_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda name: "1.2.8")
+    broken(monkeypatch, "compressai")
+    check = checks.compressai()
+    assert check.status == WARNING
+    assert check.message.startswith("1.2.8 cannot be imported (ImportError: libsomething.so.1: cannot open shared object file)")
+    assert check.advice == "pip install --force-reinstall compressai"
+
+
 def test_onnxruntime_that_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     broken(monkeypatch, "onnxruntime")

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import compressai.models
 import pytest
 import torch
 from torch import Tensor
@@ -19,8 +18,11 @@ from imaging.errors import InputError
 from imaging.priors import load_prior
 from imaging.priors.compressai_zoo import cached_file
 from imaging.priors.importing import convert, read_checkpoint
-from imaging.priors.published import JointAutoencoder
 from imaging.priors.zoo import find_prior
+
+models = pytest.importorskip("compressai.models")
+
+from imaging.priors.published import JointAutoencoder  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "scripts.release.import_checkpoint"]
@@ -28,7 +30,7 @@ COMMAND = [sys.executable, "-m", "scripts.release.import_checkpoint"]
 
 def network(cls: str = "JointAutoregressiveHierarchicalPriors", *sizes: int) -> Any:
     torch.manual_seed(3)
-    return getattr(compressai.models, cls)(*(sizes or (8, 12))).eval()
+    return getattr(models, cls)(*(sizes or (8, 12))).eval()
 
 
 def old_names(state: dict[str, Tensor]) -> dict[str, Tensor]:

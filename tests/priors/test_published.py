@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import compressai.models
 import pytest
 import torch
 
-from imaging.priors.published import (
+from imaging.priors.rate import log_bottleneck, log_uniform_gaussian
+
+models = pytest.importorskip("compressai.models")
+
+from imaging.priors.published import (  # noqa: E402
     ChengAutoencoder,
     FactorizedAutoencoder,
     JointAutoencoder,
     MeanScaleAutoencoder,
     PublishedAutoencoder,
 )
-from imaging.priors.rate import log_bottleneck, log_uniform_gaussian
 
 FAMILIES: dict[str, tuple[type[PublishedAutoencoder], str, tuple[int, ...]]] = {
     "mean-scale": (MeanScaleAutoencoder, "MeanScaleHyperprior", (16, 24)),
@@ -30,7 +32,7 @@ def original(name: str) -> Any:
     """The model of compressai, with random weights."""
     torch.manual_seed(1)
     _, cls, sizes = FAMILIES[name]
-    return getattr(compressai.models, cls)(*sizes).eval()
+    return getattr(models, cls)(*sizes).eval()
 
 
 def ours(name: str, **settings: Any) -> PublishedAutoencoder:

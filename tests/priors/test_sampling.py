@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
-from compressai.entropy_models import EntropyBottleneck
 
 from imaging.priors import sampling
+from imaging.priors.factorized import FactorizedDensity
 from imaging.priors.families import make_prior
 from imaging.priors.rate import log_bottleneck
 from tests.priors.models import tiny
@@ -16,7 +16,7 @@ from tests.priors.models import tiny
 
 def test_draws_of_a_bottleneck_follow_its_density() -> None:
     torch.manual_seed(0)
-    bottleneck = EntropyBottleneck(3)
+    bottleneck = FactorizedDensity(3)
     with torch.no_grad():
         for parameter in bottleneck.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
@@ -49,6 +49,8 @@ def test_sequential_draws_have_the_conditional_densities() -> None:
 
 @pytest.mark.parametrize("family", ["mean-scale", "mbt", "factorized", "vae"])
 def test_each_family_draws_scenes_smoke(family: str) -> None:
+    if family != "vae":
+        pytest.importorskip("compressai")
     sizes = {"width": 16, "blocks": 1, "fine": 8} if family == "vae" else {"hidden": 8, "latents": 12}
     model = make_prior(family, sizes).eval()
     drawn = sampling.sample_prior(model, 128, seed=1)

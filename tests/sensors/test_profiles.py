@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,6 @@ import pytest
 import imaging.sensors
 from imaging.errors import InputError
 from imaging.sensors import Band, Mtf, Noise, SensorProfile, builtin_sensors, load_profile
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 EXAMPLE = """\
 name = "my-sensor"

@@ -1,0 +1,17 @@
+"""Requirements of pyproject.toml without extras of tests and documentation, one a line: at their lower bounds, or free of upper ones.
+
+Usage: bounds.py lowest|newest
+"""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+EXTRAS = ("cluster", "compressai", "superres")
+
+project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+for requirement in project["dependencies"] + [r for extra in EXTRAS for r in project["optional-dependencies"][extra]]:
+    wanted, _, marker = requirement.partition(";")
+    name, lowest = re.match(r"([A-Za-z0-9-]+)>=([0-9.]+)", wanted).groups()
+    print(f"{name}{'==' if sys.argv[1] == 'lowest' else '>='}{lowest}" + (f"; {marker.strip()}" if marker else ""))
