@@ -50,7 +50,7 @@ def data_curvature(prior: LatentPrior, pieces: list[Measurement], level: Tensor,
     same = free and items(pieces[0].physics) == 1 and bool((level == level[0]).all()) and bool((rate_scale == rate_scale[0]).all())
     size = (_CANVAS, _CANVAS) if free else tuple(shape[2:])
     levels, scales = (level[:1], rate_scale[:1]) if same else (level, rate_scale)
-    flat = levels.reshape(-1, 1, 1, 1).expand(-1, shape[1], *size)
+    flat = levels.reshape(-1, 1, 1, 1).expand(-1, shape[1], *size).contiguous()
     height, width = flat.shape[-2:]
     canvas = F.pad(flat, (0, -width % prior.hyper_stride, 0, -height % prior.hyper_stride), mode="replicate")
     with torch.no_grad():

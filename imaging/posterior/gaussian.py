@@ -49,7 +49,7 @@ def expected_deviation(pieces: list[Measurement], level: Tensor, shape: torch.Si
         levels = level.reshape(-1, 1, 1, 1).expand(-1, shape[1], 1, 1)
         variance = noise_variance(physics, levels.to(physics.psf)).mean((2, 3))
         return sensor_error(physics.psf, variance, level, physics.factor).sqrt().to(level)
-    flat = level.reshape(-1, 1, 1, 1).expand(shape)
+    flat = level.reshape(-1, 1, 1, 1).expand(shape).contiguous()
     variances = [noise_variance(p.physics, p.physics.A(flat)) for p in pieces]
     precision = 1 / scene_spectrum(_radius(flat), level.reshape(-1, 1, 1, 1))
     open_variance = 1 / (_transfer(flat, pieces, variances) + precision)
@@ -97,7 +97,7 @@ def gaussian_estimate(pieces: list[Measurement], level: Tensor, shape: torch.Siz
     ``level``, ``(B,)`` and above 0. The conjugate gradients are preconditioned by the circulant operator nearest to ``A^T V^-1 A``, which
     is found by probing.
     """
-    flat = level.reshape(-1, 1, 1, 1).to(pieces[0].y).expand(shape)
+    flat = level.reshape(-1, 1, 1, 1).to(pieces[0].y).expand(shape).contiguous()  # see `signs`
     residual, variances = torch.zeros_like(flat), []
     for y, physics, mask in pieces:
         signal = physics.A(flat)

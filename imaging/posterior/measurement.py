@@ -76,7 +76,7 @@ def information(x: Tensor, pieces: list[Measurement]) -> Tensor:
 def signs(like: Tensor, seed: int) -> Tensor:
     """Random signs of a shape ``(B, ...)``, the same for each item and on every device."""
     drawn = torch.randint(0, 2, like.shape[1:], generator=torch.Generator().manual_seed(seed))
-    return (2 * drawn - 1).to(like).expand_as(like)
+    return (2 * drawn - 1).to(like).expand_as(like).contiguous()  # torch 2.5 transforms no expanded tensors
 
 
 def _probed(x: Tensor, physics: Physics, precision: Tensor) -> Tensor:

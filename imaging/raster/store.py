@@ -84,7 +84,7 @@ def temporary(path: Path) -> Path:
     return path.with_name(f".{uuid.uuid4().hex}.tmp")
 
 
-def write_whole(path: Path, data: bytes | memoryview, folder: Path | None = None) -> None:
+def write_whole(path: Path, data: bytes, folder: Path | None = None) -> None:
     """Write a file that appears whole or not at all, in place of one that is there.
 
     Raises
@@ -261,7 +261,7 @@ class TileStore:
         np.savez(packed, **arrays)  # type: ignore[arg-type]
         if self._lock is None:
             self.join()  # of another process: its run may have ended or been begun anew
-        write_whole(self._path(tile), packed.getbuffer(), self.target.parent)
+        write_whole(self._path(tile), packed.getvalue(), self.target.parent)
 
     def get(self, tile: Tile, name: str) -> NDArray[Any]:
         """One array of a finished tile."""

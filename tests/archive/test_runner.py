@@ -164,7 +164,7 @@ def test_a_dask_cluster_restores_what_processes_do(tmp_path: Path, tiny_prior: P
     scenes = archive(tmp_path, 12)
     (scenes / "7.tif").write_bytes(b"II*\0 cut short")
     alone = run(scenes, tmp_path / "alone", tiny_prior, make=lambda: local_executor(1)[0])
-    settings = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    settings = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with distributed.LocalCluster(**settings) as cluster:
         pids = [w.pid for w in cluster.workers.values()]
         killed: list[int] = []

@@ -131,7 +131,7 @@ def test_the_command_shares_one_scene(scene: Path, tiny_prior: Path, whole: dict
 
 def test_a_dask_cluster_shares_one_scene(scene: Path, tiny_prior: Path, whole: dict[str, bytes | None]) -> None:
     distributed = pytest.importorskip("distributed", reason="Dask is not installed")
-    settings = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    settings = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with distributed.LocalCluster(**settings) as cluster:
         address = cluster.scheduler_address
         killed: list[int] = []

@@ -92,7 +92,9 @@ def test_a_system_without_a_solution_is_no_success() -> None:
     diagonal = eigenvalues.where(torch.arange(36) != 7, torch.zeros(())).reshape(1, 1, 6, 6)
     found = minres(lambda v: diagonal * v, torch.ones_like(diagonal), 1e-8)
     assert not found.converged.any()
-    assert float(found.residual) == pytest.approx(1, rel=1e-6), "what no solution can reach, and nothing more, is left"
+    rounding = 4 * torch.finfo(torch.float64).eps * float(found.q.abs().max())  # the part without curvature grows without bound
+    assert rounding < 0.01
+    assert float(found.residual) == pytest.approx(1, abs=rounding), "what no solution can reach, and nothing more, is left"
 
 
 def test_solves_that_would_do_nothing_are_refused() -> None:

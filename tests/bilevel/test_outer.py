@@ -277,7 +277,7 @@ def test_learning_without_derivatives_lowers_the_loss() -> None:
     assert learned.history[-1].cost <= problem.cost.total
     short = derivative_free(denoising(side=10), theta, 1e-3, budget=learned.history[1].cost)
     assert short.status == "budget"
-    assert short.history == learned.history[: len(short.history)]
+    assert repr(short.history) == repr(learned.history[: len(short.history)]), "without gradients they hold NaN, which equals nothing"
 
 
 def test_learning_without_derivatives_wants_its_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,9 +28,7 @@ TOULOUSE = FURTHER / "pleiades_real" / "toulouse_pan.tif"
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Headless Chromium, whatever the distribution calls it."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
         chromium.close()
