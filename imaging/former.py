@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -54,16 +53,3 @@ def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return call
 
     return decorate
-
-
-def former_names(room: str, **today: str) -> Callable[[str], Any]:
-    """``__getattr__`` of a room that gives what it called otherwise, or had, before; by each name where the thing is today."""
-
-    def get(name: str) -> Any:
-        if name not in today:
-            raise AttributeError(f"module {room!r} has no attribute {name!r}")
-        warnings.warn(f"{room}.{name} ends with version 0.2; it is now {today[name]}", DeprecationWarning, stacklevel=2)
-        module, _, found = today[name].rpartition(".")
-        return getattr(import_module(module), found)
-
-    return get

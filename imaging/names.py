@@ -35,3 +35,5 @@ NOISES = ("profile", ESTIMATE)
 PRIOR_FAMILIES = ("lapped", "mean-scale", "mbt", "cheng", "factorized", "vae")
 REGULARIZER_FAMILIES = ("tv", "foe", "ridge")
 SUPERRES_FAMILY = "superres"
+SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf")
+"""Ends of the names of scenes in folders."""

@@ -9,7 +9,7 @@ from imaging.amortised.network import InferenceNetwork, NetworkSettings
 from imaging.amortised.posterior import ImagePosterior, load_image_posterior, save_image_posterior
 from imaging.amortised.reconstructor import DEFAULT_ORIENTATIONS, ORIENTATIONS, AmortisedReconstructor
 from imaging.amortised.zoo import DEFAULT_NETWORK, choose_network, find_network, list_networks, load_network, save_network
-from imaging.former import former_names
+from imaging.lazy import former_names
 
 __all__ = [
     "DEFAULT_NETWORK", "DEFAULT_ORIENTATIONS", "ORIENTATIONS", "QUANTITIES", "AmortisedReconstructor", "Excess", "ImagePosterior",

@@ -8,26 +8,24 @@ from pathlib import Path
 import torch
 
 from imaging.amortised.network import InferenceNetwork, NetworkSettings
-from imaging.names import AMORTISED
-from imaging.releases import Measurements, ModelInfo, Table, Zoo, check_state, read_weights, ready, write_release
+from imaging.releases import NETWORK_ZOO, Measurements, ModelInfo, Table, check_state, read_weights, ready, write_release
 
 DEFAULT_NETWORK = "pan-amortised"
-NETWORKS = Zoo("inference network", (AMORTISED,))
 
 
 def list_networks() -> list[ModelInfo]:
     """All released inference networks of the zoo, in the order of their names."""
-    return NETWORKS.models()
+    return NETWORK_ZOO.models()
 
 
 def choose_network(bands: Sequence[str | None]) -> str:
     """Name of the released network for bands of these common names: one of just them together, otherwise the default for each."""
-    return NETWORKS.choose(bands, DEFAULT_NETWORK)
+    return NETWORK_ZOO.choose(bands, DEFAULT_NETWORK)
 
 
 def find_network(name: str) -> ModelInfo:
     """Look a network up by zoo name, or take a path to a model folder; `InputError` for an unknown name."""
-    return NETWORKS.find(name)
+    return NETWORK_ZOO.find(name)
 
 
 def make_network(recipe: Table) -> InferenceNetwork:
@@ -50,7 +48,7 @@ def load_network(name: str = DEFAULT_NETWORK, device: torch.device | str = "cpu"
     InputError
         Unknown name, damaged file, weights that do not fit.
     """
-    info = NETWORKS.find(name)
+    info = NETWORK_ZOO.find(name)
     network = make_network(info.recipe)
     state = {k: v.float() for k, v in read_weights(info.folder, info.digest).items()}
     check_state(network.state_dict(), state, str(info.folder / "weights.safetensors"))

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from imaging.archive.executors import gpu_count, local_executor, make_executors, scheduler_executor
-from imaging.archive.manifest import Entry, find_entries, shard
-from imaging.archive.runner import ArchiveReport, check_archive, entries_of, restore_archive
-from imaging.archive.spread import restore_spread
+from typing import TYPE_CHECKING
+
+from imaging.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from imaging.archive.executors import gpu_count, local_executor, make_executors, scheduler_executor
+    from imaging.archive.manifest import Entry, find_entries, shard
+    from imaging.archive.runner import ArchiveReport, check_archive, entries_of, restore_archive
+    from imaging.archive.spread import restore_spread
+else:
+    __getattr__ = on_first_use(__name__)
 
 __all__ = [
     "ArchiveReport", "Entry", "check_archive", "entries_of", "find_entries", "gpu_count", "local_executor", "make_executors",

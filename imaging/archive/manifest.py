@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.errors import InputError, missing
-from imaging.raster import SUFFIXES
-from imaging.sensors import is_product, product_scenes
+from imaging.names import SUFFIXES
+from imaging.sensors import is_product
 from imaging.sensors.products import is_open
 
 _OWN = r"_(restored|std|sample_\d{3}|{what})$"
@@ -53,6 +53,8 @@ class Entry:
 def is_archive(source: Path) -> bool:
     """Whether an input names several scenes: a folder, a product of several, a pattern with ``*``, ``?`` or ``[``, or a ``.csv`` table."""
     if is_product(source):
+        from imaging.sensors import product_scenes  # reads rasters, for which a library is loaded
+
         return len(product_scenes(source)) > 1
     return source.is_dir() or source.suffix.lower() == ".csv" or (not source.exists() and glob.has_magic(str(source)))
 
@@ -107,6 +109,8 @@ def _entries(root: Path, path: Path, output: Path, what: str) -> list[Entry]:
     if not is_product(path):
         return [_entry(path, place.with_name(f"{path.stem}_{what}.tif"), output)]
     folder, stem = (output if path == root else place.parent), path.absolute().stem
+    from imaging.sensors import product_scenes
+
     try:
         scenes = product_scenes(path)
     except InputError as error:  # the others are restored all the same

@@ -23,7 +23,7 @@ from imaging.bilevel.ridge import RidgeRegularizer
 from imaging.bilevel.stochastic import StochasticSettings, StochasticState, stochastic
 from imaging.bilevel.vector_problems import LogisticProblem, QuadraticProblem
 from imaging.bilevel.zoo import LearnedRegularizer, list_regularizers, load_regularizer, make_regularizer, save_regularizer
-from imaging.former import former_names
+from imaging.lazy import former_names
 
 __all__ = [
     "BilevelProblem", "Differences", "FieldOfExperts", "FilterBank", "HoagSettings", "Hypergradient", "Learned", "LearnedRegularizer",

@@ -12,11 +12,10 @@ from imaging.bilevel.experts import FieldOfExperts
 from imaging.bilevel.regularizers import Regularizer, TotalVariation
 from imaging.bilevel.ridge import RidgeRegularizer
 from imaging.errors import InputError
-from imaging.releases import ModelInfo, Table, Zoo, read_weights, write_release
+from imaging.releases import REGULARIZER_ZOO, ModelInfo, Table, read_weights, write_release
 
 REGULARIZERS: dict[str, type[Regularizer]] = {"tv": TotalVariation, "foe": FieldOfExperts, "ridge": RidgeRegularizer}
 """Families of regularisers by the name that recipes call them."""
-ZOO = Zoo("regulariser", tuple(REGULARIZERS))
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def list_regularizers() -> list[ModelInfo]:
     InputError
         When no zoo is installed, or a recipe in it cannot be read.
     """
-    return ZOO.models()
+    return REGULARIZER_ZOO.models()
 
 
 def load_regularizer(name: str) -> LearnedRegularizer:
@@ -83,7 +82,7 @@ def load_regularizer(name: str) -> LearnedRegularizer:
     InputError
         For an unknown name, a damaged file or parameters that do not fit.
     """
-    info = ZOO.find(name)
+    info = REGULARIZER_ZOO.find(name)
     theta = read_weights(info.folder, info.digest).get("theta", torch.zeros(0))
     regularizer = make_regularizer(info.recipe)
     if theta.shape != (regularizer.size,) or not bool(torch.isfinite(theta).all()):

@@ -12,8 +12,8 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from imaging.errors import ImagingError
-from imaging.names import AMORTISED, ESTIMATE, PRIOR_FAMILIES, REGULARIZER_FAMILIES, REGULARIZERS, SUPERRES_FAMILY
-from imaging.releases import Zoo
+from imaging.names import AMORTISED, ESTIMATE, REGULARIZERS
+from imaging.releases import NETWORK_ZOO, PRIOR_ZOO, REGULARIZER_ZOO, SUPERRES_ZOO, Zoo
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -44,18 +44,17 @@ def sensor_names(_: click.Context, __: click.Parameter, incomplete: str) -> list
 def priors(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of priors, or of regularisers where the method given before is one of those, and folders."""
     method = ctx.params.get("method")
-    families = REGULARIZER_FAMILIES if method in REGULARIZERS else (AMORTISED,) if method == AMORTISED else PRIOR_FAMILIES
-    return _models(families, incomplete)
+    return _models(REGULARIZER_ZOO if method in REGULARIZERS else NETWORK_ZOO if method == AMORTISED else PRIOR_ZOO, incomplete)
 
 
 def models(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of super-resolution models, and folders."""
-    return _models((SUPERRES_FAMILY,), incomplete)
+    return _models(SUPERRES_ZOO, incomplete)
 
 
-def _models(families: tuple[str, ...], incomplete: str) -> list[CompletionItem]:
+def _models(zoo: Zoo, incomplete: str) -> list[CompletionItem]:
     try:
-        titles = {m.name: m.title for m in Zoo("model", families).models()}
+        titles = {m.name: m.title for m in zoo.models()}
     except (ImagingError, OSError):  # a broken installation is not for the shell to tell
         titles = {}
     return _named(titles, incomplete, titles) or [CompletionItem(incomplete, type="dir")]

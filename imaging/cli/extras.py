@@ -36,20 +36,27 @@ def asked_for(values: dict[str, Any]) -> dict[str, Path]:
     return {name: values[name] for name in EXTRAS if values.get(name) is not None}
 
 
-def after_scene(paths: ScenePaths, options: RestoreOptions, values: dict[str, Any]) -> Callable[[Restoration, SceneResult], None] | None:
-    """What is to be done after the scene; None without extras; `InputError` when one cannot be written or would replace something else."""
+def check_extras(paths: ScenePaths, options: RestoreOptions, values: dict[str, Any]) -> None:
+    """Refuse extras that cannot be written or would replace something else; `InputError` with the reason."""
+    asked = asked_for(values)
+    if not asked:
+        return
     from imaging.report.side_files import check_extra
     from imaging.restoration import outputs_for
 
-    asked = asked_for(values)
-    if not asked:
-        return None
     taken = outputs_for(paths, options)[0].outputs(options.samples, estimated=values["sensor"] == ESTIMATE)
     for name, path in asked.items():
         if values["reference"] is not None:
             check_extra(path, EXTRAS[name][0], taken, values["reference"], overwrite=True)
         check_extra(path, EXTRAS[name][0], taken, paths.input, paths.overwrite)
         taken.append(path)
+
+
+def after_scene(values: dict[str, Any]) -> Callable[[Restoration, SceneResult], None] | None:
+    """What is to be done after the scene; None without extras."""
+    asked = asked_for(values)
+    if not asked:
+        return None
     makers = {name: EXTRAS[name][1]() for name in asked}
 
     def write(job: Restoration, result: SceneResult) -> None:
@@ -67,7 +74,7 @@ def _made(name: str, make: Make, job: Restoration, result: SceneResult) -> bytes
 
 
 def _write(path: Path, job: Restoration, data: bytes) -> None:
-    from imaging.report.side_files import write_whole
+    from imaging.raster import write_whole
 
     if path.exists() and any(f.exists() and path.samefile(f) for f in job.scene.files):
         raise WorkError(f"the scene is restored, but {path} is a part of the input and is kept; choose another name")

@@ -16,17 +16,15 @@ def sensors() -> None:
 
 def priors() -> None:
     """The released priors and regularisers."""
-    from imaging.amortised import list_networks
-    from imaging.bilevel import list_regularizers, load_regularizer
-    from imaging.priors import list_priors
-    from imaging.restoration.methods import method_of
+    from imaging.releases import NETWORK_ZOO, PRIOR_ZOO, REGULARIZER_ZOO
+    from imaging.restoration import regularizer_method
 
-    for network in list_networks():
+    for network in NETWORK_ZOO.models():
         click.echo(f"{network.name:14s} --method amortised  {network.title}")
-    for prior in list_priors():
+    for prior in PRIOR_ZOO.models():
         click.echo(f"{prior.name:14s} {prior.channels} channel(s)  {prior.title}")
-    for learned in (load_regularizer(r.name) for r in list_regularizers()):
-        click.echo(f"{learned.name:14s} --method {method_of(learned)}  {learned.title}")
+    for learned in REGULARIZER_ZOO.models():
+        click.echo(f"{learned.name:14s} --method {regularizer_method(learned)}  {learned.title}")
 
 
 def describe(name: str) -> None:

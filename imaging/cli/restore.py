@@ -119,26 +119,32 @@ def _is_spread(values: dict[str, Any]) -> bool:
 
 def run(source: Path, output: Path | None, **values: Any) -> None:
     """One restoration or those of an archive, with messages on standard error and results on standard output."""
-    from imaging.archive import make_executors, restore_spread
     from imaging.archive.manifest import is_archive
     from imaging.cli.archive import refuse_for_one, run_archive
-    from imaging.cli.extras import after_scene, asked_for
-    from imaging.restoration import run_scene
+    from imaging.cli.extras import after_scene, asked_for, check_extras
+    from imaging.restoration import check_names, check_request
 
     options, paths = _options(values), _paths(source, output, values)
     if values["verbose"]:
         click.echo(f"{options}\n{paths}", err=True)
     if is_archive(source):
+        check_names(values["sensor"], options)
         run_archive(source, output, options, paths, values)
         return
     refuse_for_one(source, values, ("shard", "log"))
+    check_extras(paths, options, values)
+    check_request(paths, values["sensor"], options)
     extras = {name: str(path) for name, path in asked_for(values).items()}
-    more: dict[str, Any] = {"reference": values["reference"], "afterwards": after_scene(paths, options, values)}
+    more: dict[str, Any] = {"reference": values["reference"], "afterwards": after_scene(values)}
     if values["dry_run"]:
         _show_plan(paths, options, values, list(extras.values()))
         return
+    from imaging.restoration import run_scene
+
     with progress_bar(values["quiet"]) as bar:
         if _is_spread(values):
+            from imaging.archive import make_executors, restore_spread
+
             make, workers = make_executors(values.get("workers"), values.get("scheduler"))
             result = restore_spread(paths, values["sensor"], options, make_executor=make, workers=workers, progress=bar, **more)
         else:

@@ -23,17 +23,24 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     """One super-resolution or those of an archive."""
     from imaging.archive.manifest import is_archive
     from imaging.cli.archive import refuse_for_one, run_archive
-    from imaging.restoration import ScenePaths, SuperResolveOptions, super_resolve_scene
+    from imaging.restoration import ScenePaths, SuperResolveOptions, check_names, check_request
 
     names = ("model", "scale", "precision", "bands", "range", "device", "threads", "tile")
     options = SuperResolveOptions(**{n: values[n] for n in names if values[n] is not None})
     run_as = {"overwrite": values["overwrite"], "resume": values["resume"]}
     if values["verbose"]:
         click.echo(str(options), err=True)
+    check_names(None, options)
     if is_archive(source):
         run_archive(source, output, options, ScenePaths(input=source, uncertainty=False, **run_as), values)
         return
     refuse_for_one(source, values, ("workers", "shard", "scheduler", "log"))
+    scale = options.scale or (2 if options.model is None else None)
+    if output is not None or scale is not None:  # otherwise the model, which takes longer to load, names the output
+        target = output or source.absolute().with_name(f"{source.absolute().stem}_x{scale}.tif")
+        check_request(ScenePaths(input=source, output=target, uncertainty=False, **run_as), None, options)
+    from imaging.restoration import super_resolve_scene
+
     with progress_bar(values["quiet"], "super-resolving", "tile") as bar:
         result = super_resolve_scene(source, output=output, options=options, progress=bar, **run_as)
     if values["as_json"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imaging.former import former_names
+from imaging.lazy import former_names
 from imaging.posterior.fitted import LatentPosterior
 from imaging.posterior.gaussian import sensor_deviation
 from imaging.posterior.likelihood import SensorLikelihood

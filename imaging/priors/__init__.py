@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imaging.former import former_names
+from imaging.lazy import former_names
 from imaging.priors.base import LatentPrior, Latents
 from imaging.priors.zoo import DEFAULT_PRIOR, choose_prior, list_priors, load_prior
 

@@ -11,14 +11,13 @@ from imaging.errors import InputError
 from imaging.priors import compressai_zoo
 from imaging.priors.base import LatentPrior
 from imaging.priors.calibration import read_calibration, read_guarantee
-from imaging.priors.families import FAMILIES, prior_of
+from imaging.priors.families import prior_of
 from imaging.priors.importing import convert, read_checkpoint
 from imaging.priors.networks import GroupCausalConv2d
 from imaging.priors.state import fill, is_constant, packed, unpacked, weights
-from imaging.releases import ModelInfo, Zoo, digest_of, read_weights, ready, write_release
+from imaging.releases import PRIOR_ZOO, ModelInfo, digest_of, read_weights, ready, write_release
 
 DEFAULT_PRIOR = "pan"
-PRIORS = Zoo("prior", tuple(FAMILIES), ", or compressai:NAME-QUALITY")
 
 
 def list_priors() -> list[ModelInfo]:
@@ -29,12 +28,12 @@ def list_priors() -> list[ModelInfo]:
     InputError
         When no zoo is installed, or a recipe in it cannot be read.
     """
-    return PRIORS.models()
+    return PRIOR_ZOO.models()
 
 
 def choose_prior(bands: Sequence[str | None]) -> str:
     """Name of the released prior for bands of these common names: one of just them together, otherwise the default for each."""
-    return PRIORS.choose(bands, DEFAULT_PRIOR)
+    return PRIOR_ZOO.choose(bands, DEFAULT_PRIOR)
 
 
 def find_prior(name: str, *, download: bool = False) -> ModelInfo:
@@ -45,7 +44,7 @@ def find_prior(name: str, *, download: bool = False) -> ModelInfo:
     if name.startswith(compressai_zoo.PREFIX):
         path, _ = compressai_zoo.cached_file(name, download=download)
         return ModelInfo(name, "of compressai's zoo", "compressai", 3, digest_of(path), path.parent)
-    return PRIORS.find(name)
+    return PRIOR_ZOO.find(name)
 
 
 def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *, download: bool = False) -> LatentPrior:
@@ -68,7 +67,7 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *,
     if name.startswith(compressai_zoo.PREFIX):
         path, alpha = compressai_zoo.cached_file(name, download=download)
         return ready(convert(read_checkpoint(path), name, alpha=alpha).model, device)
-    info = PRIORS.find(name)
+    info = PRIOR_ZOO.find(name)
     state = {k: v for k, v in unpacked(read_weights(info.folder, info.digest)).items() if not is_constant(k)}
     model = prior_of(info.recipe)
     fill(model, state, str(info.folder / "weights.safetensors"))

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.raster.scene import Area, Scene
+from imaging.raster.areas import Area
+from imaging.raster.scene import Scene
 
 
 class Magnified(Scene):

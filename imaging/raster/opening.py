@@ -14,8 +14,8 @@ from rasterio._err import CPLE_BaseError  # what rasterio's properties raise; no
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from imaging.errors import InputError, missing, one_line
+from imaging.names import SUFFIXES
 
-SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf")
 _GDAL = {"GDAL_CACHEMAX": 64 * 2**20}  # bytes; GDAL's default is a share of the machine's memory
 
 

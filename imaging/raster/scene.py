@@ -14,6 +14,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from imaging.errors import InputError
+from imaging.raster.areas import Area
 from imaging.raster.opening import gdal, open_raster
 from imaging.raster.values import check_values
 
@@ -22,20 +23,6 @@ MOST_PIXELS, MOST_BANDS = 10**12, 1024
 """More is no scene but a damaged file."""
 _MOST_BLOCKS = 10**6
 """Of a file, up to which it is asked for each whether it is stored."""
-
-
-@dataclass(frozen=True)
-class Area:
-    """A rectangle of pixels, which may reach beyond the scene."""
-
-    row: int
-    column: int
-    height: int
-    width: int
-
-    def grow(self, pixels: int) -> Area:
-        """The rectangle enlarged on all sides; shrunk for a negative number."""
-        return Area(self.row - pixels, self.column - pixels, self.height + 2 * pixels, self.width + 2 * pixels)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from rasterio._err import CPLE_BaseError  # what rasterio.shutil raises; no publ
 from rasterio.errors import RasterioError
 
 from imaging.errors import InputError, ResumeError, one_line
+from imaging.raster.hidden import partial_folder, temporary
 from imaging.raster.tiles import Tile
 
 try:
@@ -62,11 +62,6 @@ def disk_errors(folder: Path) -> Iterator[None]:
         raise
 
 
-def partial_folder(output: Path) -> Path:
-    """Hidden folder in which an output comes into being."""
-    return output.parent / f".{output.name}.partial"
-
-
 def sync(path: Path) -> None:
     """Have the disk hold a file, or the names in a folder, before anything that rests on it."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -77,11 +72,6 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def temporary(path: Path) -> Path:
-    """A name beside a file that nothing else has, also where several processes write it."""
-    return path.with_name(f".{uuid.uuid4().hex}.tmp")
 
 
 def write_whole(path: Path, data: bytes, folder: Path | None = None) -> None:

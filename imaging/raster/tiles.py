@@ -7,7 +7,7 @@ from itertools import pairwise, product
 from typing import NamedTuple
 
 from imaging.errors import InputError
-from imaging.raster.scene import Area
+from imaging.raster.areas import Area
 
 STEP = 32
 """Sides of tiles are multiples of this many pixels."""

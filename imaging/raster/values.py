@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from imaging.errors import InputError
 
@@ -37,6 +36,8 @@ def filled(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
     """Values ``(C, h, w)`` with invalid pixels taken from the nearest valid one; a band without any stays as it is."""
     if valid.all():
         return values
+    from scipy.ndimage import distance_transform_edt
+
     result = values.copy()
     for band, good in zip(result, valid, strict=True):
         if good.any():

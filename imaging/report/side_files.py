@@ -1,4 +1,4 @@
-"""Further files of a restoration, beside its rasters: checked before work begins, written whole or not at all."""
+"""Further files of a restoration, beside its rasters: checked before work begins."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import os
 from pathlib import Path
 
 from imaging.errors import InputError
-from imaging.raster import disk_errors, temporary, write_whole
-
-__all__ = ["check_extra", "write_whole"]
+from imaging.raster import temporary
 
 _LONGEST = 255
 """Bytes of a file's name that usual file systems hold."""
@@ -35,6 +33,8 @@ def check_extra(path: Path, suffix: str, job_outputs: list[Path], source: Path, 
             raise InputError(f"two outputs have the same name, {path}; choose another one")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; add --overwrite to replace it")
+    from imaging.raster import disk_errors  # takes longer than to refuse
+
     with disk_errors(path.parent):
         attempt = temporary(path)
         attempt.touch()

@@ -18,10 +18,11 @@ from imaging.priors import DEFAULT_PRIOR, choose_prior
 from imaging.restoration.amortised import AmortisedMethod
 from imaging.restoration.fitting import Fitter, Sample, make_fitters, scene_bands
 from imaging.restoration.method import Method, torch_device
-from imaging.restoration.methods import find_pass, find_prior, find_regularizer, make_fit, make_pass, make_point
+from imaging.restoration.methods import find_pass, find_prior, make_fit, make_pass
 from imaging.restoration.options import RestoreOptions
 from imaging.restoration.radiometry import check_signal, stored_range
-from imaging.sensors import Band, ProductScene, SensorProfile, estimate_sensor, load_profile
+from imaging.restoration.request import SENSOR_NEEDED
+from imaging.sensors import Band, ProductScene, SensorProfile, load_profile
 
 Sensor = str | SensorProfile | None
 """Name of a profile, path of a TOML file, ``"estimate"``, a profile, or None for what a product's metadata say."""
@@ -108,6 +109,8 @@ def check_choice(options: RestoreOptions) -> None:
     if options.prior == AUTO:
         return
     if options.is_point:
+        from imaging.restoration.regularized import find_regularizer
+
         find_regularizer(options.method, options.prior)
     elif options.method == AMORTISED:
         find_pass(options.prior)
@@ -121,7 +124,7 @@ def _profile(sensor: Sensor, options: RestoreOptions, product: ProductScene | No
     if own is not None and sensor in {None, own.name}:
         profile = own
     elif sensor is None:
-        raise InputError("a sensor is needed: --sensor NAME or --sensor FILE.toml; --list-sensors shows the names")
+        raise InputError(SENSOR_NEEDED)
     else:
         profile = sensor if isinstance(sensor, SensorProfile) else load_profile(sensor)
     return profile.with_overrides(mtf_nyquist=options.mtf_nyquist, noise=None if isinstance(options.noise, str) else options.noise)
@@ -129,6 +132,8 @@ def _profile(sensor: Sensor, options: RestoreOptions, product: ProductScene | No
 
 def _estimated(scene: Known, options: RestoreOptions) -> tuple[SensorProfile, list[str]]:
     """Profile of a sensor that is not known, with the options' MTF and noise in place of its own; and a report."""
+    from imaging.sensors import estimate_sensor  # loads what takes a quarter of a second
+
     sample = scene.sample(_ESTIMATED_FROM)
     bits = 8 if scene.dtype.itemsize == 1 else int(np.clip(math.ceil(math.log2(max(_largest(sample), 1) + 1)), 8, 16))
     profile, report = estimate_sensor(sample, scene.descriptions, bits, mtf_nyquist=options.mtf_nyquist)
@@ -199,6 +204,8 @@ def load_method(options: RestoreOptions, bands: Sequence[Band], method: str, sta
     """Load a fit, with the pass that it starts from, or the minimiser with a regulariser."""
     prior, device = prior_for(options, bands, method), torch_device(options.device)
     if method in REGULARIZERS:
+        from imaging.restoration.regularized import make_point
+
         return make_point(method, prior, device, options.weight, options.iterations)
     settings = fit_settings(options, method, "wiener" if start is None else "pass")
     return make_fit(prior, device, settings, download=options.download, start=None if start is None else start.model)

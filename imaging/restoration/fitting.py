@@ -14,7 +14,7 @@ from imaging.errors import InputError
 from imaging.raster import Statistics, filled, statistics
 from imaging.restoration.method import Method, Progress, Window
 from imaging.restoration.radiometry import Radiometry
-from imaging.sensors import Band, SensorPhysics, SensorProfile, estimate_noise, sensor_physics
+from imaging.sensors import Band, SensorPhysics, SensorProfile, sensor_physics
 
 _LARGEST = float(np.finfo(np.float32).max)
 Sample = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
@@ -78,6 +78,8 @@ def scene_bands(profile: SensorProfile, descriptions: tuple[str | None, ...], sa
     found = []
     for k, band in enumerate(profile.match(descriptions)):
         if noise == "estimate" or band.noise is None:
+            from imaging.sensors import estimate_noise  # loads what takes a quarter of a second
+
             offset = band.noise.offset if band.noise else 0.0
             band = replace(band, noise=estimate_noise(sample, k, offset).model())
         found.append(band)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +12,19 @@ from imaging.amortised import (
     DEFAULT_ORIENTATIONS,
     AmortisedReconstructor,
     find_network,
-    list_networks,
     load_limits,
     load_network,
-)
-from imaging.bilevel import (
-    FieldOfExperts,
-    LearnedRegularizer,
-    RegularizedReconstructor,
-    Regularizer,
-    RidgeRegularizer,
-    TotalVariation,
-    list_regularizers,
-    load_regularizer,
 )
 from imaging.errors import InputError
 from imaging.names import AMORTISED, POSTERIORS
 from imaging.posterior import VBLE, FitSettings, lattice_room, rate_scale, sensor_deviation
-from imaging.priors import LatentPrior, list_priors, load_prior, zoo
+from imaging.priors import LatentPrior, load_prior, zoo
 from imaging.raster.tiles import STEP
-from imaging.releases import ModelInfo
+from imaging.releases import NETWORK_ZOO, PRIOR_ZOO, REGULARIZER_ZOO, ModelInfo
 from imaging.restoration.amortised import AmortisedMethod
 from imaging.restoration.method import Method, Progress, Window
+from imaging.restoration.request import regularizer_method
 from imaging.sensors import SensorPhysics
-
-_SUITED: dict[str, Callable[[Regularizer], bool]] = {
-    "tv": lambda r: isinstance(r, TotalVariation),
-    "foe": lambda r: isinstance(r, FieldOfExperts),
-    "crr": lambda r: isinstance(r, RidgeRegularizer) and r.weak_convexity == 0,
-    "wcrr": lambda r: isinstance(r, RidgeRegularizer) and r.weak_convexity > 0,
-}
-"""Methods with a learned regulariser, and which regularisers are theirs."""
-GRADIENTS = RegularizedReconstructor.steps
-"""Steps of the minimisation of a regularised energy."""
-
-_MINIMISER_REACH = 24
 
 
 class PosteriorMethod(Method):
@@ -101,57 +78,16 @@ class PosteriorMethod(Method):
         return {"calibration": self.prior.calibration} | ({} if guarantee is None else {"half_widths": guarantee.half_widths})
 
 
-class RegularizedMethod(Method):
-    """The minimiser of a likelihood and a learned regulariser: a point, each band by itself, by so many gradients.
-
-    ``weight`` is a factor on the regulariser's weight, which follows from the noise; by default the regulariser's own for sensors.
-    """
-
-    border = 8
-
-    def __init__(self, learned: LearnedRegularizer, device: torch.device, weight: float | None = None, steps: int = GRADIENTS) -> None:
-        self.name, self.digest, self.passes, self.steps = learned.name, learned.digest, steps, steps
-        self.kind = method_of(learned)
-        self.reconstructor = RegularizedReconstructor(learned, weight=weight, steps=steps).to(device)
-
-    @property
-    def device(self) -> torch.device:
-        """That of the parameters."""
-        found: torch.device = self.reconstructor.theta.device
-        return found
-
-    def halo(self, radius: int, scale: int) -> int:
-        """Far enough for the minimisation, and the PSF."""
-        return 2 * (_MINIMISER_REACH + radius)
-
-    def restore(self, window: Window, physics: SensorPhysics, progress: Progress | None = None) -> dict[str, Tensor]:
-        """The minimiser."""
-        return {"restored": self.reconstructor(window.y, physics, mask=window.mask, level=window.level, progress=progress)}
-
-
-def method_of(learned: LearnedRegularizer) -> str:
-    """The method that a regulariser is for."""
-    return next(name for name, suits in _SUITED.items() if suits(learned.regularizer))
-
-
 def check_kind(name: str, wanted: str) -> None:
     """Refuse a released model of another kind, with the method that it is for; folders are looked at when they are loaded."""
     if Path(name).is_dir():
         return
-    for kind, models in (("a prior", list_priors), ("a learned regulariser", list_regularizers), ("an inference network", list_networks)):
-        if kind.endswith(wanted) or name not in {m.name for m in models()}:
+    for kind, released in (("a prior", PRIOR_ZOO), ("a learned regulariser", REGULARIZER_ZOO), ("an inference network", NETWORK_ZOO)):
+        if kind.endswith(wanted) or name not in {m.name for m in released.models()}:
             continue
-        method = {"a prior": POSTERIORS[0], "an inference network": AMORTISED}.get(kind) or method_of(load_regularizer(name))
+        fixed = {"a prior": POSTERIORS[0], "an inference network": AMORTISED}
+        method = fixed.get(kind) or regularizer_method(released.find(name))
         raise InputError(f"{name} is {kind} and no {wanted}; choose --method {method} with it, or leave --prior away")
-
-
-def find_regularizer(method: str, name: str) -> LearnedRegularizer:
-    """A regulariser of the zoo, or of a folder, for a method; `InputError` when there is none, or it is of another kind or method."""
-    check_kind(name, "learned regulariser")
-    learned = load_regularizer(name)
-    if not _SUITED[method](learned.regularizer):
-        raise InputError(f"{name} is no regulariser for --method {method}; choose --method {method_of(learned)}, or another --prior")
-    return learned
 
 
 def find_pass(name: str) -> ModelInfo:
@@ -171,11 +107,6 @@ def make_pass(name: str, device: torch.device, orientations: int | None = None) 
     info = find_pass(name)
     model = AmortisedReconstructor(load_network(name, device), orientations=orientations or DEFAULT_ORIENTATIONS)
     return AmortisedMethod(model, info.name, info.digest, load_limits(info.folder))
-
-
-def make_point(method: str, name: str, device: torch.device, weight: float | None, steps: int | None) -> RegularizedMethod:
-    """Load a minimiser, weight and steps its own where they are None; `InputError` for an unknown regulariser, or one of another method."""
-    return RegularizedMethod(find_regularizer(method, name), device, weight, steps or GRADIENTS)
 
 
 def make_fit(

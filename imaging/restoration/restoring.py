@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from imaging.errors import InputError
 from imaging.names import ESTIMATE
 from imaging.raster import Area, Scene, Tile, TilePlan, write_style
 from imaging.raster.tiles import STEP
@@ -20,6 +19,7 @@ from imaging.restoration.engine import Arrays, Batch, Engine, open_scene
 from imaging.restoration.fitting import window_margin
 from imaging.restoration.options import RestoreOptions
 from imaging.restoration.paths import ScenePaths
+from imaging.restoration.request import outputs_for
 from imaging.sensors import write_profile
 from imaging.version import __version__
 
@@ -156,18 +156,3 @@ def open_restoration(paths: ScenePaths, sensor: Sensor, options: RestoreOptions)
     except BaseException:
         scene.source.close()
         raise
-
-
-def outputs_for(paths: ScenePaths, options: RestoreOptions) -> tuple[ScenePaths, list[str]]:
-    """The outputs that the method has, and what the user should know of those it has not.
-
-    Raises
-    ------
-    InputError
-        When standard deviations are asked for by name and the method has none.
-    """
-    if not options.is_point or not paths.uncertainty:
-        return paths, []
-    if paths.std is not None:
-        raise InputError(f"{options.method} is a point estimate without standard deviations; leave --std away or choose --method vble-xz")
-    return replace(paths, uncertainty=False), [f"{options.method} is a point estimate: there are no standard deviations"]

@@ -16,7 +16,6 @@ from imaging.restoration.options import RestoreOptions, SuperResolveOptions, che
 from imaging.restoration.paths import ScenePaths
 from imaging.restoration.pipeline import Progress, Run, SceneResult, result_of, run, store_of
 from imaging.restoration.restoring import Restoration, open_restoration
-from imaging.restoration.superresolution import open_super_resolution, scale_of
 
 Options = RestoreOptions | SuperResolveOptions
 """What is to be done with a scene, and how."""
@@ -141,6 +140,8 @@ def super_resolve_scene(
     >>> imaging.super_resolve_scene("scene.tif", output="fine.tif", options=options).megapixels  # doctest: +SKIP
     """
     options = checked(options, SuperResolveOptions)
+    from imaging.restoration.superresolution import scale_of
+
     source = Path(input)
     target = as_path(output) or source.absolute().with_name(f"{source.absolute().stem}_x{scale_of(options)}.tif")
     paths = ScenePaths(input=source, output=target, uncertainty=False, overwrite=overwrite, resume=resume)
@@ -155,6 +156,8 @@ def as_path(given: str | Path | None) -> Path | None:
 def open_engine(paths: ScenePaths, sensor: Sensor, options: Options) -> Engine:
     """Open a scene and decide what is done with it; nothing is written; `InputError` for whatever cannot be used, with the reason."""
     if isinstance(options, SuperResolveOptions):
+        from imaging.restoration.superresolution import open_super_resolution
+
         return open_super_resolution(replace(paths, uncertainty=False), options)
     return open_restoration(paths, sensor, options)
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from imaging.sensors.estimate import estimate_sensor
-from imaging.sensors.noise import SignalDependentNoise
-from imaging.sensors.physics import SensorPhysics, sensor_physics
-from imaging.sensors.products import ProductScene, find_scene, is_product, product_scenes
-from imaging.sensors.profile import ANY_BAND, Band, Mtf, Noise, SensorProfile
-from imaging.sensors.reader import builtin_sensors, load_profile
-from imaging.sensors.scene_mtf import MtfEstimate, estimate_mtf
-from imaging.sensors.scene_noise import NoiseEstimate, estimate_noise
-from imaging.sensors.writer import write_profile
+from typing import TYPE_CHECKING
+
+from imaging.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from imaging.sensors.estimate import estimate_sensor
+    from imaging.sensors.noise import SignalDependentNoise
+    from imaging.sensors.physics import SensorPhysics, sensor_physics
+    from imaging.sensors.products import ProductScene, find_scene, is_product, product_scenes
+    from imaging.sensors.profile import ANY_BAND, Band, Mtf, Noise, SensorProfile
+    from imaging.sensors.reader import builtin_sensors, load_profile
+    from imaging.sensors.scene_mtf import MtfEstimate, estimate_mtf
+    from imaging.sensors.scene_noise import NoiseEstimate, estimate_noise
+    from imaging.sensors.writer import write_profile
+else:
+    __getattr__ = on_first_use(__name__)
 
 __all__ = [
     "ANY_BAND", "Band", "Mtf", "MtfEstimate", "Noise", "NoiseEstimate", "ProductScene", "SensorPhysics", "SensorProfile",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imaging.former import former_names
+from imaging.lazy import former_names
 from imaging.superres.blueprint import Blueprint, blueprint
 from imaging.superres.cost import BitOps, LatencyTable, reported
 from imaging.superres.data import CropSettings, Degradation, Pairs, tiles_of

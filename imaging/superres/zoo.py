@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from imaging.errors import InputError
-from imaging.names import PRECISIONS, SUPERRES_FAMILY
-from imaging.releases import ModelInfo, Zoo, check_digest, read_recipe, read_weights
+from imaging.names import PRECISIONS
+from imaging.releases import SUPERRES_ZOO, ModelInfo, check_digest, read_recipe, read_weights
 from imaging.superres.blueprint import blueprint
 from imaging.superres.export import Manifest
 from imaging.superres.genotype import Genotype
 from imaging.superres.networks import Network
-
-MODELS = Zoo("super-resolution model", (SUPERRES_FAMILY,))
 
 
 def list_models() -> list[ModelInfo]:
@@ -23,7 +21,7 @@ def list_models() -> list[ModelInfo]:
     InputError
         When no zoo is installed, or a recipe in it cannot be read.
     """
-    return MODELS.models()
+    return SUPERRES_ZOO.models()
 
 
 def find_model(name: str) -> Path:
@@ -36,7 +34,7 @@ def find_model(name: str) -> Path:
     """
     folder = Path(str(name))
     exported = any((folder / f"{precision}.json").exists() for precision in PRECISIONS)
-    return folder if exported and not (folder / "recipe.toml").exists() else MODELS.find(name).folder
+    return folder if exported and not (folder / "recipe.toml").exists() else SUPERRES_ZOO.find(name).folder
 
 
 def manifest_of(name: str) -> Manifest:

@@ -16,7 +16,8 @@ import torch
 
 from imaging.priors.families import prior_of
 from imaging.priors.training import Trainer
-from imaging.priors.zoo import PRIORS, save_prior, start_from
+from imaging.priors.zoo import save_prior, start_from
+from imaging.releases import PRIOR_ZOO
 from imaging.training import CropSampler, find_images, statistics_batch, validation_images
 from scripts.train.common import Notes, begin, carried_on, parsed, training
 
@@ -35,7 +36,7 @@ def main() -> None:
     model.set_statistics(statistics_batch(sampler))
     notes: Notes = {"device": arguments.device}
     if start:
-        notes["start_sha256"] = PRIORS.info(start).digest
+        notes["start_sha256"] = PRIOR_ZOO.info(start).digest
         start_from(model, start)
         print(f"starts with the weights of {start}")
     trainer = Trainer(model, sampler, validation, settings, arguments.work, torch.device(arguments.device), arguments.compile)

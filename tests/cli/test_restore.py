@@ -14,7 +14,6 @@ import imaging
 from imaging.amortised import list_networks
 from imaging.bilevel import list_regularizers
 from imaging.cli.restore import main, rio_restore
-from imaging.priors.zoo import PRIORS
 from imaging.restoration.fitting import Fitter
 from imaging.sensors import builtin_sensors
 from tests.cli.commands import invoke, restore, sentence
@@ -115,8 +114,10 @@ def test_sensors_are_listed() -> None:
     assert [line.split()[0] for line in result.stdout.splitlines()] == builtin_sensors()
 
 
-def test_priors_are_listed(tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imaging.priors.list_priors", lambda: [PRIORS.info(tiny_prior)])
+def test_priors_are_listed(tmp_path: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (tiny_prior, *(m.folder for m in [*list_networks(), *list_regularizers()])):
+        (tmp_path / folder.name).symlink_to(folder)
+    monkeypatch.setattr("imaging.releases.zoo.zoo_folder", lambda: tmp_path)
     result = invoke("--list-priors")
     assert result.exit_code == 0
     networks, (prior, *regularizers) = [], [line.split() for line in result.stdout.splitlines()]

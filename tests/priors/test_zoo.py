@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from imaging.errors import InputError
 from imaging.priors import list_priors, load_prior, zoo
 from imaging.priors.state import is_constant
-from imaging.priors.zoo import PRIORS, save_prior
+from imaging.priors.zoo import save_prior
+from imaging.releases import PRIOR_ZOO
 from tests.priors.models import tiny
 
 
@@ -86,13 +87,13 @@ def test_a_joint_prior_is_chosen_for_just_its_bands(tmp_path: Path, monkeypatch:
     assert load_prior("trio").bands == ("red", "green", "blue")
     edit(tmp_path / "duo", "['red', 'nir']", "['red']")
     with pytest.raises(InputError, match=r"bands is \['red'\]; accepted are as many common names"):
-        PRIORS.info(tmp_path / "duo")
+        PRIOR_ZOO.info(tmp_path / "duo")
 
 
 def test_second_release_replaces_the_first(folder: Path) -> None:
     recipe = (folder / "recipe.toml").read_text(encoding="utf-8")
     digest = save_prior(tiny(seed=9), folder, recipe.replace("context_blocks = 0", "context_blocks = 1"))
-    assert PRIORS.info(folder).digest == digest
+    assert PRIOR_ZOO.info(folder).digest == digest
     assert (folder / "recipe.toml").read_text(encoding="utf-8").count("[release]") == 1
     load_prior(str(folder))
 
@@ -122,7 +123,7 @@ def truncate(folder: Path) -> None:
 def sealed_nonsense(folder: Path) -> None:
     path = folder / "weights.safetensors"
     path.write_bytes(b"nonsense")
-    edit(folder, PRIORS.info(folder).digest, hashlib.sha256(b"nonsense").hexdigest())
+    edit(folder, PRIOR_ZOO.info(folder).digest, hashlib.sha256(b"nonsense").hexdigest())
 
 
 BROKEN = {

@@ -15,13 +15,6 @@ from imaging.sensors.reader import load_profile
 
 _PROFILES = {"PHR": "pleiades", "PNEO": "pleiades-neo", "SPOT6": "spot6", "SPOT7": "spot6"}
 _PAN = {"P", "PA", "PAN"}
-_PATTERNS = ("DIM_*.XML", "PHRDIMAP_*.XML", "DIM_*.xml")
-
-
-def dimap_files(folder: Path) -> list[Path]:
-    """Metadata files of the scenes of a product: in its folder or, beside the volume's file ``VOL_*.XML``, in the folders below."""
-    places = ["", "*/"] if any(folder.glob("VOL_*.XML")) else [""]
-    return sorted({p for pattern in _PATTERNS for place in places for p in folder.glob(place + pattern)})
 
 
 def dimap_scene(folder: Path, path: Path) -> ProductScene:

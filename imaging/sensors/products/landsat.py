@@ -9,6 +9,7 @@ from pathlib import Path
 from imaging.errors import InputError
 from imaging.raster import Assembly, Part, Scaling
 from imaging.sensors.products.metadata import file_within, read_keys
+from imaging.sensors.products.recognition import landsat_files
 from imaging.sensors.products.scene import ProductScene
 from imaging.sensors.reader import load_profile
 
@@ -16,11 +17,6 @@ _SENSOR = "landsat8"
 _MISSIONS = {"LANDSAT_8", "LANDSAT_9"}
 _SCENES = {"PAN": ("PAN",), "MS": ("B1", "B2", "B3", "B4", "B5", "B6", "B7")}
 _NUMBERS = {"PAN": 8}
-
-
-def landsat_files(folder: Path) -> list[Path]:
-    """Metadata files of the products that lie in a folder."""
-    return sorted(folder.glob("*_MTL.txt"))
 
 
 def landsat_scenes(folder: Path, path: Path) -> list[ProductScene]:

@@ -20,11 +20,6 @@ RESAMPLED = 0.73
 """Standard deviation of noise on the ground grid relative to the detector's, assumed: the middle of 0.65 to 0.81 (Gorrono)."""
 
 
-def sentinel2_file(folder: Path) -> Path | None:
-    """The product's metadata file."""
-    return next(iter(sorted([*folder.glob("MTD_MSIL1C.xml"), *folder.glob("MTD_MSIL2A.xml")])), None)
-
-
 def sentinel2_scenes(folder: Path, path: Path) -> list[ProductScene]:
     """The scenes of 10, 20 and 60 m, with those of their bands that have a profile.
 

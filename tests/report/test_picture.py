@@ -16,13 +16,12 @@ import pytest
 from PIL import Image
 
 from imaging.errors import InputError
-from imaging.raster import Scene
+from imaging.raster import Scene, write_whole
 from imaging.report.colours import NOTHING, diverging, viridis
 from imaging.report.drawing import GAP, MARGIN
 from imaging.report.excerpt import excerpt, liveliest
 from imaging.report.layers import Trio
-from imaging.report.quicklook import picture_bands, quicklook
-from imaging.report.side_files import write_whole
+from imaging.report.picture import picture_bands, quicklook
 from imaging.restoration import RestoreOptions, restore_scene
 from imaging.sensors import Band, SensorProfile, load_profile
 from tests.cli.commands import invoke, restore, sentence
@@ -267,12 +266,12 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_picture_that_cannot_be_written_leaves_the_restored_scene(scene: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from imaging.report import side_files
+    from imaging import raster
 
     def full(path: Path, data: bytes) -> None:
         raise InputError(f"the disk of {path.parent} is full")
 
-    monkeypatch.setattr(side_files, "write_whole", full)
+    monkeypatch.setattr(raster, "write_whole", full)
     told = sentence(restore(scene, tiny_prior, "--quicklook", scene.with_name("look.png")), code=1)
     assert "the scene is restored, but" in told
     assert sorted(listing(scene.parent)) == ["scene.tif", "scene_restored.tif", "scene_std.qml", "scene_std.tif"]

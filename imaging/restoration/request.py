@@ -1,0 +1,71 @@
+"""What can be refused of a request before the libraries are loaded that take seconds: names, files and folders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from imaging.errors import InputError, missing
+from imaging.names import AMORTISED, AUTO, ESTIMATE, REGULARIZERS
+from imaging.releases import NETWORK_ZOO, PRIOR_ZOO, REGULARIZER_ZOO, SUPERRES_ZOO, ModelInfo
+from imaging.restoration.options import RestoreOptions, SuperResolveOptions
+from imaging.restoration.paths import ScenePaths, check_paths
+from imaging.sensors import is_product, load_profile
+
+SENSOR_NEEDED = "a sensor is needed: --sensor NAME or --sensor FILE.toml; --list-sensors shows the names"
+
+
+def outputs_for(paths: ScenePaths, options: RestoreOptions) -> tuple[ScenePaths, list[str]]:
+    """The outputs that the method has, and what the user should know of those it has not.
+
+    Raises
+    ------
+    InputError
+        When standard deviations are asked for by name and the method has none.
+    """
+    if not options.is_point or not paths.uncertainty:
+        return paths, []
+    if paths.std is not None:
+        raise InputError(f"{options.method} is a point estimate without standard deviations; leave --std away or choose --method vble-xz")
+    return replace(paths, uncertainty=False), [f"{options.method} is a point estimate: there are no standard deviations"]
+
+
+def regularizer_method(learned: ModelInfo) -> str:
+    """The method that a released regulariser is for, by its recipe."""
+    if learned.family in REGULARIZERS:
+        return learned.family
+    return "wcrr" if learned.recipe.under("model").number("weak", 0, 0, 1e6) > 0 else "crr"
+
+
+def check_names(sensor: str | None, options: RestoreOptions | SuperResolveOptions) -> None:
+    """Refuse a sensor or a released model that there is not; `InputError` with what there is."""
+    if isinstance(options, SuperResolveOptions):
+        if options.model is not None:
+            SUPERRES_ZOO.find(options.model)
+        return
+    if options.prior not in {AUTO, ""} and not options.prior.startswith("compressai:"):
+        released = (NETWORK_ZOO, PRIOR_ZOO, REGULARIZER_ZOO)
+        if not any(m.name == options.prior for zoo in released for m in zoo.models()):  # one of another kind is refused where it is loaded
+            (REGULARIZER_ZOO if options.is_point else NETWORK_ZOO if options.method == AMORTISED else PRIOR_ZOO).find(options.prior)
+    if sensor not in {None, ESTIMATE}:
+        load_profile(str(sensor))
+
+
+def check_request(paths: ScenePaths, sensor: str | None, options: RestoreOptions | SuperResolveOptions) -> None:
+    """Refuse what cannot be restored whatever is in the scene; `InputError` as the restoration itself would have it, but at once.
+
+    A request that passes may still be refused: once the scene is open, or where a model is loaded.
+    """
+    samples = 0
+    if isinstance(options, RestoreOptions):
+        paths, samples = outputs_for(paths, options)[0], options.samples
+    check_paths(paths, samples, estimated=sensor == ESTIMATE)
+    delivered = is_product(paths.input) or is_product(paths.input.parent)
+    if not paths.input.exists() and not delivered:
+        raise InputError(missing(paths.input))
+    if sensor is None and not delivered and isinstance(options, RestoreOptions):
+        raise InputError(SENSOR_NEEDED)
+    check_names(None if delivered else sensor, options)
+    if options.bands is not None and not delivered:
+        from imaging.raster import Scene  # takes longer than all of the above
+
+        Scene(paths.input, options.bands).source.close()
