@@ -46,9 +46,12 @@ ELSEWHERE = re.compile(r"IMG_|SAFE|compressai:|--prior FOLDER|--sensor estimate(
 QUICK = ("--iterations", "1", "--halo", "16", "--overwrite")
 OTHERS = {
     ("python3.11", "-m venv"), ("python", "-m pytest"), ("python docs/tutorials/tutorial_1_restore.py", ""), ("source", "activate"),
-    ("ruff", "check ."), ("ruff", "format --check ."), ("mypy", ""), ("mkdocs", "build --strict"),
+    ("uv", "pip install . --torch-backend="), ("ruff", "check ."), ("ruff", "format --check ."), ("mypy", ""), ("mkdocs", "build --strict"),
 }  # fmt: skip
 """Programs of others and how their arguments begin."""
+OTHER_OPTIONS = {"--index-url", "--wheel-dir", "--no-index", "--find-links", "--torch-backend"}
+"""Of pip and uv."""
+PIP = {"install torch torchvision --index-url https://download.pytorch.org/whl/cpu", "wheel . --wheel-dir wheels"}
 ALL = lines()
 OURS = [x for x in ALL if x.program in CLICK]
 SCRIPTS = [x for x in ALL if x.program.startswith("python -m scripts.")]
@@ -212,14 +215,14 @@ def test_other_programs_are_known() -> None:
             continue
         if line.program == "pip":
             target = re.fullmatch(r"install (?:-e )?\.(?:\[(\w+)\])?", " ".join(line.arguments))
-            assert target, line
-            assert target[1] is None or target[1] in extras, line
+            assert target or " ".join(line.arguments) in PIP, line
+            assert target is None or target[1] is None or target[1] in extras, line
         else:
             assert any(line.program == p and " ".join(line.arguments).startswith(a) for p, a in OTHERS), line
 
 
 def test_options_in_running_text_exist() -> None:
-    known = {o for command in CLICK.values() for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
+    known = {o for command in CLICK.values() for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"} | OTHER_OPTIONS
     for script in (ROOT / "scripts").rglob("*.py"):
         known |= set(re.findall(r'(?:add_argument\(|[{,])\s*"(--[a-z-]+)"', script.read_text(encoding="utf-8")))
     assert len({option for _, option in options()} & known) > 20, "they are found"

@@ -20,7 +20,7 @@ from imaging.cli.superres import main as superres
 from imaging.names import AMORTISED, METHODS, POSTERIORS, PRECISIONS, PRIOR_FAMILIES, REGULARIZER_FAMILIES
 from imaging.priors import list_priors
 from imaging.priors.families import FAMILIES
-from imaging.restoration.methods import _SUITED
+from imaging.restoration.regularized import _SUITED
 from imaging.sensors import builtin_sensors
 from imaging.superres import list_models
 from imaging.superres.runtime import PROVIDERS

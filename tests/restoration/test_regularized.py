@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import rasterio
 
+from imaging.bilevel import load_regularizer
 from imaging.errors import InputError
 from imaging.names import METHODS
+from imaging.releases import REGULARIZER_ZOO
 from imaging.restoration import RestoreOptions, ScenePaths, plan_of, restore, restore_scene, run_scene
+from imaging.restoration.regularized import method_of
+from imaging.restoration.request import regularizer_method
 from tests.scenes import listing, read, smooth, write_scene
 
 SENSOR = "pleiades-raw"
@@ -106,3 +110,9 @@ def test_methods_are_known_by_their_names() -> None:
         RestoreOptions(method="wccr")
     with pytest.raises(InputError, match="unknown method"):
         RestoreOptions(method="wavelet")
+
+
+def test_the_method_of_a_recipe_is_that_of_its_regulariser() -> None:
+    released = REGULARIZER_ZOO.models()
+    assert {m.family for m in released} == {"tv", "foe", "ridge"}
+    assert [regularizer_method(m) for m in released] == [method_of(load_regularizer(m.name)) for m in released]
