@@ -13,5 +13,8 @@ EXTRAS = ("cluster", "compressai", "superres")
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 for requirement in project["dependencies"] + [r for extra in EXTRAS for r in project["optional-dependencies"][extra]]:
     wanted, _, marker = requirement.partition(";")
-    name, lowest = re.match(r"([A-Za-z0-9-]+)>=([0-9.]+)", wanted).groups()
+    found = re.match(r"([A-Za-z0-9-]+)>=([0-9.]+)", wanted)
+    if found is None:  # a further bound on what stands above
+        continue
+    name, lowest = found.groups()
     print(f"{name}{'==' if sys.argv[1] == 'lowest' else '>='}{lowest}" + (f"; {marker.strip()}" if marker else ""))
