@@ -4,6 +4,7 @@ All else is in pyproject.toml.
 """
 
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def absolute(link: re.Match[str]) -> str:
     return f"{link[1]}({REPOSITORY}/{'raw' if link[1].startswith('!') else 'blob'}/v{VERSION}/{link[2]})"
 
 
+shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)  # modules of an older version would be packed too
 text = (ROOT / "README.md").read_text(encoding="utf-8")
 setup(
     long_description=re.sub(r"(!?\[[^]]*\])\((?!https?:|#)([^)]+)\)", absolute, text),

@@ -8,7 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-EXTRAS = ("cluster", "compressai", "superres")
+EXTRAS = ("cluster", "superres") + (("compressai",) if sys.argv[1] == "lowest" else ())  # which holds numpy below 2
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 for requirement in project["dependencies"] + [r for extra in EXTRAS for r in project["optional-dependencies"][extra]]:

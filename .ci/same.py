@@ -13,6 +13,7 @@ for name in ("restored.tif", "restored_std.tif"):
     for folder in (first, second):
         with rasterio.open(folder / name) as source:
             pair.append(source.read().astype(np.float64))
+    assert np.array_equal(*map(np.isnan, pair)), f"{name}: other pixels are valid"
     span = span or float(np.ptp(pair[0]))
     difference = float(np.nanmax(np.abs(pair[0] - pair[1])))
     print(f"{name}: differs by at most {difference / span:.2g} of the range")

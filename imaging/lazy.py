@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
-import ast
 import sys
 import warnings
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 
-def on_first_use(package: str, **former: str) -> Callable[[str], Any]:
-    """``__getattr__`` of a package that imports each name, when it is first asked for, as the package does for type checkers.
+def on_first_use(package: str, modules: Mapping[str, str], **former: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a package that imports its names when they are first asked for.
 
-    What takes seconds to load is so loaded where it is used.
-    Those imports stand below ``if TYPE_CHECKING:``. No module of the package may have the name of what it exports, which importing the
-    module would hide.
+    What takes seconds to load is so loaded where it is used. Modules of the package are found as well. No module of it may have the name of
+    what it exports, which importing the module would hide.
 
     Parameters
     ----------
     package : str
         Its ``__name__``.
+    modules : dict
+        Names by module, separated by blanks.
     **former : str
-        Names that go on for one version; by each where it is today.
+        Names that go on for one version, by each where it is today.
     """
-
-    @cache
-    def places() -> dict[str, tuple[str, str]]:
-        tree = ast.parse(Path(str(sys.modules[package].__file__)).read_text(encoding="utf-8"))
-        imports = [node for block in tree.body if isinstance(block, ast.If) for node in block.body if isinstance(node, ast.ImportFrom)]
-        return {a.asname or a.name: (str(node.module), a.name) for node in imports for a in node.names}
+    places = {name: module for module, names in modules.items() for name in names.split()}
 
     def get(name: str) -> Any:
-        if name not in places():
-            return former_name(package, name, former)
-        module, wanted = places()[name]
-        found = getattr(import_module(module), wanted)
-        setattr(sys.modules[package], name, found)
-        return found
+        if name in places:
+            found = getattr(import_module(places[name]), name)
+            setattr(sys.modules[package], name, found)
+            return found
+        if name not in former and not name.startswith("_"):
+            try:
+                return import_module(f"{package}.{name}")
+            except ModuleNotFoundError as error:
+                if error.name != f"{package}.{name}":
+                    raise
+        return former_name(package, name, former)
 
-    return get
+    return get, lambda: sorted({*vars(sys.modules[package]), *places})
 
 
 def former_name(room: str, name: str, today: dict[str, str]) -> Any:

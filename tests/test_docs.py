@@ -49,7 +49,7 @@ OTHERS = {
     ("uv", "pip install . --torch-backend="), ("ruff", "check ."), ("ruff", "format --check ."), ("mypy", ""), ("mkdocs", "build --strict"),
 }  # fmt: skip
 """Programs of others and how their arguments begin."""
-OTHER_OPTIONS = {"--index-url", "--wheel-dir", "--no-index", "--find-links", "--torch-backend"}
+OTHER_OPTIONS = {"--index-url", "--wheel-dir", "--no-index", "--find-links", "--torch-backend", "--extra-index-url"}
 """Of pip and uv."""
 PIP = {"install torch torchvision --index-url https://download.pytorch.org/whl/cpu", "wheel . --wheel-dir wheels"}
 ALL = lines()

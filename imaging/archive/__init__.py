@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from imaging.archive.runner import ArchiveReport, check_archive, entries_of, restore_archive
     from imaging.archive.spread import restore_spread
 else:
-    __getattr__ = on_first_use(__name__)
+    _modules = {
+        "imaging.archive.executors": "gpu_count local_executor make_executors scheduler_executor",
+        "imaging.archive.manifest": "Entry find_entries shard",
+        "imaging.archive.runner": "ArchiveReport check_archive entries_of restore_archive",
+        "imaging.archive.spread": "restore_spread",
+    }
+    __getattr__, __dir__ = on_first_use(__name__, _modules)
 
 __all__ = [
     "ArchiveReport", "Entry", "check_archive", "entries_of", "find_entries", "gpu_count", "local_executor", "make_executors",

@@ -128,7 +128,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     if values["verbose"]:
         click.echo(f"{options}\n{paths}", err=True)
     if is_archive(source):
-        check_names(values["sensor"], options)
+        check_names(None if source.suffix.lower() == ".csv" else values["sensor"], options)  # scenes of a table may name their own
         run_archive(source, output, options, paths, values)
         return
     refuse_for_one(source, values, ("shard", "log"))

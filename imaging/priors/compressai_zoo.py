@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -20,7 +21,9 @@ def without_compressai(what: str, error: ModuleNotFoundError) -> Exception:
     """What to raise where compressai is missing and something needs it; the error itself where another package is missing."""
     if (error.name or "").partition(".")[0] != "compressai":
         return error
-    return InputError(f"{what} needs the package compressai, of Python 3.12 or older: pip install 'imaging-restore[compressai]'")
+    if sys.version_info >= (3, 13):
+        return InputError(f"{what} needs the package compressai, which there is for Python 3.12 and older alone")
+    return InputError(f"{what} needs the package compressai: pip install 'imaging-restore[compressai]'")
 
 
 def _address(name: str) -> tuple[str, float]:

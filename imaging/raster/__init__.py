@@ -20,8 +20,22 @@ if TYPE_CHECKING:
     from imaging.raster.values import as_stored, check_values, filled
     from imaging.raster.writer import Output, has_tag, publish, write_output, write_style
 else:
-    __getattr__ = on_first_use(
-        __name__, Product="imaging.raster.Output", write_product="imaging.raster.write_output",
+    _modules = {
+        "imaging.names": "SUFFIXES",
+        "imaging.raster.areas": "Area",
+        "imaging.raster.assembly": "Assembly Part Scaling open_part",
+        "imaging.raster.hidden": "partial_folder temporary",
+        "imaging.raster.magnified": "Magnified",
+        "imaging.raster.scene": "Scene Statistics statistics",
+        "imaging.raster.store": "TileStore disk_errors write_whole",
+        "imaging.raster.style": "has_own_style style_of",
+        "imaging.raster.summary": "summarise",
+        "imaging.raster.tiles": "Tile TilePlan check_halo check_side",
+        "imaging.raster.values": "as_stored check_values filled",
+        "imaging.raster.writer": "Output has_tag publish write_output write_style",
+    }
+    __getattr__, __dir__ = on_first_use(
+        __name__, _modules, Product="imaging.raster.Output", write_product="imaging.raster.write_output",
         Summary="imaging.raster.summary.Summary", sync="imaging.raster.store.sync",
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio  # noqa: F401  # before its parts, see scene.py
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # what rasterio.shutil raises; no public name
 from rasterio.errors import RasterioError

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from imaging.report.page import report
     from imaging.report.picture import quicklook
 else:
-    __getattr__ = on_first_use(__name__)
+    _modules = {
+        "imaging.report.page": "report",
+        "imaging.report.picture": "quicklook",
+    }
+    __getattr__, __dir__ = on_first_use(__name__, _modules)
 
 __all__ = ["quicklook", "report"]

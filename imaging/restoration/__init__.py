@@ -17,7 +17,20 @@ if TYPE_CHECKING:
     from imaging.restoration.scenes import Options, as_path, plan_of, plan_scene, restore_scene, run_scene, run_tiles, super_resolve_scene
     from imaging.restoration.superresolution import find_resolver, scale_of
 else:
-    __getattr__ = on_first_use(__name__, Job="imaging.restoration.Restoration", restore_tiles="imaging.restoration.run_tiles")
+    _modules = {
+        "imaging.restoration.arrays": "Restored restore super_resolve",
+        "imaging.restoration.deciding": "Sensor check_choice",
+        "imaging.restoration.options": "RestoreOptions SuperResolveOptions",
+        "imaging.restoration.paths": "ScenePaths",
+        "imaging.restoration.pipeline": "SceneResult",
+        "imaging.restoration.request": "check_names check_request outputs_for regularizer_method",
+        "imaging.restoration.restoring": "Restoration open_restoration",
+        "imaging.restoration.scenes": "Options as_path plan_of plan_scene restore_scene run_scene run_tiles super_resolve_scene",
+        "imaging.restoration.superresolution": "find_resolver scale_of",
+    }
+    __getattr__, __dir__ = on_first_use(
+        __name__, _modules, Job="imaging.restoration.Restoration", restore_tiles="imaging.restoration.run_tiles"
+    )
 
 __all__ = [
     "Options", "Restoration", "RestoreOptions", "Restored", "ScenePaths", "SceneResult", "Sensor", "SuperResolveOptions", "as_path",

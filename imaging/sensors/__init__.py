@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from imaging.sensors.scene_noise import NoiseEstimate, estimate_noise
     from imaging.sensors.writer import write_profile
 else:
-    __getattr__ = on_first_use(__name__)
+    _modules = {
+        "imaging.sensors.estimate": "estimate_sensor",
+        "imaging.sensors.noise": "SignalDependentNoise",
+        "imaging.sensors.physics": "SensorPhysics sensor_physics",
+        "imaging.sensors.products": "ProductScene find_scene is_product product_scenes",
+        "imaging.sensors.profile": "ANY_BAND Band Mtf Noise SensorProfile",
+        "imaging.sensors.reader": "builtin_sensors load_profile",
+        "imaging.sensors.scene_mtf": "MtfEstimate estimate_mtf",
+        "imaging.sensors.scene_noise": "NoiseEstimate estimate_noise",
+        "imaging.sensors.writer": "write_profile",
+    }
+    __getattr__, __dir__ = on_first_use(__name__, _modules)
 
 __all__ = [
     "ANY_BAND", "Band", "Mtf", "MtfEstimate", "Noise", "NoiseEstimate", "ProductScene", "SensorPhysics", "SensorProfile",

@@ -54,7 +54,9 @@ def measure(line: str, repeats: int) -> Record:
             before, began = os.times(), time.perf_counter()
             arguments = [*line.split(), *(["--output", "restored.tif"] if "--method" in line else [])]
             command = [sys.executable, "-c", UNTIL_WORK, *arguments]
-            subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True)
+            done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True)
+            if done.returncode != (2 if "--input" in line and "--method" not in line else 0):
+                raise SystemExit(f"{line} ended otherwise than it should: {done.stderr.decode()}")
             after = os.times()
             spent = after.children_user + after.children_system - before.children_user - before.children_system
             found.append((time.perf_counter() - began, spent))
