@@ -122,11 +122,12 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     from imaging.archive.manifest import is_archive
     from imaging.cli.archive import refuse_for_one, run_archive
     from imaging.cli.extras import after_scene, asked_for, check_extras
-    from imaging.restoration import check_names, check_request
+    from imaging.restoration import check_name, check_names, check_request
 
     options, paths = _options(values), _paths(source, output, values)
     if values["verbose"]:
         click.echo(f"{options}\n{paths}", err=True)
+    check_name(source)
     if is_archive(source):
         check_names(None if source.suffix.lower() == ".csv" else values["sensor"], options)  # scenes of a table may name their own
         run_archive(source, output, options, paths, values)

@@ -23,7 +23,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     """One super-resolution or those of an archive."""
     from imaging.archive.manifest import is_archive
     from imaging.cli.archive import refuse_for_one, run_archive
-    from imaging.restoration import ScenePaths, SuperResolveOptions, check_names, check_request
+    from imaging.restoration import ScenePaths, SuperResolveOptions, check_name, check_names, check_request
 
     names = ("model", "scale", "precision", "bands", "range", "device", "threads", "tile")
     options = SuperResolveOptions(**{n: values[n] for n in names if values[n] is not None})
@@ -31,6 +31,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     if values["verbose"]:
         click.echo(str(options), err=True)
     check_names(None, options)
+    check_name(source)
     if is_archive(source):
         run_archive(source, output, options, ScenePaths(input=source, uncertainty=False, **run_as), values)
         return

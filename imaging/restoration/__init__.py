@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from imaging.restoration.arrays import Restored, restore, super_resolve
     from imaging.restoration.deciding import Sensor, check_choice
     from imaging.restoration.options import RestoreOptions, SuperResolveOptions
-    from imaging.restoration.paths import ScenePaths
+    from imaging.restoration.paths import ScenePaths, check_name
     from imaging.restoration.pipeline import SceneResult
     from imaging.restoration.request import check_names, check_request, outputs_for, regularizer_method
     from imaging.restoration.restoring import Restoration, open_restoration
@@ -21,7 +21,7 @@ else:
         "imaging.restoration.arrays": "Restored restore super_resolve",
         "imaging.restoration.deciding": "Sensor check_choice",
         "imaging.restoration.options": "RestoreOptions SuperResolveOptions",
-        "imaging.restoration.paths": "ScenePaths",
+        "imaging.restoration.paths": "ScenePaths check_name",
         "imaging.restoration.pipeline": "SceneResult",
         "imaging.restoration.request": "check_names check_request outputs_for regularizer_method",
         "imaging.restoration.restoring": "Restoration open_restoration",
@@ -34,6 +34,7 @@ else:
 
 __all__ = [
     "Options", "Restoration", "RestoreOptions", "Restored", "ScenePaths", "SceneResult", "Sensor", "SuperResolveOptions", "as_path",
-    "check_choice", "check_names", "check_request", "find_resolver", "open_restoration", "outputs_for", "plan_of", "plan_scene",
-    "regularizer_method", "restore", "restore_scene", "run_scene", "run_tiles", "scale_of", "super_resolve", "super_resolve_scene",
+    "check_choice", "check_name", "check_names", "check_request", "find_resolver", "open_restoration", "outputs_for", "plan_of",
+    "plan_scene", "regularizer_method", "restore", "restore_scene", "run_scene", "run_tiles", "scale_of", "super_resolve",
+    "super_resolve_scene",
 ]  # fmt: skip

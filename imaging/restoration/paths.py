@@ -17,7 +17,8 @@ _LONGEST = 255 - len("..partial")
 """Bytes of an output's name, at most: it comes into being in a hidden folder that is named after it."""
 
 
-def _check_name(path: Path) -> None:
+def check_name(path: Path) -> None:
+    """Refuse a name that no file can have, by an `InputError`."""
     try:
         length = len(path.name.encode("utf-8"))
     except UnicodeEncodeError as error:
@@ -121,7 +122,7 @@ def check_paths(paths: ScenePaths, samples: int, *, estimated: bool = False) -> 
     """
     outputs = paths.outputs(samples, estimated=estimated)
     for path in (paths.input, *outputs):
-        _check_name(path)
+        check_name(path)
     begun = partial_folder(paths.restored_path).is_dir()  # outputs beside it are those of the run that is resumed
     if samples and paths.save_samples is None:
         raise InputError(f"{samples} samples are asked for but no folder for them; add --save-samples DIR")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from imaging.errors import InputError, missing
 from imaging.names import AMORTISED, AUTO, ESTIMATE, REGULARIZERS
 from imaging.releases import NETWORK_ZOO, PRIOR_ZOO, REGULARIZER_ZOO, SUPERRES_ZOO, ModelInfo
 from imaging.restoration.options import RestoreOptions, SuperResolveOptions
-from imaging.restoration.paths import ScenePaths, check_paths
+from imaging.restoration.paths import ScenePaths, check_name, check_paths
 from imaging.sensors import is_product, load_profile
 
 SENSOR_NEEDED = "a sensor is needed: --sensor NAME or --sensor FILE.toml; --list-sensors shows the names"
@@ -38,6 +39,10 @@ def regularizer_method(learned: ModelInfo) -> str:
 
 def check_names(sensor: str | None, options: RestoreOptions | SuperResolveOptions) -> None:
     """Refuse a sensor or a released model that there is not; `InputError` with what there is."""
+    model = options.model if isinstance(options, SuperResolveOptions) else options.prior
+    for name in (sensor, model):
+        if name is not None:
+            check_name(Path(name))
     if isinstance(options, SuperResolveOptions):
         if options.model is not None:
             SUPERRES_ZOO.find(options.model)

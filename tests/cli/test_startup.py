@@ -29,11 +29,15 @@ SAID = {
     "--input SAMPLE --sensor pleiades --method wcrr --prior nothing": "unknown regulariser 'nothing'",
     "--input SAMPLE --sensor pleiades --method tv --std s.tif": "tv is a point estimate without standard deviations",
     "--input SAMPLE --sensor pleiades --samples 2": "no folder for them",
+    f"--input {300 * 'a'}.tif --sensor pleiades": "is too long",
+    f"--input SAMPLE --sensor {300 * 'a'}": "is too long",
+    f"--input SAMPLE --sensor pleiades --method vble-xz --prior {300 * 'a'}": "is too long",
     "--input SAMPLE --sensor pleiades --tile 100": "accepted are multiples of 32",
 }
 SUPERRES = {
     "--help": "--model",
     "--input missing.tif": "missing.tif does not exist",
+    f"--input {300 * 'a'}.tif": "is too long",
     "--input SAMPLE --model nothing": "unknown super-resolution model 'nothing'",
     "--input SAMPLE --scale 4 --output a.png": "a name that ends in .tif",
 }
