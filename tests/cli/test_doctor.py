@@ -61,6 +61,7 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("pan", "tv", "quantnas-sat-x2"):
         shutil.copytree(zoo_folder() / name, folder / name)
     monkeypatch.setattr(checks, "zoo_folder", lambda: folder)
+    monkeypatch.setattr(metadata, "files", lambda _: [])  # an installation's record names all models
     return folder
 
 
@@ -94,6 +95,14 @@ def test_one_damaged_model_fails_and_the_others_do_not(zoo: Path, damage: str) -
     assert failed["name"] == f"model {name}"
     assert said in failed["message"]
     assert failed["advice"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_model_that_the_record_names_is_missed(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = [metadata.PackagePath(f"imaging/models/{name}/recipe.toml") for name in ("pan", "gone")]
+    monkeypatch.setattr(metadata, "files", lambda _: record)
+    (failed,) = (c for c in json.loads(invoke("--doctor", "--json").stdout)["checks"] if c["status"] == FAILED)
+    assert (failed["name"], failed["message"]) == ("model gone", "the model's folder is missing")
 
 
 @pytest.mark.usefixtures("quick")
