@@ -32,6 +32,8 @@ PRECISIONS = ("int8", "float32")
 ESTIMATE = "estimate"
 """In place of a sensor or its noise: from the scene."""
 NOISES = ("profile", ESTIMATE)
+COMPRESSAI = "compressai:"
+"""How names of compressai's zoo begin."""
 PRIOR_FAMILIES = ("lapped", "mean-scale", "mbt", "cheng", "factorized", "vae")
 REGULARIZER_FAMILIES = ("tv", "foe", "ridge")
 SUPERRES_FAMILY = "superres"

@@ -10,8 +10,8 @@ from urllib.parse import urlparse
 import torch
 
 from imaging.errors import InputError, did_you_mean
+from imaging.names import COMPRESSAI
 
-PREFIX = "compressai:"
 _ARCHITECTURES = ("bmshj2018-factorized", "mbt2018-mean", "mbt2018", "cheng2020-attn")
 _ALPHAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)
 """Weights of the squared error by quality, 1 to 8, as compressai's documentation gives them."""
@@ -28,10 +28,10 @@ def without_compressai(what: str, error: ModuleNotFoundError) -> Exception:
 
 def _address(name: str) -> tuple[str, float]:
     """URL and alpha of ``compressai:ARCHITECTURE-QUALITY``."""
-    match = re.fullmatch(r"(.+)-(\d)", name.removeprefix(PREFIX))
-    architecture, quality = (match[1], int(match[2])) if match else (name.removeprefix(PREFIX), 0)
+    match = re.fullmatch(r"(.+)-(\d)", name.removeprefix(COMPRESSAI))
+    architecture, quality = (match[1], int(match[2])) if match else (name.removeprefix(COMPRESSAI), 0)
     if architecture not in _ARCHITECTURES:
-        raise InputError(f"unknown prior {name!r}; {did_you_mean(name, [f'{PREFIX}{a}-QUALITY' for a in _ARCHITECTURES])}")
+        raise InputError(f"unknown prior {name!r}; {did_you_mean(name, [f'{COMPRESSAI}{a}-QUALITY' for a in _ARCHITECTURES])}")
     try:
         from compressai.zoo.image import model_urls
     except ModuleNotFoundError as error:

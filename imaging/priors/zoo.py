@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from imaging.errors import InputError
+from imaging.names import COMPRESSAI
 from imaging.priors import compressai_zoo
 from imaging.priors.base import LatentPrior
 from imaging.priors.calibration import read_calibration, read_guarantee
@@ -41,7 +42,7 @@ def find_prior(name: str, *, download: bool = False) -> ModelInfo:
 
     With ``download`` a model of compressai's zoo may be fetched. `InputError` for an unknown name.
     """
-    if name.startswith(compressai_zoo.PREFIX):
+    if name.startswith(COMPRESSAI):
         path, _ = compressai_zoo.cached_file(name, download=download)
         return ModelInfo(name, "of compressai's zoo", "compressai", 3, digest_of(path), path.parent)
     return PRIOR_ZOO.find(name)
@@ -64,7 +65,7 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *,
     InputError
         Unknown name, damaged file, wrong shapes, missing or extra weights.
     """
-    if name.startswith(compressai_zoo.PREFIX):
+    if name.startswith(COMPRESSAI):
         path, alpha = compressai_zoo.cached_file(name, download=download)
         return ready(convert(read_checkpoint(path), name, alpha=alpha).model, device)
     info = PRIOR_ZOO.find(name)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imaging.errors import InputError, missing
-from imaging.names import AMORTISED, AUTO, ESTIMATE, REGULARIZERS
+from imaging.names import AMORTISED, AUTO, COMPRESSAI, ESTIMATE, REGULARIZERS
 from imaging.releases import NETWORK_ZOO, PRIOR_ZOO, REGULARIZER_ZOO, SUPERRES_ZOO, ModelInfo
 from imaging.restoration.options import RestoreOptions, SuperResolveOptions
 from imaging.restoration.paths import ScenePaths, check_name, check_paths
@@ -47,7 +47,7 @@ def check_names(sensor: str | None, options: RestoreOptions | SuperResolveOption
         if options.model is not None:
             SUPERRES_ZOO.find(options.model)
         return
-    if options.prior not in {AUTO, ""} and not options.prior.startswith("compressai:"):
+    if options.prior not in {AUTO, ""} and not options.prior.startswith(COMPRESSAI):
         released = (NETWORK_ZOO, PRIOR_ZOO, REGULARIZER_ZOO)
         if not any(m.name == options.prior for zoo in released for m in zoo.models()):  # one of another kind is refused where it is loaded
             (REGULARIZER_ZOO if options.is_point else NETWORK_ZOO if options.method == AMORTISED else PRIOR_ZOO).find(options.prior)
