@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from imaging.raster.hidden import partial_folder, temporary
     from imaging.raster.magnified import Magnified
     from imaging.raster.scene import Scene, Statistics, statistics
+    from imaging.raster.sharpened import Sharpened
     from imaging.raster.store import TileStore, disk_errors, write_whole
     from imaging.raster.style import has_own_style, style_of
     from imaging.raster.summary import summarise
@@ -29,6 +30,7 @@ else:
         "imaging.raster.hidden": "partial_folder temporary",
         "imaging.raster.magnified": "Magnified",
         "imaging.raster.scene": "Scene Statistics statistics",
+        "imaging.raster.sharpened": "Sharpened",
         "imaging.raster.store": "TileStore disk_errors write_whole",
         "imaging.raster.style": "has_own_style style_of",
         "imaging.raster.summary": "summarise",
@@ -42,7 +44,7 @@ else:
     )  # fmt: skip
 
 __all__ = [
-    "SUFFIXES", "Area", "Assembly", "GridRelation", "Magnified", "Output", "Part", "Scaling", "Scene", "Statistics", "Tile",
+    "SUFFIXES", "Area", "Assembly", "GridRelation", "Magnified", "Output", "Part", "Scaling", "Scene", "Sharpened", "Statistics", "Tile",
     "TilePlan", "TileStore", "as_stored", "check_halo", "check_side", "check_values", "disk_errors", "filled", "has_own_style", "has_tag",
     "open_part", "partial_folder", "publish", "relate_grids", "statistics", "style_of", "summarise", "temporary", "write_output",
     "write_style", "write_whole",

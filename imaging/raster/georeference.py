@@ -20,16 +20,19 @@ from imaging.raster.scene import Scene
 _NOT_COPIED = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "COLOR_PROFILE", "TIFF"}
 _MASKING = "NODATA_VALUES"
 """A tag by which GDAL masks pixels; the outputs have the mask itself."""
+_OF_GRID = {"AREA_OR_POINT", "TIFFTAG_XRESOLUTION", "TIFFTAG_YRESOLUTION", "TIFFTAG_RESOLUTIONUNIT"}
+_SPACES_OF_GRID = {"GEOLOCATION"}
+"""Tags, and namespaces of tags, that tell of the grid: they come with the georeference."""
 _RESERVED = "IMAGING_RESERVED"
 
 
 def creation_profile(scene: Scene) -> dict[str, Any]:
-    """Size and georeference for `rasterio.open` of an output of the same grid, a finer one than the file's for a `Magnified` scene.
+    """Size and georeference for `rasterio.open` of an output of the same grid: of `Scene.ground`, finer for a `Magnified` scene.
 
     Geotransforms and ground control points count from the corner of the first pixel, which stays; rational polynomial coefficients count
     from its centre, which moves: ``OFF' = f (OFF + 1/2) - 1/2``, ``SCALE' = f SCALE``.
     """
-    source, factor = scene.source, scene.factor
+    source, factor = scene.ground, scene.factor
     profile: dict[str, Any] = {"width": scene.width, "height": scene.height}
     gcps, gcp_crs = source.gcps
     if gcps:
@@ -70,11 +73,12 @@ def settle_gcps(path: Path, wanted: list[GroundControlPoint]) -> None:
 def copy_metadata(scene: Scene, target: Any, bands: tuple[int, ...], *, values: bool = True) -> None:
     """Copy tags, descriptions, colour interpretation, scale, offset and unit of the scene's bands, in the order of the target's.
 
-    The target is a rasterio dataset, open for writing, with its georeference already set. Without ``values`` it holds another quantity, to
-    which offset, unit and colour interpretation do not apply.
+    The target is a rasterio dataset, open for writing, with its georeference already set; tags that belong to that are those of
+    `Scene.ground`. Without ``values`` it holds another quantity, to which offset, unit and colour interpretation do not apply.
     """
     source = scene.source
-    target.update_tags(**{k: v for k, v in source.tags().items() if k != _MASKING})
+    tags = {k: v for k, v in source.tags().items() if k not in _OF_GRID} | {k: v for k, v in scene.ground.tags().items() if k in _OF_GRID}
+    target.update_tags(**{k: v for k, v in tags.items() if k != _MASKING})
     items = _namespaced_items(scene, bands)
     if items:
         target.update_tags(**{_RESERVED: "x" * len(items)})
@@ -99,9 +103,12 @@ def _namespaced_items(scene: Scene, bands: tuple[int, ...]) -> bytes:
     items = []
     for sample, band in enumerate((0, *bands), start=-1):
         place = f' sample="{sample}"' if band else ""
-        for space in scene.source.tag_namespaces(band):
+        told = [(scene.source, space) for space in scene.source.tag_namespaces(band) if space not in _SPACES_OF_GRID]
+        if not band:
+            told += [(scene.ground, space) for space in scene.ground.tag_namespaces() if space in _SPACES_OF_GRID]
+        for source, space in told:
             if space and not space.startswith("xml:") and space not in _NOT_COPIED:
-                tags = scene.source.tags(band, ns=space).items()
+                tags = source.tags(band, ns=space).items()
                 items += [f"<Item name={quoteattr(k)}{place} domain={quoteattr(space)}>{escape(escape(v))}</Item>" for k, v in tags]
     return "".join(items).encode()
 

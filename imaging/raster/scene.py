@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import rasterio  # noqa: F401  # before its parts, which threads that begin at once would import in two orders
@@ -66,10 +66,14 @@ class Scene:
             self.source.close()
             raise
 
-    def __enter__(self) -> Scene:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self.source.close()
 
     def _check(self) -> None:
@@ -110,6 +114,11 @@ class Scene:
         if len(set(bands)) != len(bands):
             raise InputError(f"bands {','.join(map(str, bands))} name one band twice")
         return bands
+
+    @property
+    def ground(self) -> Any:
+        """The dataset whose georeference the grid has, `factor` times as fine; another one than the pixels' for a `Sharpened` scene."""
+        return self.source
 
     @property
     def alpha(self) -> tuple[int, ...]:
