@@ -16,8 +16,8 @@ _ROOMS = {
     "imaging.posterior": "FitSettings LatentPosterior VBLE",
     "imaging.priors": "LatentPrior list_priors load_prior",
     "imaging.releases": "ModelInfo",
-    "imaging.restoration": "RestoreOptions Restored ScenePaths SceneResult SuperResolveOptions plan_scene restore restore_scene "
-    "super_resolve super_resolve_scene",
+    "imaging.restoration": "FuseOptions FusedResult RestoreOptions Restored ScenePaths SceneResult SuperResolveOptions fuse fuse_scene "
+    "plan_scene restore restore_scene super_resolve super_resolve_scene",
     "imaging.sensors": "SensorPhysics SensorProfile builtin_sensors load_profile sensor_physics write_profile",
     "imaging.superres": "SuperResolver list_models",
 }
@@ -54,11 +54,15 @@ if TYPE_CHECKING:
     from imaging.priors import list_priors as list_priors
     from imaging.priors import load_prior as load_prior
     from imaging.releases import ModelInfo as ModelInfo
+    from imaging.restoration import FusedResult as FusedResult
+    from imaging.restoration import FuseOptions as FuseOptions
     from imaging.restoration import Restored as Restored
     from imaging.restoration import RestoreOptions as RestoreOptions
     from imaging.restoration import ScenePaths as ScenePaths
     from imaging.restoration import SceneResult as SceneResult
     from imaging.restoration import SuperResolveOptions as SuperResolveOptions
+    from imaging.restoration import fuse as fuse
+    from imaging.restoration import fuse_scene as fuse_scene
     from imaging.restoration import plan_scene as plan_scene
     from imaging.restoration import restore as restore
     from imaging.restoration import restore_scene as restore_scene

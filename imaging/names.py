@@ -13,6 +13,10 @@ REGULARIZERS = ("tv", "foe", "crr", "wcrr")
 POINTS = REGULARIZERS
 """Methods without standard deviations."""
 METHODS = (AMORTISED, *POSTERIORS, *POINTS)
+GAUSSIAN = "gaussian"
+"""The Gaussian posterior of a bundle, in closed form."""
+FUSIONS = (AMORTISED, GAUSSIAN, POSTERIORS[0])
+"""Methods of bundles: one pass of a network, the Gaussian posterior, a fit."""
 DEFAULT_METHOD = AMORTISED
 """What `AUTO` means where nothing else is asked for: what has the higher PSNR on validation scenes, see docs/benchmark.md."""
 FALLBACK = "vble-xz"
@@ -32,9 +36,12 @@ PRECISIONS = ("int8", "float32")
 ESTIMATE = "estimate"
 """In place of a sensor or its noise: from the scene."""
 NOISES = ("profile", ESTIMATE)
+NONE = "none"
+"""No shift between the grids of a bundle but what the files say."""
 COMPRESSAI = "compressai:"
 """How names of compressai's zoo begin."""
 PRIOR_FAMILIES = ("lapped", "mean-scale", "mbt", "cheng", "factorized", "vae")
+FUSION_FAMILY = "fusion"
 REGULARIZER_FAMILIES = ("tv", "foe", "ridge")
 SUPERRES_FAMILY = "superres"
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf")

@@ -12,7 +12,7 @@ import imaging
 
 FLOORS = {
     "__main__": 7, "cli": 6, "archive": 5, "report": 5, "restoration": 4,
-    "amortised": 3, "posterior": 3, "bilevel": 3, "superres": 3, "priors": 2,
+    "amortised": 3, "posterior": 3, "fusion": 3, "bilevel": 3, "superres": 3, "priors": 2,
     "sensors": 2, "raster": 1,
     "filters": 1, "draws": 1, "moments": 1, "training": 1, "metrics": 1, "releases": 1, "parallel": 0, "names": 0, "errors": 0,
     "version": 0, "former": 0, "lazy": 0,

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from imaging.amortised.features import CONTRASTS
-from imaging.filters import box_mean
+from imaging.filters import box_mean, taper
 from imaging.sensors.physics import good_size
 from imaging.sensors.wiener import WienerBank
 
@@ -117,9 +117,12 @@ def _energy(transform: Tensor, size: list[int]) -> Tensor:
     return (transform.abs().square() * weight).sum((-2, -1)) / (size[0] * size[1])
 
 
-def place_of(bank: WienerBank, deviation: Tensor) -> Tensor:
-    """Contrast of scenes in which errors of these deviations ``(B, C, H, W)`` are expected, as a place in the bank, 0 to K - 1."""
-    edges = bank.errors().to(deviation).log()
+def place_of(errors: Tensor, deviation: Tensor) -> Tensor:
+    """Contrast of scenes in which errors of these deviations ``(B, C, H, W)`` are expected, as a place in a bank, 0 to K - 1.
+
+    ``errors`` are those expected at the bank's contrasts, ascending, ``(K, B, C, 1, 1)``.
+    """
+    edges = errors.to(deviation).log()
     wanted = box_mean(deviation.log(), _SMOOTH)
     place = torch.zeros_like(wanted)
     for low, high in pairwise(edges):
@@ -136,7 +139,6 @@ def error_field(bank: WienerBank, position: Tensor) -> ErrorField:
         kernel = torch.fft.fftshift(torch.fft.ifft2(bank.error_spectrum(contrast).clamp(min=0).sqrt()).real, (-2, -1))
         middle = kernel.shape[-1] // 2
         kernel = kernel[..., middle - radius : middle + radius + 1, middle - radius : middle + radius + 1]
-        taper = torch.cos(math.pi * torch.arange(-radius, radius + 1, dtype=kernel.dtype, device=kernel.device) / (2 * radius + 2)).square()
-        kernel = kernel * taper[:, None] * taper[None]
+        kernel = kernel * taper(radius).to(kernel)
         kernels.append((kernel / kernel.square().sum((-2, -1), keepdim=True).sqrt()).to(position.dtype))
     return ErrorField(torch.stack(kernels).expand(-1, -1, position.shape[1], -1, -1), position)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.filters import box_mean
+from imaging.filters import box_mean, filled_holes
 from imaging.sensors.noise import noise_variance
 from imaging.sensors.physics import SensorPhysics
 from imaging.sensors.wiener import RADIUS, WienerBank, modulation, repeated, sensor_bank, weight_at
@@ -19,8 +19,6 @@ SHOWN = (1, 3, 5, 7)
 """Filters of the bank that the network sees by themselves."""
 _MEAN = 9
 """Side of the square whose mean is taken off, pixels of the measurement."""
-_HOLES = (5, 17, 65)
-"""Sides of the squares from whose valid pixels invalid ones are filled, the smallest that holds any."""
 IMAGES, MAPS = 8, 10
 """Channels for each band that are images in units of the expected error, and smooth maps of what is known of scene and sensor."""
 
@@ -37,27 +35,6 @@ class Features:
     estimate: Tensor
     unit: Tensor
     stack: Tensor
-
-
-def filled_holes(y: Tensor, mask: Tensor | None, level: Tensor) -> Tensor:
-    """The measurement with invalid pixels replaced by the mean of valid ones nearby, where there are none by the mean signal.
-
-    ``y`` is ``(B, C, H, W)``, anything finite where it is invalid; ``mask`` is one where it is valid and broadcastable to it, None where
-    everything is; ``level`` is ``(B, 1, 1, 1)``.
-    """
-    if mask is None or bool((mask > 0).all()):
-        return y
-    valid = (mask > 0).to(y).expand_as(y)
-    torn = (valid == 0).any(3).any(2).any(1)
-    if not bool(torn.all()):
-        found = y.clone()
-        found[torn] = filled_holes(y[torn], valid[torn], level.expand(len(y), 1, 1, 1)[torn])
-        return found
-    found = level.expand_as(y)
-    for side in reversed(_HOLES):
-        share = box_mean(valid, side)
-        found = torch.where(share > 0.5 / side**2, box_mean((y - level) * valid, side) / share.clamp(min=0.5 / side**2) + level, found)
-    return torch.where(valid > 0, y, found)
 
 
 def make_features(

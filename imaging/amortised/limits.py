@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imaging.amortised.features import CONTRASTS, filled_holes
+from imaging.amortised.features import CONTRASTS
 from imaging.amortised.network import InferenceNetwork
 from imaging.amortised.posterior import ImagePosterior
 from imaging.amortised.reconstructor import AmortisedReconstructor
+from imaging.filters import filled_holes
 from imaging.priors.calibration import read_guarantee
 from imaging.releases import read_recipe
 from imaging.sensors.noise import SignalDependentNoise, noise_variance

@@ -30,11 +30,15 @@ class NetworkSettings:
         Channels at a half, a quarter and an eighth of the scene's grid.
     blocks : tuple of int
         Residual blocks on the way down at these grids.
+    images, maps : int
+        Features of each band that are images, and those that are smooth maps.
     """
 
     channels: int = 1
     widths: tuple[int, int, int] = (32, 64, 128)
     blocks: tuple[int, int, int] = (1, 2, 2)
+    images: int = IMAGES
+    maps: int = MAPS
 
     def __post_init__(self) -> None:
         for name in ("widths", "blocks"):
@@ -42,8 +46,9 @@ class NetworkSettings:
             if len(value) != 3 or min(value) < 1:
                 raise ValueError(f"{name} is {list(value)}; it must be three numbers of at least 1")
             object.__setattr__(self, name, value)
-        if self.channels < 1:
-            raise ValueError(f"channels is {self.channels}; it must be at least 1")
+        for name in ("channels", "images", "maps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
 
 class _Block(nn.Module):
@@ -100,7 +105,7 @@ class InferenceNetwork(nn.Module):
 
     Notes
     -----
-    Maps the features' stack ``(B, C, IMAGES + MAPS, H, W)`` to the change of the estimate and the deviation, both ``(B, C, H, W)`` in the
+    Maps the features' stack ``(B, C, images + maps, H, W)`` to the change of the estimate and the deviation, both ``(B, C, H, W)`` in the
     features' unit.
     """
 
@@ -110,7 +115,7 @@ class InferenceNetwork(nn.Module):
         self.bands: tuple[str, ...] = ()
         self.factor = 1.0
         (fine, middle, coarse), (first, second, third) = settings.widths, settings.blocks
-        self.head = nn.Conv2d(4 * IMAGES + MAPS, fine, 3, padding=1)
+        self.head = nn.Conv2d(4 * settings.images + settings.maps, fine, 3, padding=1)
         self.fine_down, self.to_middle = _blocks(fine, first), nn.Conv2d(fine, middle, 2, 2)
         self.middle_down, self.to_coarse = _blocks(middle, second), nn.Conv2d(middle, coarse, 2, 2)
         self.coarse = _blocks(coarse, third)
@@ -124,15 +129,22 @@ class InferenceNetwork(nn.Module):
         self.exchanges = nn.ModuleList(_Exchange(width, bands) for width in ((fine, middle, coarse, middle, fine) if bands > 1 else ()))
 
     def begin_from(self, single: InferenceNetwork) -> None:
-        """Take the weights of a network for one band, of the same widths and blocks; `ValueError` when they do not fit."""
+        """Take the weights of a network of one band or as many, of the same widths and blocks; `ValueError` when they do not fit.
+
+        Features that it does not have get no weight.
+        """
         own, given = self.state_dict(), single.state_dict()
+        images, maps = given["head.weight"].split([4 * single.settings.images, single.settings.maps], 1)
+        more = [n - v.shape[1] for n, v in ((4 * self.settings.images, images), (self.settings.maps, maps))]
+        if min(more) >= 0:
+            given["head.weight"] = torch.cat([F.pad(v, (0, 0, 0, 0, 0, n)) for v, n in zip((images, maps), more, strict=True)], 1)
         if any(k not in own or own[k].shape != v.shape for k, v in given.items()):
             raise ValueError(f"a network of {single.settings} does not fit one of {self.settings}")
         self.load_state_dict(own | given)
 
     def _seen(self, stack: Tensor) -> Tensor:
-        """The features of each band at half the resolution, ``(B C, 4 IMAGES + MAPS, H / 2, W / 2)``."""
-        images, maps = stack.flatten(0, 1).split([IMAGES, MAPS], 1)
+        """The features of each band at half the resolution, ``(B C, 4 images + maps, H / 2, W / 2)``."""
+        images, maps = stack.flatten(0, 1).split([self.settings.images, self.settings.maps], 1)
         return torch.cat([F.pixel_unshuffle(images, 2), F.avg_pool2d(maps, 2)], 1).contiguous(memory_format=torch.channels_last)
 
     def _once(self, stack: Tensor) -> tuple[Tensor, Tensor]:

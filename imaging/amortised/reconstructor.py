@@ -125,7 +125,7 @@ class AmortisedReconstructor(Reconstructor):  # type: ignore[misc]
         del features  # the stack is most of what a pass holds
         image = consistent(estimate + change * unit, y, physics, valid)
         deviation = spread * unit
-        return ImagePosterior(image, deviation, error_field(bank, place_of(bank, deviation)), corner, seed)
+        return ImagePosterior(image, deviation, error_field(bank, place_of(bank.errors(), deviation)), corner, seed)
 
     @torch.no_grad()
     def each_band(self, y: Tensor, physics: SensorPhysics, *, mask: Tensor | None = None, level: float | Tensor | None = None) -> Tensor:

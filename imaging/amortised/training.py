@@ -30,6 +30,13 @@ _ENDS = ("change.", "spread.1.")
 _Q90 = 1.6448536
 
 
+def samplers_of(
+    images: Sequence[np.ndarray[Any, Any]], settings: TrainingSettings, channels: int, ranges: SensorRanges
+) -> dict[int, CropSampler]:  # fmt: skip
+    """Sources of crops for each sampling; images are ``(bands, H, W)``, see `imaging.training.find_images`."""
+    return {f: CropSampler(images, crops_of(settings, f), channels) for f in ((1, 2) if ranges.double else (1,))}
+
+
 def crops_of(settings: TrainingSettings, factor: int) -> TrainingSettings:
     """Crops of batches at a sampling: at twice the grid half as many, of one and a half times the side."""
     if factor == 1:
@@ -65,6 +72,11 @@ class Batches(Dataset[dict[str, Tensor]]):
             return _tensors(measure(self.samplers[factor].batch(rng), self.ranges, rng, factor), self.featured)
 
 
+def sampling(batch: dict[str, Tensor]) -> int:
+    """Pixels of the scene to one of the mask along each side."""
+    return batch["truth"].shape[-1] // batch["mask"].shape[-1]
+
+
 def features_of(batch: dict[str, Tensor]) -> Features:
     """Features of a batch, made now where they were not before."""
     if "stack" in batch:
@@ -76,17 +88,14 @@ def features_of(batch: dict[str, Tensor]) -> Features:
 class Trainer(InterruptibleTraining):
     """Trains an inference network in place.
 
-    ``images`` are ``(bands, H, W)``, see `imaging.training.find_images`, and ``validation`` is what `validation_batches` gives. The sensors
-    are drawn from ``ranges``. All else is as in `InterruptibleTraining`.
+    ``source`` has the batch of each step, and ``validation`` some batches, as `Batches` and `validation_batches` make them, or with their
+    features. All else is as in `InterruptibleTraining`.
     """
 
     def __init__(
-        self, network: InferenceNetwork, images: Sequence[np.ndarray[Any, Any]], validation: list[dict[str, Tensor]],
-        settings: TrainingSettings, ranges: SensorRanges, folder: Path, device: torch.device, makers: int = 1,
+        self, network: InferenceNetwork, source: Dataset[dict[str, Tensor]], validation: list[dict[str, Tensor]],
+        settings: TrainingSettings, folder: Path, device: torch.device, makers: int = 1,
     ) -> None:  # fmt: skip
-        channels = network.settings.channels
-        self.samplers = {f: CropSampler(images, crops_of(settings, f), channels) for f in ((1, 2) if ranges.double else (1,))}
-        source = Batches(self.samplers, ranges, settings.seed, device.type == "cpu")
         super().__init__(network, settings, source, folder, device, makers)
         self.validation = validation
         ends = [p for n, p in network.named_parameters() if p.ndim != 4 or n.startswith(_ENDS)]
@@ -104,7 +113,7 @@ class Trainer(InterruptibleTraining):
 
     def _losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor, Features]:
         features = features_of(batch)
-        factor = batch["truth"].shape[-1] // batch["y"].shape[-1]
+        factor = sampling(batch)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             change, spread = self.model(features.stack)
         mask = repeated(batch["mask"], factor)
@@ -123,7 +132,7 @@ class Trainer(InterruptibleTraining):
         found: dict[str, list[list[float]]] = {}
         for batch in self.validation:
             batch = {k: v.to(self.device) for k, v in batch.items()}
-            factor = batch["truth"].shape[-1] // batch["y"].shape[-1]
+            factor = sampling(batch)
             _, nats, change, spread, features = self._losses(batch)
             cut = (..., slice(factor * _BORDER, -factor * _BORDER), slice(factor * _BORDER, -factor * _BORDER))
             linear = (features.estimate - batch["truth"])[cut]

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from imaging.amortised.network import InferenceNetwork, NetworkSettings
-from imaging.releases import NETWORK_ZOO, Measurements, ModelInfo, Table, check_state, read_weights, ready, write_release
+from imaging.releases import FUSION_ZOO, NETWORK_ZOO, Measurements, ModelInfo, Table, check_state, read_weights, ready, write_release
 
 DEFAULT_NETWORK = "pan-amortised"
 
@@ -28,18 +28,28 @@ def find_network(name: str) -> ModelInfo:
     return NETWORK_ZOO.find(name)
 
 
+def choose_fusion(bands: Sequence[str | None]) -> str | None:
+    """Name of the released network that fuses bands of these common names with a panchromatic one; None where there is none."""
+    return FUSION_ZOO.choose(bands, "") or None
+
+
+def find_fusion(name: str) -> ModelInfo:
+    """Look a network of bundles up by zoo name, or take a path to a model folder; `InputError` for an unknown name."""
+    return FUSION_ZOO.find(name)
+
+
 def make_network(recipe: Table) -> InferenceNetwork:
     """The network of a recipe, with fresh weights; `InputError` for a ``[model]`` that there is not."""
     return InferenceNetwork(recipe.under("model").make(NetworkSettings, sizes=True))
 
 
-def load_network(name: str = DEFAULT_NETWORK, device: torch.device | str = "cpu") -> InferenceNetwork:
+def load_network(name: str | ModelInfo = DEFAULT_NETWORK, device: torch.device | str = "cpu") -> InferenceNetwork:
     """Load an inference network: frozen, in evaluation mode, its weight file checked against the recorded digest.
 
     Parameters
     ----------
-    name : str
-        Zoo name or model folder.
+    name : str or ModelInfo
+        Zoo name or model folder, or what was found.
     device : torch.device or str
         Where to put it.
 

@@ -229,7 +229,8 @@ def check_archive(entries: list[Entry], sensor: Sensor, options: Options) -> Non
         return
     if sensor is None and any(e.sensor is None and not e.is_product for e in entries):
         raise InputError("a sensor is needed: --sensor NAME or --sensor FILE.toml, or a column sensor in the table")
-    check_choice(options)
+    if isinstance(options, RestoreOptions):
+        check_choice(options)
     for name in dict.fromkeys(e.sensor or sensor for e in entries):
         if isinstance(name, str) and name != ESTIMATE:
             load_profile(name)

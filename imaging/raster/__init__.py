@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from imaging.names import SUFFIXES
     from imaging.raster.areas import Area
     from imaging.raster.assembly import Assembly, Part, Scaling, open_part
-    from imaging.raster.grids import GridRelation, relate_grids
+    from imaging.raster.grids import GridRelation, check_panchromatic, relate_grids
     from imaging.raster.hidden import partial_folder, temporary
     from imaging.raster.magnified import Magnified
     from imaging.raster.scene import Scene, Statistics, statistics
@@ -26,7 +26,7 @@ else:
         "imaging.names": "SUFFIXES",
         "imaging.raster.areas": "Area",
         "imaging.raster.assembly": "Assembly Part Scaling open_part",
-        "imaging.raster.grids": "GridRelation relate_grids",
+        "imaging.raster.grids": "GridRelation check_panchromatic relate_grids",
         "imaging.raster.hidden": "partial_folder temporary",
         "imaging.raster.magnified": "Magnified",
         "imaging.raster.scene": "Scene Statistics statistics",
@@ -45,7 +45,7 @@ else:
 
 __all__ = [
     "SUFFIXES", "Area", "Assembly", "GridRelation", "Magnified", "Output", "Part", "Scaling", "Scene", "Sharpened", "Statistics", "Tile",
-    "TilePlan", "TileStore", "as_stored", "check_halo", "check_side", "check_values", "disk_errors", "filled", "has_own_style", "has_tag",
-    "open_part", "partial_folder", "publish", "relate_grids", "statistics", "style_of", "summarise", "temporary", "write_output",
-    "write_style", "write_whole",
+    "TilePlan", "TileStore", "as_stored", "check_halo", "check_panchromatic", "check_side", "check_values", "disk_errors", "filled",
+    "has_own_style", "has_tag", "open_part", "partial_folder", "publish", "relate_grids", "statistics", "style_of", "summarise",
+    "temporary", "write_output", "write_style", "write_whole",
 ]  # fmt: skip

@@ -53,6 +53,8 @@ class Assembly:
         Of the bands; may be empty.
     shape : tuple of int
         Rows and columns that the parts have to add up to; 0 where that is not known.
+    stretched : bool
+        Whether bands may be of several sizes: each then covers the grid of the largest one, its pixels repeated.
     """
 
     bands: tuple[tuple[Part, ...], ...]
@@ -60,6 +62,7 @@ class Assembly:
     nodata: float | None = None
     scaling: tuple[Scaling, ...] = ()
     shape: tuple[int, int] = (0, 0)
+    stretched: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -80,13 +83,14 @@ class Assembly:
         if len(set(types.values())) > 1:
             raise InputError(f"{self.files[0].parent} holds rasters of several types ({', '.join(sorted(set(types.values())))})")
         ends = {(max(p.row + shapes[p.path][0] for p in parts), max(p.column + shapes[p.path][1] for p in parts)) for parts in self.bands}
-        if len(ends) > 1:
+        if len(ends) > 1 and not self.stretched:
             raise InputError(f"{self.files[0].parent} holds bands of several sizes; restore them one by one")
-        (height, width), dtype = ends.pop(), _GDAL_TYPES[next(iter(types.values()))]
+        (height, width), dtype = max(ends), _GDAL_TYPES[next(iter(types.values()))]
         if any(w not in (0, n) for w, n in zip(self.shape, (height, width), strict=True)):
             wanted = f"{self.shape[0]} x {self.shape[1]}"
             raise InputError(f"the rasters in {self.files[0].parent} make {height} x {width} pixels, the metadata say {wanted}")
-        corner = [p.path for parts in self.bands for p in parts if (p.row, p.column) == (0, 0)]
+        whole = {p for p in self.files if shapes[p] == (height, width)} if self.stretched else set(self.files)
+        corner = [p.path for parts in self.bands for p in parts if (p.row, p.column) == (0, 0) and p.path in whole]
         if not corner:
             raise InputError(f"the first tile in {self.files[0].parent} is missing: the product is not complete")
         root = _first(corner[0])
@@ -106,7 +110,7 @@ class Assembly:
                 for name, value in (("UnitType", scaling.unit), ("Offset", repr(scaling.offset)), ("Scale", repr(scaling.scale))):
                     ElementTree.SubElement(band, name).text = value
             for part in parts:
-                _source(band, part, shapes[part.path])
+                _source(band, part, shapes[part.path], (height, width) if self.stretched else shapes[part.path])
         return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -148,10 +152,10 @@ def _first(path: Path) -> ElementTree.Element:
         return ElementTree.fromstring(target.read_text(encoding="utf-8"))
 
 
-def _source(band: ElementTree.Element, part: Part, shape: tuple[int, int]) -> None:
+def _source(band: ElementTree.Element, part: Part, shape: tuple[int, int], covered: tuple[int, int]) -> None:
     source = ElementTree.SubElement(band, "SimpleSource")
     ElementTree.SubElement(source, "SourceFilename", relativeToVRT="0").text = str(part.path.absolute())
     ElementTree.SubElement(source, "SourceBand").text = str(part.band)
-    size = {"xSize": str(shape[1]), "ySize": str(shape[0])}
-    ElementTree.SubElement(source, "SrcRect", {"xOff": "0", "yOff": "0"} | size)
-    ElementTree.SubElement(source, "DstRect", {"xOff": str(part.column), "yOff": str(part.row)} | size)
+    own, drawn = ({"xSize": str(n[1]), "ySize": str(n[0])} for n in (shape, covered))
+    ElementTree.SubElement(source, "SrcRect", {"xOff": "0", "yOff": "0"} | own)
+    ElementTree.SubElement(source, "DstRect", {"xOff": str(part.column), "yOff": str(part.row)} | drawn)

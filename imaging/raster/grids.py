@@ -75,13 +75,9 @@ def relate_grids(ms: Scene, pan: Scene) -> GridRelation:
     Raises
     ------
     InputError
-        When the panchromatic scene has several bands, the ratio is no whole number from 2 to 6, the scenes are turned against each other or
+        When the ratio is no whole number from 2 to 6, the scenes are turned against each other or
         in different places, or their georeferences cannot be compared.
     """
-    if len(pan.bands) > 1:
-        raise InputError(
-            f"{pan.path} has {len(pan.bands)} image bands; a panchromatic scene, --pan, has one: is it in the place of {ms.path}?"
-        )
     a, b = ms.source, pan.source
     if _placed(a) and _placed(b):
         return _by_transforms(ms, pan)
@@ -95,6 +91,14 @@ def relate_grids(ms: Scene, pan: Scene) -> GridRelation:
             "both rational polynomial coefficients"
         )
     return _by_sizes(ms, pan)
+
+
+def check_panchromatic(ms: Scene, pan: Scene) -> None:
+    """Refuse several bands in the place of a panchromatic one; `InputError` with their number."""
+    if len(pan.bands) > 1:
+        raise InputError(
+            f"{pan.path} has {len(pan.bands)} image bands; a panchromatic scene, --pan, has one: is it in the place of {ms.path}?"
+        )
 
 
 _NOTHING = "no georeference"

@@ -9,6 +9,10 @@ from imaging.lazy import on_first_use
 if TYPE_CHECKING:
     from imaging.restoration.arrays import Restored, restore, super_resolve
     from imaging.restoration.deciding import Sensor, check_choice
+    from imaging.restoration.fuse_arrays import fuse
+    from imaging.restoration.fuse_files import fuse_scene
+    from imaging.restoration.fuse_options import FuseOptions
+    from imaging.restoration.fusing import FusedResult
     from imaging.restoration.options import RestoreOptions, SuperResolveOptions
     from imaging.restoration.paths import ScenePaths, check_name
     from imaging.restoration.pipeline import SceneResult
@@ -20,6 +24,10 @@ else:
     _modules = {
         "imaging.restoration.arrays": "Restored restore super_resolve",
         "imaging.restoration.deciding": "Sensor check_choice",
+        "imaging.restoration.fuse_arrays": "fuse",
+        "imaging.restoration.fuse_files": "fuse_scene",
+        "imaging.restoration.fuse_options": "FuseOptions",
+        "imaging.restoration.fusing": "FusedResult",
         "imaging.restoration.options": "RestoreOptions SuperResolveOptions",
         "imaging.restoration.paths": "ScenePaths check_name",
         "imaging.restoration.pipeline": "SceneResult",
@@ -33,8 +41,8 @@ else:
     )
 
 __all__ = [
-    "Options", "Restoration", "RestoreOptions", "Restored", "ScenePaths", "SceneResult", "Sensor", "SuperResolveOptions", "as_path",
-    "check_choice", "check_name", "check_names", "check_request", "find_resolver", "open_restoration", "outputs_for", "plan_of",
-    "plan_scene", "regularizer_method", "restore", "restore_scene", "run_scene", "run_tiles", "scale_of", "super_resolve",
-    "super_resolve_scene",
+    "FuseOptions", "FusedResult", "Options", "Restoration", "RestoreOptions", "Restored", "ScenePaths", "SceneResult", "Sensor",
+    "SuperResolveOptions", "as_path", "check_choice", "check_name", "check_names", "check_request", "find_resolver", "fuse", "fuse_scene",
+    "open_restoration", "outputs_for", "plan_of", "plan_scene", "regularizer_method", "restore", "restore_scene", "run_scene", "run_tiles",
+    "scale_of", "super_resolve", "super_resolve_scene",
 ]  # fmt: skip

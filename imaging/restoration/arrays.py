@@ -67,7 +67,7 @@ def restore(
     >>> restored, std, _ = imaging.restore(scene, "pleiades-raw")  # doctest: +SKIP
     """
     options = checked(options, RestoreOptions)
-    array = _Array(*_checked(scene, mask, options.bands))
+    array = _Array(*checked_array(scene, mask, options.bands))
     decision = decide(array, sensor, options)
     method, values, valid = decision.method, array.values, array.valid
     s, (height, width) = options.scale, values.shape[1:]
@@ -118,7 +118,7 @@ def super_resolve(
     >>> fine = imaging.super_resolve(scene, options=imaging.SuperResolveOptions(scale=2))  # doctest: +SKIP
     """
     options = checked(options, SuperResolveOptions)
-    values, valid = _checked(scene, mask, options.bands)
+    values, valid = checked_array(scene, mask, options.bands)
     resolver = find_resolver(options)
     resolver.check_bands(len(values))
     if resolver.manifest.bands > 1:
@@ -142,29 +142,29 @@ class _Array:
         return [(self.values, self.valid)]
 
 
-def _checked(scene: NDArray[Any], mask: NDArray[np.bool_] | None, bands: tuple[int, ...] | None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def checked_array(
+    scene: NDArray[Any], mask: NDArray[np.bool_] | None, bands: tuple[int, ...] | None, what: str = "the scene"
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # fmt: skip
     """The chosen bands ``(C, H, W)`` of an array that can be restored, and their validity."""
     if isinstance(scene, (str, Path)):
         raise InputError(f"{scene} is the name of a file; for files there are restore_scene and super_resolve_scene")
     values, hidden = np.asarray(scene), np.ma.getmaskarray(scene)  # type: ignore[no-untyped-call]
     if values.ndim not in {2, 3} or values.size == 0 or values.dtype.kind not in "uif":
-        raise InputError(f"the scene has shape {values.shape} and type {values.dtype}; accepted are real arrays (H, W) or (C, H, W)")
+        raise InputError(f"{what} has shape {values.shape} and type {values.dtype}; accepted are real arrays (H, W) or (C, H, W)")
     values, valid = values.reshape(-1, *values.shape[-2:]), np.isfinite(values) & ~hidden
     valid = valid.reshape(values.shape)
     if mask is not None:
         try:
             valid = valid & np.broadcast_to(np.asarray(mask, dtype=bool), values.shape)
         except ValueError as error:
-            raise InputError(
-                f"the mask has shape {np.shape(mask)}, the scene {np.shape(scene)}; give a mask (H, W) or (C, H, W)"
-            ) from error
+            raise InputError(f"the mask has shape {np.shape(mask)}, {what} {np.shape(scene)}; give a mask (H, W) or (C, H, W)") from error
     if bands is not None:
         for band in bands:
             if not 1 <= band <= len(values):
-                raise InputError(f"band {band} is not in the scene, which has bands 1 to {len(values)}")
+                raise InputError(f"band {band} is not in {what}, which has bands 1 to {len(values)}")
         index = [b - 1 for b in bands]
         values, valid = values[index], valid[index]
     if not valid.any():
-        raise InputError("the scene has no valid pixel")
-    check_values(values[valid], "the scene")
+        raise InputError(f"{what} has no valid pixel")
+    check_values(values[valid], what)
     return values, valid

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class Batch:
 class Engine(ABC):
     """One open scene, and what is done with its windows; everything is decided before the first one.
 
-    Who opened it closes ``scene``. ``full_scale`` is the stored value that counts as 1, ``largest`` the largest whole number that is stored
+    ``with`` closes its scene. ``full_scale`` is the stored value that counts as 1, ``largest`` the largest whole number that is stored
     unless the scene itself exceeds it, ``scale`` pixels of the outputs to one measured pixel along each side. ``tiles`` are on the grid of
     the outputs; ``batch`` of them are worked on together, each in as many steps as ``passes``, which progress counts. ``samples`` of the
     posterior are written, and the sensor's profile where it was ``estimated``. Where bands are seen ``together``, a pixel that one of them
@@ -61,6 +61,18 @@ class Engine(ABC):
     batch = 1
     passes = 1
     together = False
+    result_type: Any = None
+    """Class of the result, where it is none of `SceneResult` alone."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the scene."""
+        self.scene.close()
 
     @abstractmethod
     def measured(self, tile: Tile) -> Area:

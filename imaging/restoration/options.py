@@ -23,7 +23,7 @@ from imaging.names import (
 from imaging.raster import check_halo, check_side
 
 T = TypeVar("T")
-_DOES = {"RestoreOptions": "restore", "SuperResolveOptions": "super-resolve"}
+_DOES = {"RestoreOptions": "restore", "SuperResolveOptions": "super-resolve", "FuseOptions": "fuse"}
 _SAID = {"batch": "the batch", "range": "the range", "rate_scale": "rate scale"}
 """Settings as sentences name them, where not by their own names."""
 
@@ -35,12 +35,13 @@ def checked(options: object, kind: type[T]) -> T:
     return options or kind()
 
 
-def _check_among(name: str, value: str, accepted: tuple[str, ...]) -> None:
+def check_among(name: str, value: str, accepted: tuple[str, ...]) -> None:
+    """Refuse a word that is not accepted."""
     if value not in accepted:
         raise InputError(f"{name} is {value!r}; accepted are {', '.join(accepted[:-1])} and {accepted[-1]}")
 
 
-def _check_least(options: object, **least: int) -> None:
+def check_least(options: object, **least: int) -> None:
     """Refuse what is given and smaller than it can be, or no number."""
     for name, low in least.items():
         value = getattr(options, name)
@@ -48,7 +49,8 @@ def _check_least(options: object, **least: int) -> None:
             raise InputError(f"{_SAID.get(name, name)} is {value}; accepted are integers from {low}")
 
 
-def _check_positive(options: object, *names: str) -> None:
+def check_positive(options: object, *names: str) -> None:
+    """Refuse numbers that are given and not above 0."""
     for name in names:
         value = getattr(options, name)
         if value is not None and not 0 < value < math.inf:
@@ -137,12 +139,12 @@ class RestoreOptions:
     def __post_init__(self) -> None:
         if self.method not in {AUTO, *METHODS}:
             raise InputError(f"unknown method {self.method!r}; {did_you_mean(self.method, METHODS)}")
-        _check_among("start", self.start, STARTS)
-        _check_among("device", self.device, DEVICES)
+        check_among("start", self.start, STARTS)
+        check_among("device", self.device, DEVICES)
         if self.scale not in SCALES:
             raise InputError(f"the scale is {self.scale}; accepted are 1 (the scene's own grid) and 2 (half its ground sample distance)")
-        _check_least(self, iterations=1, samples=0, tile=64, batch=1)
-        _check_positive(self, "rate_scale", "weight")
+        check_least(self, iterations=1, samples=0, tile=64, batch=1)
+        check_positive(self, "rate_scale", "weight")
         if self.is_point:
             self._check_point()
         if self.method == AMORTISED:
@@ -225,7 +227,7 @@ class SuperResolveOptions:
     def __post_init__(self) -> None:
         if self.scale is not None and self.scale not in FINER:
             raise InputError(f"the scale is {self.scale}; accepted are 2 and 4")
-        _check_positive(self, "range")
+        check_positive(self, "range")
         if not 64 <= self.tile <= 8192:
             raise InputError(f"the tile size is {self.tile}; accepted are multiples of the scale from 64 to 8192")
-        _check_least(self, threads=1)
+        check_least(self, threads=1)

@@ -47,6 +47,8 @@ class ScenePaths:
         Whether finished tiles of an interrupted run are taken over.
     samples : str or Path, optional
         Former name of ``save_samples``.
+    pan : str or Path, optional
+        Of a fusion, the panchromatic scene of ``input``; likewise a raster or a product's.
     """
 
     input: Path
@@ -57,13 +59,14 @@ class ScenePaths:
     overwrite: bool = False
     resume: bool = False
     samples: Path | None = None
+    pan: Path | None = None
 
     def __post_init__(self) -> None:
         if self.samples is not None:
             warnings.warn("ScenePaths(samples=...) is now ScenePaths(save_samples=...)", DeprecationWarning, stacklevel=3)
             object.__setattr__(self, "save_samples", self.samples)
             object.__setattr__(self, "samples", None)
-        for name in ("input", "output", "std", "save_samples"):
+        for name in ("input", "output", "std", "save_samples", "pan"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(getattr(self, name)))
 
@@ -121,7 +124,8 @@ def check_paths(paths: ScenePaths, samples: int, *, estimated: bool = False) -> 
     `InputError` for one that is the input, exists, lies in no folder, is named twice, or whose name no file can have.
     """
     outputs = paths.outputs(samples, estimated=estimated)
-    for path in (paths.input, *outputs):
+    sources = [p for p in (paths.input, paths.pan) if p is not None]
+    for path in (*sources, *outputs):
         check_name(path)
     begun = partial_folder(paths.restored_path).is_dir()  # outputs beside it are those of the run that is resumed
     if samples and paths.save_samples is None:
@@ -131,7 +135,7 @@ def check_paths(paths: ScenePaths, samples: int, *, estimated: bool = False) -> 
     if len({os.path.realpath(p) for p in outputs}) != len(outputs):
         raise InputError(f"two outputs have the same name, {outputs[0]}; choose another --std")
     for path in outputs:
-        if same_file(path, paths.input):
+        if any(same_file(path, source) for source in sources):
             raise InputError(f"the output {path} is the input itself; choose another --output")
         if path.is_dir():
             raise InputError(f"the output {path} is a folder; give the name of a file")

@@ -273,9 +273,10 @@ def peak_memory_mb() -> float:
 def result_of(engine: Engine, seconds: float, stages: Seconds, figures: dict[str, float] | None) -> SceneResult:
     """The result of an engine that is done, after so many seconds; figures are those against a truth."""
     paths, grid = engine.paths, engine.grid
-    return SceneResult(
+    found: SceneResult = (engine.result_type or SceneResult)(
         input=str(paths.input), restored=str(paths.restored_path), std=None if paths.std_path is None else str(paths.std_path),
         scale=engine.scale, width=grid.width, height=grid.height, bands=list(engine.scene.bands), seconds=round(seconds, 2),
         stages=stages.rounded(), megapixels=grid.width * grid.height / 1e6, peak_memory_mb=peak_memory_mb(), version=__version__,
         notes=engine.notes, reference=figures, **engine.summary(),
     )  # fmt: skip
+    return found

@@ -95,6 +95,10 @@ class Restoration(Engine):
                 parts[k].append({name: array[k][(slice(None), *cut)] for name, array in arrays.items()})
         return [{name: np.concatenate([p[name] for p in ps]) for name in ps[0]} for ps in parts]
 
+    def planned(self) -> dict[str, Any]:
+        """What a plan tells beside tiles and method."""
+        return {"rate_scale": [round(f.rate_scale, 4) for f in self.fitters]}
+
     def settings(self) -> dict[str, Any]:
         """What two runs must share; see `Engine.settings`."""
         options = {k: v for k, v in asdict(self.options).items() if k not in {"batch", "device"}}

@@ -12,12 +12,13 @@ from imaging.former import formerly
 from imaging.restoration.comparison import check_reference, compare
 from imaging.restoration.deciding import Sensor
 from imaging.restoration.engine import Engine
+from imaging.restoration.fuse_options import FuseOptions
 from imaging.restoration.options import RestoreOptions, SuperResolveOptions, checked
 from imaging.restoration.paths import ScenePaths
 from imaging.restoration.pipeline import Progress, Run, SceneResult, result_of, run, store_of
 from imaging.restoration.restoring import Restoration, open_restoration
 
-Options = RestoreOptions | SuperResolveOptions
+Options = RestoreOptions | SuperResolveOptions | FuseOptions
 """What is to be done with a scene, and how."""
 
 
@@ -159,6 +160,10 @@ def open_engine(paths: ScenePaths, sensor: Sensor, options: Options) -> Engine:
         from imaging.restoration.superresolution import open_super_resolution
 
         return open_super_resolution(replace(paths, uncertainty=False), options)
+    if isinstance(options, FuseOptions):
+        from imaging.restoration.fusion_opening import open_fusion
+
+        return open_fusion(paths, sensor, options)
     return open_restoration(paths, sensor, options)
 
 
@@ -183,7 +188,7 @@ def run_scene(
     """
     began = time.monotonic()
     engine = open_engine(paths, sensor, options)
-    with engine.scene:
+    with engine:
         if reference is not None:
             check_reference(engine, reference)
         stages = run(engine, progress, elsewhere)
@@ -215,7 +220,7 @@ def run_tiles(paths: ScenePaths, sensor: Sensor, options: Options, first: int, l
         When no such run is under way, or one with other settings.
     """
     engine = open_engine(replace(paths, resume=True), sensor, options)
-    with engine.scene:
+    with engine:
         store = store_of(engine)
         store.join()
         tiles = engine.tiles[first:last]
@@ -253,16 +258,16 @@ def plan_scene(
     return plan_of(paths, sensor, checked(options, RestoreOptions))
 
 
-def plan_of(paths: ScenePaths, sensor: Sensor, options: RestoreOptions) -> dict[str, Any]:
+def plan_of(paths: ScenePaths, sensor: Sensor, options: RestoreOptions | FuseOptions) -> dict[str, Any]:
     """What `plan_scene` tells of these files."""
-    engine = open_restoration(paths, sensor, options)
-    with engine.scene:
+    engine: Any = open_engine(paths, sensor, options)
+    with engine:
         windows, method = [t.window for t in engine.tiles], engine.method
         return {
             "input": str(paths.input), "outputs": [str(p) for p in engine.outputs], "sensor": engine.profile.name,
             "prior": method.name, "method": method.kind, "width": engine.grid.width, "height": engine.grid.height,
             "bands": list(engine.scene.bands), "tiles": len(windows), "largest_window": max(max(w.height, w.width) for w in windows),
             "window_megapixels": sum(w.height * w.width for w in windows) / 1e6, "tile": engine.plan.side, "halo": engine.plan.halo,
-            "iterations": method.steps, "rate_scale": [round(f.rate_scale, 4) for f in engine.fitters],
+            "iterations": method.steps, **engine.planned(),
             "disk_mb": round(engine.disk_need / 1e6, 1), "notes": engine.notes,
         }  # fmt: skip

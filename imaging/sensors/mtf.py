@@ -32,7 +32,7 @@ def mtf_curve(shape: str, nyquist: float, frequency: NDArray[Any]) -> NDArray[np
     raise ValueError(f"shape is {shape!r}; accepted are gaussian and exponential")
 
 
-def line_spread(shape: str, nyquist: float, factor: int = 1) -> Kernel:
+def line_spread(shape: str, nyquist: float, factor: int = 1, shift: float = 0.0) -> Kernel:
     """One-dimensional kernel (odd, sum 1; 13 taps at factor 1) whose transfer function follows the MTF curve, see `mtf_curve`.
 
     Least-squares fit of the curve over all frequencies up to Nyquist, exact at zero and at the measurement's Nyquist frequency. A Gaussian
@@ -40,9 +40,9 @@ def line_spread(shape: str, nyquist: float, factor: int = 1) -> Kernel:
 
     The kernel's grid has ``factor`` pixels to one of the measurement. Where that number is even, the centre of a measured pixel lies
     between pixels of the finer grid: the kernel is centred ``(factor - 1) / 2`` pixels before its middle tap, so that a convolution sampled
-    at the first of the pixels that a measured one covers sees the middle of them.
+    at the first of the pixels that a measured one covers sees the middle of them, or ``shift`` pixels of the finer grid further on.
     """
-    radius, centre = _RADIUS * factor + factor // 2, -(factor - 1) / 2
+    radius, centre = _RADIUS * factor + factor // 2 + math.ceil(abs(shift)), -(factor - 1) / 2 - shift
     n = np.arange(-radius, radius + 1)
     frequency = np.fft.fftfreq(1024)
     kernel = np.fft.ifft(mtf_curve(shape, nyquist, factor * frequency) * np.exp(-2j * np.pi * frequency * centre)).real[n % 1024]
@@ -51,10 +51,14 @@ def line_spread(shape: str, nyquist: float, factor: int = 1) -> Kernel:
     return np.asarray(kernel + constraints.T @ np.linalg.solve(constraints @ constraints.T, missing))
 
 
-def separable_psf(shape: str, nyquist: tuple[float, float], factor: int = 1) -> Kernel:
-    """Two-dimensional kernel ``(rows, columns)``, square and odd, from the MTF across track (columns) and along track (rows)."""
-    across, along = (line_spread(shape, v, factor) for v in nyquist)
-    return np.outer(along, across)
+def separable_psf(shape: str, nyquist: tuple[float, float], factor: int = 1, shift: tuple[float, float] = (0.0, 0.0)) -> Kernel:
+    """Two-dimensional kernel ``(rows, columns)``, square and odd, from the MTF across track (columns) and along track (rows).
+
+    ``shift`` is to the right and down, pixels of the kernel's grid; see `line_spread`.
+    """
+    across, along = (line_spread(shape, v, factor, s) for v, s in zip(nyquist, shift, strict=True))
+    more = (len(along) - len(across)) // 2
+    return np.asarray(np.outer(np.pad(along, max(0, -more)), np.pad(across, max(0, more))), dtype=float)
 
 
 def nyquist_of(kernel: Kernel) -> tuple[float, float]:

@@ -85,6 +85,10 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
         own = [v[:, index % v.shape[1]][:, None] for v in (self.psf, noise.sigma0, noise.gain)]
         return SensorPhysics(own[0], SignalDependentNoise(own[1], own[2]), self.margin, self.factor)
 
+    def transfer(self, size: tuple[int, int]) -> Tensor:
+        """Fourier transform of the kernels on a periodic grid, ``(1 or B, C, H, W // 2 + 1)``."""
+        return self._transfer(self.psf, size)
+
     def _transfer(self, kernel: Tensor, size: tuple[int, int]) -> Tensor:
         """Fourier transform of a kernel centred on the first pixel of a grid."""
         grid = F.pad(kernel, (0, size[1] - kernel.shape[-1], 0, size[0] - kernel.shape[-2]))
@@ -143,7 +147,9 @@ def stack_kernels(kernels: list[Kernel]) -> Tensor:
 
 
 @renamed(scale="factor")
-def sensor_physics(bands: tuple[Band, ...], full_scale: float, margin: int | None = None, factor: int = 1) -> SensorPhysics:
+def sensor_physics(
+    bands: tuple[Band, ...], full_scale: float, margin: int | None = None, factor: int = 1, shift: tuple[float, float] = (0.0, 0.0)
+) -> SensorPhysics:  # fmt: skip
     """Physics of some bands of a sensor, in image units (DN minus offset, over ``full_scale``).
 
     Parameters
@@ -156,6 +162,8 @@ def sensor_physics(bands: tuple[Band, ...], full_scale: float, margin: int | Non
         See `SensorPhysics`.
     factor : int
         Of the wanted scene's grid, so many pixels to one measured pixel.
+    shift : (float, float)
+        Of the measured grid against the wanted scene's, to the right and down, pixels of the wanted scene's.
 
     Returns
     -------
@@ -172,4 +180,4 @@ def sensor_physics(bands: tuple[Band, ...], full_scale: float, margin: int | Non
         raise ValueError("a band has no noise model; estimate it from the scene first")
     sigma0 = torch.tensor([n.sigma0 / full_scale for n in noises])
     gain = torch.tensor([n.gain / full_scale for n in noises])
-    return SensorPhysics(stack_kernels([b.mtf.psf(factor) for b in bands]), SignalDependentNoise(sigma0, gain), margin, factor)
+    return SensorPhysics(stack_kernels([b.mtf.psf(factor, shift) for b in bands]), SignalDependentNoise(sigma0, gain), margin, factor)

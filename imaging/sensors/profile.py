@@ -47,25 +47,27 @@ class Mtf:
     kernel: Kernel | None = None
     source: str = "assumed"
 
-    def psf(self, factor: int = 1) -> Kernel:
+    def psf(self, factor: int = 1, shift: tuple[float, float] = (0.0, 0.0)) -> Kernel:
         """Kernel ``(rows, columns)`` that takes the wanted scene to the measured one: square, odd, sum 1.
 
         Parameters
         ----------
         factor : int
             Of the wanted scene's grid, so many pixels to one measured pixel; see `line_spread`.
+        shift : (float, float)
+            Of the measured grid against the wanted scene's, to the right and down, pixels of the wanted scene's.
 
         Raises
         ------
         InputError
-            At a factor above 1, for a PSF from a file, which describes the measured grid.
+            At a factor above 1 or for a shift, for a PSF from a file, which describes the measured grid.
         """
         if self.kernel is not None:
-            if factor > 1:
+            if factor > 1 or any(shift):
                 raise InputError(f"a PSF from a file describes the measured grid; for scale {factor} give an MTF at Nyquist instead")
             return self.kernel
         across, along = (min(0.95, n / (self.target or 1.0)) for n in self.nyquist)
-        return separable_psf(self.shape, (across, along), factor)
+        return separable_psf(self.shape, (across, along), factor, shift)
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,8 @@ class SensorProfile:
         if len(descriptions) == 1 and panchromatic:
             return (panchromatic[0],)
         others = tuple(b for b in self.bands if b not in panchromatic)
-        for group in (self.bands, others):
+        distances = (tuple(b for b in self.bands if b.gsd == gsd) for gsd in sorted({b.gsd for b in self.bands}))
+        for group in (self.bands, others, *distances):
             if len(group) == len(descriptions):
                 return group
         raise InputError(

@@ -17,7 +17,7 @@ import torch
 
 from imaging.amortised.limits import find_limits
 from imaging.amortised.sensors import SensorRanges
-from imaging.amortised.training import Batches, Trainer, validation_batches
+from imaging.amortised.training import Batches, Trainer, samplers_of, validation_batches
 from imaging.amortised.zoo import find_network, load_network, make_network, save_network
 from imaging.parallel import place, run_together
 from imaging.training import find_images
@@ -46,27 +46,34 @@ def train(arguments: argparse.Namespace) -> None:
     images = find_images(arguments.data, data["train"], data.get("spare"))
     validation = validation_batches(find_images(arguments.data, data["validation"]), network.settings.channels, ranges)
     device = torch.device(arguments.device)
-    trainer = Trainer(network, images, validation, settings, ranges, arguments.work, device, arguments.makers)
+    samplers = samplers_of(images, settings, network.settings.channels, ranges)
+    source = Batches(samplers, ranges, settings.seed, device.type == "cpu")
+    trainer = Trainer(network, source, validation, settings, arguments.work, device, arguments.makers)
     notes |= carried_on(trainer, arguments.every, train=not arguments.now)
     if arguments.release and place()[0] == 0:
         network.load_state_dict(trainer.average)
         network.eval()
         whole = dataclasses.replace(ranges, holes=0.0, saturated=0.0)
-        crops = Batches(trainer.samplers, whole, settings.seed + 1, False)
+        crops = Batches(samplers, whole, settings.seed + 1, False)
         measured = {"limits": find_limits(network, (crops[k] for k in range(150)))}
         print(f"released {arguments.release}, SHA-256 {save_network(network, arguments.release, recipe_text, notes, measured)}")
 
 
-def main() -> None:
-    """Train, release."""
-    parser = training(__doc__, released=True)
-    parser.add_argument("--start", metavar="MODEL", help="begin with the weights of a network for one band")
+def options(description: str | None) -> argparse.Namespace:
+    """Arguments of a training of an inference network."""
+    parser = training(description, released=True)
+    parser.add_argument("--start", metavar="MODEL", help="begin with the weights of a network for one band, or as many")
     parser.add_argument("--threads", type=int, default=1, help="of the training on a CPU")
     parser.add_argument("--processes", type=int, default=1, help="that train together on a CPU, each with the recipe's batch")
     parser.add_argument("--makers", type=int, default=1, help="processes that make batches beside it; 0 makes them in between")
     parser.add_argument("--every", type=float, default=120, help="seconds between validations")
     parser.add_argument("--now", action="store_true", help="train nothing, release what the checkpoint has")
-    arguments = parsed(parser)
+    return parsed(parser)
+
+
+def main() -> None:
+    """Train, release."""
+    arguments = options(__doc__)
     run_together(1 if arguments.now else arguments.processes, train, arguments)
 
 

@@ -99,10 +99,10 @@ def test_contrast_follows_the_deviation_and_has_no_unit() -> None:
     for power in (1.0, 3.0):
         bank = sensor_bank(physics(0.2, power=power), power * measurement(), 0.3 * power, CONTRASTS)
         for k, error in enumerate(bank.errors()):
-            place = place_of(bank, error.expand(1, 1, 16, 16))
+            place = place_of(bank.errors(), error.expand(1, 1, 16, 16))
             assert float(place.mean()) == pytest.approx(k, abs=1e-3)
-        assert float(place_of(bank, bank.errors()[-1].expand(1, 1, 8, 8) * 9).max()) == len(CONTRASTS) - 1
-        assert float(place_of(bank, bank.errors()[0].expand(1, 1, 8, 8) / 9).min()) == 0
+        assert float(place_of(bank.errors(), bank.errors()[-1].expand(1, 1, 8, 8) * 9).max()) == len(CONTRASTS) - 1
+        assert float(place_of(bank.errors(), bank.errors()[0].expand(1, 1, 8, 8) / 9).min()) == 0
 
 
 def test_samples_measured_again_differ_by_the_noise() -> None:
@@ -115,6 +115,6 @@ def test_samples_measured_again_differ_by_the_noise() -> None:
         spectrum = bank.error_spectrum(CONTRASTS[k])[0, 0]
         response = torch.fft.fft2(sensor.psf[0, 0].double(), spectrum.shape)
         expected = float((response.abs().square() * spectrum).mean())
-        field = error_field(bank, place_of(bank, deviation))
+        field = error_field(bank, place_of(bank.errors(), deviation))
         drawn = ImagePosterior(torch.zeros(1, 1, 256, 256), deviation, field, [(0, 0)]).sample(8)[:, 0]
         assert float(sensor.A(drawn).square().mean()) == pytest.approx(expected, rel=0.1)

@@ -15,7 +15,7 @@ from imaging.amortised.limits import find_limits
 from imaging.amortised.losses import posterior_loss
 from imaging.amortised.optimizer import Muon, orthogonalised
 from imaging.amortised.sensors import SensorRanges
-from imaging.amortised.training import Batches, Trainer, crops_of, validation_batches
+from imaging.amortised.training import Batches, Trainer, crops_of, samplers_of, validation_batches
 from imaging.amortised.zoo import choose_network, find_network, list_networks
 from imaging.errors import InputError
 from imaging.training import CropSampler, TrainingSettings
@@ -32,7 +32,9 @@ def trainer(folder: Path, **changes: object) -> Trainer:
     torch.manual_seed(0)
     network = InferenceNetwork(NetworkSettings(widths=(8, 8, 8), blocks=(1, 1, 1)))
     validation = validation_batches(IMAGES[:1], 1, RANGES, 96)
-    return Trainer(network, IMAGES, validation, replace(SETTINGS, **changes), RANGES, folder, torch.device("cpu"), 0)
+    settings = replace(SETTINGS, **changes)
+    source = Batches(samplers_of(IMAGES, settings, 1, RANGES), RANGES, settings.seed, True)
+    return Trainer(network, source, validation, settings, folder, torch.device("cpu"), 0)
 
 
 def finish(running: Trainer) -> list[dict[str, float]]:

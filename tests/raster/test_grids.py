@@ -12,7 +12,7 @@ from rasterio.rpc import RPC
 from rasterio.transform import Affine, RPCTransformer
 
 from imaging.errors import InputError
-from imaging.raster import GridRelation, Scene, relate_grids
+from imaging.raster import GridRelation, Scene, check_panchromatic, relate_grids
 from imaging.raster.rational import ground_of, image_of
 from tests.scenes import GCPS, ROTATED, UTM, write_scene
 
@@ -234,7 +234,8 @@ def test_a_panchromatic_scene_has_one_band(tmp_path: Path) -> None:
     ms = write_scene(tmp_path / "ms.tif", np.ones((4, 30, 40), np.uint8), **placed(4, 0, 0))
     several = write_scene(tmp_path / "pan.tif", np.ones((2, 120, 160), np.uint8))
     with pytest.raises(InputError, match=r"pan.tif has 2 image bands; .* --pan, has one: is it in the place of .*ms.tif"):
-        related((ms, several))
+        with Scene(ms) as coarse, Scene(several) as fine:
+            check_panchromatic(coarse, fine)
     with Scene(ms) as coarse, Scene(several, (2,)) as chosen:
         assert relate_grids(coarse, chosen).ratio == 4
     transparent = write_scene(tmp_path / "pan.tif", np.ones((2, 120, 160), np.uint8), photometric="minisblack", alpha="YES")

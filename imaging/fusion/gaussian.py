@@ -1,0 +1,306 @@
+"""The Gaussian posterior of a bundle: bands that hang together, sharp and coarse ones solved at once, for scenes of several contrasts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from imaging.filters import filled_holes, taper
+from imaging.sensors.noise import SignalDependentNoise, noise_variance
+from imaging.sensors.physics import SensorPhysics, good_size, spread
+from imaging.sensors.wiener import local_contrast, repeated, scene_spectrum, weight_at
+
+CONTRASTS = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 16.0, 64.0)
+"""Power of a scene, relative to the typical spectrum, that posteriors are made for; ascending in powers of 4."""
+_DESIGN = 32
+"""Coarse pixels along a side of the grid on which expected deviations are found."""
+_ROOM = 12
+"""Coarse pixels around a window, into which the transforms wrap around."""
+_REACH = 6
+"""Of the kernels of errors, coarse pixels."""
+_DEAF = 1e3
+"""Deviation of noise from which on a band says nothing, image units."""
+_FILLINGS = 3
+"""How often what is missing is filled with what the posterior expects there."""
+
+
+def present(position: Tensor) -> set[int]:
+    """Contrasts that have a weight anywhere, of positions as `CrossBandGaussian.position` gives them."""
+    return set(range(math.floor(float(position.min())), math.ceil(float(position.max())) + 1))
+
+
+@dataclass(frozen=True)
+class CrossBandGaussian:
+    r"""Gaussian model of a scene of C bands, K of them measured sharply and the last M coarsely; C = K + M.
+
+    The scene's spectrum is ``c`` times the typical one, `scene_spectrum`, times ``covariance``, which says how the bands hang together. A
+    panchromatic band is one more band of the scene: its spectral weights and what it sees outside of the other bands' span follow from the
+    covariance.
+
+    Attributes
+    ----------
+    sharp, coarse : SensorPhysics
+        Of the measured bands, in image units, shared by the items of a batch; the coarse one has the ratio as its factor.
+    covariance : Tensor
+        ``(C, C)``, the mean of the sharp bands' variances being 1.
+    means : Tensor
+        ``(C,)`` mean signals.
+    """
+
+    sharp: SensorPhysics
+    coarse: SensorPhysics
+    covariance: Tensor
+    means: Tensor
+
+    @property
+    def ratio(self) -> int:
+        """Sharp pixels to a coarse one along each side."""
+        return self.coarse.factor
+
+    @property
+    def bands(self) -> int:
+        """K, how many are measured sharply."""
+        return self.sharp.psf.shape[1]
+
+    @property
+    def level(self) -> Tensor:
+        """Mean signal of the sharp bands, by which the typical spectrum goes, ``(1,)``."""
+        return self.means[: self.bands].mean().clamp(min=1e-3).reshape(1)
+
+    def _noise(self, physics: SensorPhysics, means: Tensor) -> Tensor:
+        """Variance at the mean signals, ``(bands,)``."""
+        return noise_variance(physics, means.reshape(1, -1, 1, 1)).mean((0, 2, 3))
+
+    @cached_property
+    def noises(self) -> tuple[Tensor, Tensor]:
+        """Variances of the sharp and coarse bands' noise at their mean signals."""
+        k = self.bands
+        return self._noise(self.sharp, self.means[:k]), self._noise(self.coarse, self.means[k:])
+
+    def _solver(self, size: tuple[int, int]) -> _Solver:
+        return _Solver(self, size)
+
+    @cached_property
+    def spectra(self) -> Tensor:
+        """Power spectra of the errors that each contrast's posterior leaves, ``(contrasts, C, H, W // 2 + 1)`` on a small grid."""
+        solver = self._solver((self.ratio * _DESIGN, self.ratio * _DESIGN))
+        return torch.stack([solver.error_spectrum(c) for c in CONTRASTS])
+
+    @cached_property
+    def deviations(self) -> Tensor:
+        """Standard deviation that each contrast's posterior leaves, ``(contrasts, C)``; of the mean variance in a coarse pixel."""
+        return half_plane_mean(self.spectra).sqrt()
+
+    @cached_property
+    def blind_deviations(self) -> tuple[Tensor, Tensor]:
+        """`deviations` where no sharp band was measured, and where no coarse one was."""
+        return tuple(replace(self, **{name: _deaf(getattr(self, name))}).deviations for name in ("sharp", "coarse"))  # type: ignore[return-value]
+
+    def error_kernels(self) -> Tensor:
+        """Kernels ``(contrasts, 1, C, t, t)`` of unit energy that make white noise hang together as the errors do."""
+        size = (self.ratio * _DESIGN, self.ratio * _DESIGN)
+        kernels = torch.fft.fftshift(torch.fft.irfft2(self.spectra.double().sqrt(), s=size), (-2, -1))
+        middle, radius = size[0] // 2, _REACH * self.ratio
+        kernels = kernels[..., middle - radius : middle + radius + 1, middle - radius : middle + radius + 1] * taper(radius).to(kernels)
+        found: Tensor = (kernels / kernels.square().sum((-2, -1), keepdim=True).sqrt()).float()[:, None]
+        return found
+
+    def position(self, sharp: Tensor) -> Tensor:
+        """Where between the `CONTRASTS` the scene around each pixel lies, 0 to their number minus 1, ``(B, 1, H, W)``."""
+        level = self.level.to(sharp).expand(len(sharp))
+        variances = self.noises[0].to(sharp).expand(len(sharp), -1)
+        shift = (self.means[: self.bands].to(sharp) - self.level.to(sharp)).reshape(1, -1, 1, 1)
+        found = local_contrast(sharp - shift, self.sharp.psf, variances, level)
+        share = self.covariance.diagonal()[: self.bands].to(sharp).reshape(1, -1, 1, 1)
+        contrast = found.mean(1, keepdim=True) / share.mean()
+        return (contrast.clamp(CONTRASTS[0], CONTRASTS[-1]).log2() - torch.tensor(CONTRASTS[0]).log2()) / 2
+
+    def expected(self, position: float) -> Tensor:
+        """Standard deviation that the posterior leaves in a scene of a mean `position`, ``(C,)``."""
+        low = min(max(int(position), 0), len(CONTRASTS) - 2)
+        return torch.lerp(self.deviations[low].log(), self.deviations[low + 1].log(), position - low).exp()
+
+    def fine_power(self, position: float) -> Tensor:
+        """Variance of what the sharp bands see in a scene of a mean `position` that is too fine for the coarse ones, ``(K,)``."""
+        size = (self.ratio * _DESIGN, self.ratio * _DESIGN)
+        solver = self._solver(size)
+        radius = torch.hypot(torch.fft.fftfreq(size[0])[:, None], torch.fft.rfftfreq(size[1])[None]).to(solver.spectrum)
+        power = CONTRASTS[0] * 4.0**position * solver.spectrum * (radius > 0.25 / self.ratio)
+        return half_plane_mean(solver.fine.abs().square() * power) * self.covariance.diagonal()[: self.bands].to(power)
+
+    def each(self, sharp: Tensor, coarse: Tensor, wanted: Collection[int] = range(len(CONTRASTS))) -> Iterator[tuple[int, Tensor]]:
+        """Index and posterior mean ``(B, C, H, W)`` for each contrast that is wanted."""
+        r, room = self.ratio, _ROOM * self.ratio
+        means = self.means.to(sharp).reshape(1, -1, 1, 1)
+        rows, columns = coarse.shape[-2:]
+        if (sharp.shape[-2], sharp.shape[-1]) != (r * rows, r * columns):
+            raise ValueError(
+                f"sharp bands of {tuple(sharp.shape[-2:])} pixels do not fit coarse ones of {rows} x {columns} at a ratio of {r}"
+            )
+        extra = [good_size(n + 2 * _ROOM) - n - 2 * _ROOM for n in (rows, columns)]
+        fine, low = sharp - means[:, : self.bands], coarse - means[:, self.bands :]
+        fine = F.pad(fine, (room, room + r * extra[1], room, room + r * extra[0]), mode="replicate")
+        low = F.pad(low, (_ROOM, _ROOM + extra[1], _ROOM, _ROOM + extra[0]), mode="replicate")
+        solver = self._solver((fine.shape[-2], fine.shape[-1]))
+        cut = (..., slice(room, room + r * rows), slice(room, room + r * columns))
+        seen = torch.fft.rfft2(fine)
+        for k in sorted(wanted):
+            yield k, solver.mean(CONTRASTS[k], seen, low)[cut] + means
+
+    def posterior(
+        self, sharp: Tensor, coarse: Tensor, sharp_mask: Tensor | None = None, coarse_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Posterior mean and standard deviation, ``(B, C, H, W)`` each.
+
+        Parameters
+        ----------
+        sharp, coarse : Tensor
+            Measurements ``(B, K, H, W)`` and ``(B, M, H / r, W / r)``, image units.
+        sharp_mask, coarse_mask : Tensor, optional
+            One where they are valid, broadcastable to them. What is missing is filled with what the posterior expects there, a few times
+            over, which converges to the posterior of what was measured; the deviation is that without the bands that are missing.
+        """
+        k, r = self.bands, self.ratio
+        means = self.means.to(sharp).reshape(1, -1, 1, 1)
+        fine, low = filled_holes(sharp, sharp_mask, means[:, :k]), filled_holes(coarse, coarse_mask, means[:, k:])
+        torn = [None if m is None or bool((m > 0).all()) else (m > 0).expand_as(y) for m, y in ((sharp_mask, sharp), (coarse_mask, coarse))]
+        place = self.position(fine)
+        for _ in range(_FILLINGS if any(t is not None for t in torn) else 0):
+            seen = self._mixed(fine, low, place)
+            if torn[0] is not None:
+                fine = torch.where(torn[0], sharp, _periodic(seen[:, :k], self.sharp))
+            if torn[1] is not None:
+                low = torch.where(torn[1], coarse, _periodic(seen[:, k:], self.coarse)[..., ::r, ::r])
+        mean, deviation = self._mixed(fine, low, place), self._expected(place, self.deviations)
+        for valid, blind, factor in zip(
+            torn, self.blind_deviations if any(t is not None for t in torn) else (None, None), (1, r), strict=True
+        ):
+            if valid is not None and blind is not None:
+                missing = repeated(~valid.all(1, keepdim=True), factor)
+                deviation = torch.where(missing, torch.maximum(deviation, self._expected(place, blind)), deviation)
+        return mean, deviation
+
+    def _mixed(self, sharp: Tensor, coarse: Tensor, place: Tensor) -> Tensor:
+        """Mean at the contrasts of each pixel."""
+        mean: Tensor = torch.zeros(())
+        for k, found in self.each(sharp, coarse, present(place)):
+            mean = mean + weight_at(place, k) * found
+        return mean
+
+    @staticmethod
+    def _expected(place: Tensor, deviations: Tensor) -> Tensor:
+        """Deviation at the contrasts of each pixel, ``(B, C, H, W)``."""
+        logs = deviations.to(place).log()
+        total: Tensor = torch.zeros(())
+        for k in present(place):
+            total = total + weight_at(place, k) * logs[k].reshape(1, -1, 1, 1)
+        return total.exp()
+
+
+def half_plane_mean(spectrum: Tensor) -> Tensor:
+    """Mean over all frequencies of a real spectrum ``(..., H, W // 2 + 1)`` of an even width, as ``rfft2`` has it."""
+    weight = torch.full_like(spectrum[..., :1, :], 2.0)
+    weight[..., 0] = weight[..., -1] = 1
+    rows, columns = spectrum.shape[-2], 2 * (spectrum.shape[-1] - 1)
+    return (spectrum * weight).sum((-2, -1)) / (rows * columns)
+
+
+def _deaf(physics: SensorPhysics) -> SensorPhysics:
+    """A sensor whose measurements say nothing."""
+    noise = SignalDependentNoise(torch.full((physics.psf.shape[1],), _DEAF), torch.zeros(physics.psf.shape[1])).to(physics.psf.device)
+    return SensorPhysics(physics.psf, noise, physics.margin, physics.factor)
+
+
+def _periodic(x: Tensor, physics: SensorPhysics) -> Tensor:
+    """An image blurred as a sensor does, its borders replicated."""
+    room = physics.radius
+    padded = F.pad(x, (room, room + x.shape[-1] % 2, room, room + x.shape[-2] % 2), mode="replicate")
+    size = (padded.shape[-2], padded.shape[-1])
+    blurred: Tensor = torch.fft.irfft2(torch.fft.rfft2(padded) * physics.transfer(size), s=size)
+    return blurred[..., room : room + x.shape[-2], room : room + x.shape[-1]]
+
+
+class _Solver:
+    """The posterior of a `CrossBandGaussian` on a periodic grid of ``size`` sharp pixels, one contrast at a time.
+
+    First the sharp bands are taken in, frequency by frequency; then the coarse ones, each frequency of which holds ``ratio ** 2`` of the
+    scene's: two small systems in place of one large one.
+    """
+
+    def __init__(self, model: CrossBandGaussian, size: tuple[int, int]) -> None:
+        self.model, self.size = model, size
+        device = model.sharp.psf.device
+        rows, columns = torch.fft.fftfreq(size[0]), torch.fft.rfftfreq(size[1])
+        self.spectrum = scene_spectrum(torch.hypot(rows[:, None], columns[None]).to(device), model.level.to(device).reshape(1, 1))
+        self.fine, self.low = (p.transfer(size)[0] for p in (model.sharp, model.coarse))
+
+    def _after_sharp(self, contrast: float) -> tuple[Tensor, Tensor]:
+        """Gain ``(C, K, h, w)`` of the sharp bands' transforms, and covariance ``(C, C, h, w)`` of what they leave."""
+        m, k = self.model, self.model.bands
+        power = contrast * self.spectrum
+        s = m.covariance.to(power)
+        noise = m.noises[0].to(power)
+        cross = s[:, :k, None, None] * power * self.fine.conj()  # of the scene and the sharp bands
+        if k == 1:
+            seen = s[0, 0] * power * self.fine[0].abs().square() + noise[0]
+            gain = cross / seen
+        else:
+            inner = self.fine[:, None] * cross[:k]
+            inner = inner.movedim((0, 1), (-2, -1)) + torch.diag_embed(noise).to(inner)
+            gain = torch.linalg.solve(inner.mT, cross.movedim((0, 1), (-1, -2))).movedim((-1, -2), (0, 1))
+        left = s[..., None, None] * power - torch.einsum("ckhw,dkhw->cdhw", gain, cross.conj()).real
+        return gain, left
+
+    def _folded(self, x: Tensor) -> Tensor:
+        """Sum over the frequencies that coarse pixels cannot tell apart of a transform ``(..., H, W // 2 + 1)`` of something real."""
+        r, (rows, columns) = self.model.ratio, self.size
+        mirror = x[..., 1 : (columns + 1) // 2].conj().flip(-1)
+        mirror = torch.cat([mirror[..., :1, :], mirror[..., 1:, :].flip(-2)], -2)
+        full = torch.cat([x, mirror], -1)
+        folded = full.reshape(*full.shape[:-2], r, rows // r, r, columns // r).sum((-4, -2))
+        return folded[..., : columns // r // 2 + 1]
+
+    def _system(self, left: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-covariance ``(C, M, h, w)`` of what is left with the coarse bands, and their covariance ``(h', w', M, M)``."""
+        k, r, count = self.model.bands, self.model.ratio, len(self.low)
+        cross = left[:, k:] * self.low.conj()
+        i, j = torch.triu_indices(count, count)  # of a Hermitian matrix
+        folded = self._folded(self.low[i] * cross[k + i, j]).movedim(0, -1) / r**2
+        seen = folded.new_empty(*folded.shape[:-1], count, count)
+        seen[..., j, i], seen[..., i, j] = folded.conj(), folded
+        return cross, seen + torch.diag_embed(self.model.noises[1]).to(seen)
+
+    def mean(self, contrast: float, fine: Tensor, low: Tensor) -> Tensor:
+        """Posterior mean ``(B, C, H, W)`` from the transform of the sharp bands and the coarse ones, both without their means."""
+        r, k, (rows, columns) = self.model.ratio, self.model.bands, self.size
+        gain, left = self._after_sharp(contrast)
+        cross, seen = self._system(left)
+        first = torch.einsum("ckhw,bkhw->bchw", gain, fine)
+        expected = torch.fft.irfft2(first[:, k:] * self.low, s=self.size)[..., ::r, ::r]
+        lacking = torch.fft.rfft2(low - expected)
+        solved = torch.linalg.solve(seen, lacking.movedim(1, -1)[..., None])[..., 0].movedim(-1, 1)
+        whole = torch.fft.rfft2(spread(torch.fft.irfft2(solved, s=(rows // r, columns // r)), r))
+        found: Tensor = torch.fft.irfft2(first + torch.einsum("cmhw,bmhw->bchw", cross, whole), s=self.size)
+        return found
+
+    def error_spectrum(self, contrast: float) -> Tensor:
+        """Power spectrum ``(C, H, W // 2 + 1)`` of the errors that the posterior leaves, a mean over a pixel's places in a coarse one."""
+        r, columns = self.model.ratio, self.size[1]
+        _, left = self._after_sharp(contrast)
+        cross, seen = self._system(left)
+        inverse = torch.linalg.inv(seen).movedim((-2, -1), (0, 1))
+        width = columns // r
+        place = torch.arange(columns // 2 + 1) % width
+        mirrored = place > width // 2
+        half = torch.where(mirrored, width - place, place)
+        tiled = inverse[..., half]
+        flipped = tiled.conj().roll(-1, -2).flip(-2)
+        tiled = torch.where(mirrored.to(tiled.device), flipped, tiled).repeat(1, 1, r, 1)
+        known = torch.einsum("cmhw,mnhw,cnhw->chw", cross, tiled, cross.conj()).real / r**2
+        return (left.diagonal(dim1=0, dim2=1).movedim(-1, 0) - known).clamp(min=0)

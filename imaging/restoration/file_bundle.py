@@ -1,0 +1,114 @@
+"""The two files of a bundle, and what lies at one place of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from imaging.errors import InputError
+from imaging.raster import Area, GridRelation, Scene
+from imaging.restoration.bundle import Pieces
+
+_SIDE, _MOST = 128, 16
+"""Coarse pixels along the sides of the places that statistics come from, and how many of them at most."""
+_APART = 600.0
+"""Seconds between the acquisitions of what is one bundle, at most."""
+
+
+@dataclass(frozen=True)
+class FileBundle:
+    """A sharp and a coarse scene, open, and how their grids lie on each other; see `KnownBundle`.
+
+    Coarse pixel ``i`` begins at sharp pixel ``ratio * (i + first)``, up to ``shift``.
+    """
+
+    ms: Scene
+    pan: Scene
+    relation: GridRelation
+
+    @property
+    def ratio(self) -> int:
+        """Sharp pixels to a coarse one along each side."""
+        return self.relation.ratio
+
+    @cached_property
+    def first(self) -> tuple[int, int]:
+        """Row and column of the lattice of the sharp grid at which the coarse grid begins, coarse pixels."""
+        r = self.relation
+        return int(np.floor(r.row / r.ratio + 0.5)), int(np.floor(r.column / r.ratio + 0.5))
+
+    @property
+    def shift(self) -> tuple[float, float]:
+        """To the right and down, sharp pixels, between minus and plus half the ratio."""
+        r = self.relation
+        return r.column - r.ratio * self.first[1], r.row - r.ratio * self.first[0]
+
+    @property
+    def dtypes(self) -> tuple[np.dtype[Any], np.dtype[Any]]:
+        """Stored types of the sharp and the coarse scene."""
+        return self.pan.dtype, self.ms.dtype
+
+    @property
+    def descriptions(self) -> tuple[tuple[str | None, ...], tuple[str | None, ...]]:
+        """What the bands of both are called."""
+        return self.pan.descriptions, self.ms.descriptions
+
+    def read(self, area: Area) -> Pieces:
+        """What lies in a sharp area that begins on the lattice and is whole coarse pixels; it may reach beyond the scenes."""
+        r = self.ratio
+        low = Area(area.row // r - self.first[0], area.column // r - self.first[1], area.height // r, area.width // r)
+        return Pieces(*self.pan.read(area), *self.ms.read(low))
+
+    @cached_property
+    def _sampled(self) -> list[tuple[Area, Pieces]]:
+        r, side = self.ratio, self.ratio * _SIDE
+        sharp = self.pan
+        blocks = [a for a in sharp.blocks(side) if min(a.height, a.width) >= side // 4] or sharp.blocks(side)
+        areas = [Area(a.row, a.column, -(-a.height // r) * r, -(-a.width // r) * r) for a in blocks]
+        step = max(1, len(areas) // _MOST)
+        spread = areas[step // 2 :: step][:_MOST]
+        found = [(a, p) for a in spread if _shared(p := self.read(a))]
+        for area in areas if not found else ():
+            if area not in spread and _shared(pieces := self.read(area)):
+                return [(area, pieces)]
+        if not found:
+            raise InputError(
+                f"{self.ms.path} and {self.pan.path} have no valid pixel in common: are they of one place, or one of them empty?"
+            )
+        return found
+
+    def pieces(self) -> list[Pieces]:
+        """See `KnownBundle`; `InputError` where no pixel is valid in both."""
+        return [p for _, p in self._sampled]
+
+    def places(self) -> list[tuple[float, float]]:
+        """See `KnownBundle`."""
+        return [(a.row + a.height / 2, a.column + a.width / 2) for a, _ in self._sampled]
+
+
+def _shared(pieces: Pieces) -> bool:
+    """Whether any pixel is valid in all bands of both."""
+    low = pieces.coarse_valid.all(0)
+    r = pieces.sharp_valid.shape[1] // low.shape[0]
+    return bool((low.repeat(r, 0).repeat(r, 1) & pieces.sharp_valid.all(0)).any())
+
+
+def check_moment(ms: Scene, pan: Scene) -> None:
+    """Refuse two scenes whose files tell of different dates of acquisition; `InputError` with both."""
+    found = [_moment(s) for s in (ms, pan)]
+    if all(found) and abs((found[0][1] - found[1][1]) / np.timedelta64(1, "s")) > _APART:  # type: ignore[index, operator]
+        raise InputError(
+            f"{ms.path} was acquired at {found[0][0]}, {pan.path} at {found[1][0]}: the scenes of a bundle are of one moment"  # type: ignore[index]
+        )
+
+
+def _moment(scene: Scene) -> tuple[str, np.datetime64] | None:
+    """When a scene was acquired, as GDAL's drivers of products tell it."""
+    text = scene.source.tags(ns="IMAGERY").get("ACQUISITIONDATETIME", "").strip()
+    try:
+        return (text, np.datetime64(text.replace(" ", "T").removesuffix("Z"))) if text else None
+    except ValueError:
+        return None
