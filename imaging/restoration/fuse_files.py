@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from imaging.restoration.deciding import Sensor
 from imaging.restoration.fuse_options import FuseOptions
+from imaging.restoration.fusing import FusedResult
 from imaging.restoration.options import checked
 from imaging.restoration.paths import ScenePaths
 from imaging.restoration.pipeline import Progress
 from imaging.restoration.scenes import as_path, run_scene
-
-if TYPE_CHECKING:
-    from imaging.restoration.fusing import FusedResult
 
 
 def fuse_scene(
