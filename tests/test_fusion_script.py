@@ -11,11 +11,13 @@ import pytest
 import sewar
 import torch
 
+from imaging.metrics import block_mean
 from scripts.bench import fusion
 from scripts.bench.fusion import LARGE, Sharpened, large, ours, scored, spectral, tables
 from scripts.bench.results import Results
 from scripts.bundles import CASES, MARGIN, Bundle, simulate
 from scripts.rivals.pansharpening import METHODS
+from scripts.scenes import Array
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +77,20 @@ def test_intervals_are_scored_by_band_and_in_blocks(bundle: Bundle) -> None:
     assert record["count_4"] == 4 * 16**2
 
 
+def own_std(bundle: Bundle) -> Array:
+    """Means over 4 x 4 pixels of the deviations: what means of wholly dependent errors would have."""
+    std = ours("gaussian", bundle).std
+    assert std is not None
+    return block_mean(std, 4) * 1.001
+
+
 def test_the_gaussian_posterior_is_better_than_substitution_and_covers(bundle: Bundle) -> None:
     own, other = (scored(fusion.sharpened(m, bundle), bundle) for m in ("gaussian", "GSA"))
     assert own["ergas"] < other["ergas"]
     assert np.mean(own["coverage_90"]) > 0.8
-    with pytest.raises(SystemExit, match="vble-xz does not take bundles yet"):
-        ours("vble-xz", bundle)
+    wide = ours("gaussian", bundle).of_means
+    assert wide is not None
+    assert (wide(4) < own_std(bundle)).all()
 
 
 def test_a_run_is_resumed_and_shown(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -253,14 +253,15 @@ class Fusion(Engine):
         """Settings written to the outputs."""
         mtf = {b.name: [*b.mtf.nyquist, b.mtf.target] for s in self.stacks for some in s.bands for b in some}
         noise = {b.name: [b.noise.sigma0, b.noise.gain, b.noise.offset] for s in self.stacks for some in s.bands for b in some if b.noise}
-        told = self.summary()
-        return {
+        told, record = self.summary(), self.method.record()
+        widths = {"IMAGING_HALF_WIDTHS": json.dumps(record["half_widths"])} if "half_widths" in record else {}
+        return widths | {
             "IMAGING_VERSION": __version__, "IMAGING_SENSOR": self.profile.name, "IMAGING_METHOD": self.method.kind,
             "IMAGING_PRIOR": self.method.name, "IMAGING_PRIOR_SHA256": self.method.digest, "IMAGING_ITERATIONS": str(self.method.steps),
             "IMAGING_SEED": str(self.options.seed), "IMAGING_TILE": str(self.plan.side), "IMAGING_BANDS": json.dumps(self.scene.bands),
             "IMAGING_RATIO": json.dumps([s.ratio for s in self.stacks]), "IMAGING_PAN_WEIGHTS": json.dumps(told["pan_weights"]),
             "IMAGING_PAN_SHIFT": json.dumps(told["pan_shift"]), "IMAGING_MTF_NYQUIST_AND_TARGET": json.dumps(mtf),
-            "IMAGING_NOISE": json.dumps(noise), "IMAGING_CALIBRATION": json.dumps(self.method.record()["calibration"]),
+            "IMAGING_NOISE": json.dumps(noise), "IMAGING_CALIBRATION": json.dumps(record["calibration"]),
         }  # fmt: skip
 
     def sidecars(self, folder: Path, rasters: list[Path]) -> list[tuple[Path, Path]]:

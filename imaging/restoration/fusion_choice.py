@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from imaging.amortised import DEFAULT_ORIENTATIONS, choose_fusion, find_fusion, load_network
+from imaging.amortised import DEFAULT_ORIENTATIONS, choose_fusion, find_fusion, load_limits, load_network
 from imaging.errors import InputError
 from imaging.names import AMORTISED, AUTO, GAUSSIAN
 from imaging.priors import DEFAULT_PRIOR, choose_prior, load_prior
@@ -43,7 +43,8 @@ def choose_fusion_method(options: FuseOptions, stacks: list[Stack], device: torc
         loaded = load_network(info, device)
         if loaded.settings.channels != len(names):
             raise InputError(f"{info.name} takes {loaded.settings.channels} bands, the scene has {len(names)}; choose with --bands")
-        return NetworkFusion(loaded, info.name, info.digest, options.iterations or DEFAULT_ORIENTATIONS), []
+        orientations = options.iterations or DEFAULT_ORIENTATIONS
+        return NetworkFusion(loaded, info.name, info.digest, orientations, load_limits(info.folder)), []
     from imaging.posterior import FitSettings
     from imaging.restoration.fusion_fit import FIT_RATIO, FitFusion
 

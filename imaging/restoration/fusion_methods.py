@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.amortised import DEFAULT_ORIENTATIONS, ImagePosterior, InferenceNetwork
+from imaging.amortised import DEFAULT_ORIENTATIONS, ImagePosterior, InferenceNetwork, Limits
 from imaging.amortised.correlation import ErrorField, place_of
 from imaging.filters import box_mean
 from imaging.fusion import BundleArea, CrossBandGaussian, bundle_features
@@ -113,8 +113,11 @@ class NetworkFusion(FusionMethod):
     kind = AMORTISED
     pixel_bytes = 450
 
-    def __init__(self, network: InferenceNetwork, name: str = "", digest: str = "", orientations: int = DEFAULT_ORIENTATIONS) -> None:
-        self.network, self.name, self.digest, self.steps = network, name, digest, orientations
+    def __init__(
+        self, network: InferenceNetwork, name: str = "", digest: str = "", orientations: int = DEFAULT_ORIENTATIONS,
+        limits: Limits | None = None,
+    ) -> None:  # fmt: skip
+        self.network, self.name, self.digest, self.steps, self.limits = network, name, digest, orientations, limits or Limits()
 
     def fuse(self, window: BundleWindow, stack: Stack, progress: Callable[[int], None] | None = None) -> Posterior:
         """Posterior of the coarse bands."""
@@ -132,7 +135,8 @@ class NetworkFusion(FusionMethod):
 
     def record(self) -> dict[str, Any]:
         """Deviations are those of the likelihood's training, with one factor for all scenes and sensors."""
-        return {"calibration": "none" if self.network.factor == 1 else {"deviation": self.network.factor}}
+        record: dict[str, Any] = {"calibration": "none" if self.network.factor == 1 else {"deviation": self.network.factor}}
+        return record | ({"half_widths": self.limits.half_widths} if self.limits.half_widths else {})
 
 
 def _torn(mask: Tensor) -> Tensor | None:

@@ -19,15 +19,20 @@ import numpy as np
 import torch
 from torchmetrics.functional.image import error_relative_global_dimensionless_synthesis, spectral_angle_mapper
 
-from imaging.fusion import BundleArea, CrossBandGaussian, scene_statistics
 from imaging.metrics import block_mean, coverage, psnr
-from imaging.names import FUSIONS, GAUSSIAN
+from imaging.moments import Posterior
+from imaging.names import AUTO, FUSIONS, GAUSSIAN
+from imaging.restoration.bundle import Pieces, make_stack
+from imaging.restoration.fuse_arrays import ArrayBundle
+from imaging.restoration.fuse_options import FuseOptions
+from imaging.restoration.fusion_choice import choose_fusion_method
+from imaging.restoration.fusion_methods import BundleWindow
 from scripts.bench.results import Results
 from scripts.bench.scores import figures
 from scripts.bench.tables import FIGURES, Columns, Record, Records, grouped, pick, table, where
 from scripts.bundles import CASES, MARGIN, Bundle, bundles, simulate
 from scripts.rivals.pansharpening import METHODS
-from scripts.scenes import SPLIT, Array, tiles
+from scripts.scenes import FULL, SPLIT, Array, tiles
 
 RIVALS = ("GSA", "restored PAN + GSA", "joint TV")
 """Whose ERGAS is compared tile by tile."""
@@ -52,26 +57,32 @@ class Sharpened(NamedTuple):
     """What a method found, ``(C, H, W)`` in image units, and the seconds that it took.
 
     ``std`` are standard deviations, and ``of_means`` gives those of means over blocks of a side, ``(C, H // side, W // side)``; where a
-    method has them.
+    method has them. ``posterior`` is that of a method of the package.
     """
 
     mean: Array
     std: Array | None
     of_means: Callable[[int], Array] | None
     seconds: float
+    posterior: Posterior | None = None
 
 
-def ours(method: str, bundle: Bundle) -> Sharpened:
-    """A method of the package, in its own time."""
-    if method != GAUSSIAN:
-        raise SystemExit(f"the method {method} does not take bundles yet; choose {GAUSSIAN}, or others, with --methods")
+def ours(method: str, bundle: Bundle, prior: str = AUTO) -> Sharpened:
+    """A method of the package, in its own time: weights and shift are found from the bundle."""
+    pieces = Pieces(*(v for y in (bundle.pan, bundle.ms) for v in ((FULL * y[0]).round().numpy(), np.ones(y.shape[1:], bool))))
+    options, device = FuseOptions(method=method, prior=prior), torch.device("cpu")
     began = time.perf_counter()
-    fine, low = bundle.physics(MARGIN).physics_list
-    area = BundleArea(bundle.pan, bundle.ms, torch.ones_like(bundle.pan), torch.ones_like(bundle.ms))
-    known = scene_statistics([area], fine.instrument, low)
-    model = CrossBandGaussian(fine.instrument, low, known.covariance, known.means)
-    found = [v[0, 1:].double().numpy() for v in model.posterior(bundle.pan, bundle.ms)]
-    return Sharpened(found[0], found[1], None, time.perf_counter() - began)
+    stack, _ = make_stack(ArrayBundle(pieces, (np.dtype(np.uint16), np.dtype(np.uint16))), bundle.profile, options, device)
+    chosen, _ = choose_fusion_method(options, [stack], device)
+    middle = [n / 2 for n in bundle.pan.shape[2:]]
+    posterior = chosen.fuse(BundleWindow(stack.tensors(pieces), stack.model_at(*middle), [(0, 0)], 0), stack)
+    mean, std = (v[0, -bundle.ms.shape[1] :].double().numpy() for v in posterior.moments())
+    seconds = time.perf_counter() - began
+
+    def of_means(block: int) -> Array:
+        return np.asarray(posterior.moments(block=block).std[0, -bundle.ms.shape[1] :].double().numpy())
+
+    return Sharpened(mean, std, of_means, seconds, posterior)
 
 
 def sharpened(method: str, bundle: Bundle) -> Sharpened:

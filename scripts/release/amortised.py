@@ -46,6 +46,21 @@ def best_factor(found: list[list[dict[int, Array]]]) -> tuple[float, list[float]
     return float(FACTORS[best]), means[:, best].tolist()
 
 
+def calibration_lines(factor: float, means: list[float], found: list[list[dict[int, Array]]], script: str) -> list[str]:
+    """The recipe's tables of a factor, its mean coverages, and the guaranteed half-widths of scenes."""
+    reached = ", ".join(f"{m:.3f} for {level}{'' if b == 1 else f' of {b} x {b}'}" for (b, level, _), m in zip(AIMS, means, strict=True))
+    lines = [f"[calibration]    # by {script}", f"deviation = {factor}    # coverages with it: {reached}"]
+    missed = np.array([1 - np.mean([covered(s[1], factor * WIDTHS) for s in scene], 0) for scene in found])
+    return [*lines, "", *recipe_lines(missed, script)]
+
+
+def write_calibration(folder: Path, lines: list[str]) -> None:
+    """Put the tables at the end of a recipe, in place of former ones."""
+    path = folder / "recipe.toml"
+    text = path.read_text(encoding="utf-8").split("\n[calibration]")[0].split("\n[conformal]")[0].rstrip()
+    path.write_text(text + "\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Parse, measure, print."""
     parser = command(__doc__)
@@ -59,15 +74,10 @@ def main() -> None:
     truths = of_split(a.data, "calibration", network.settings.channels)
     found = [away(model, x, 900 + k) for k, x in enumerate(truths.values())]
     factor, means = best_factor(found)
-    reached = ", ".join(f"{m:.3f} for {level}{'' if b == 1 else f' of {b} x {b}'}" for (b, level, _), m in zip(AIMS, means, strict=True))
-    lines = ["[calibration]    # by scripts/release/amortised.py", f"deviation = {factor}    # coverages with it: {reached}"]
-    missed = np.array([1 - np.mean([covered(s[1], factor * WIDTHS) for s in scene], 0) for scene in found])
-    lines += ["", *recipe_lines(missed, "scripts/release/amortised.py")]
+    lines = calibration_lines(factor, means, found, "scripts/release/amortised.py")
     print("\n".join(lines))
     if a.write:
-        path = find_network(a.network).folder / "recipe.toml"
-        text = path.read_text(encoding="utf-8").split("\n[calibration]")[0].split("\n[conformal]")[0].rstrip()
-        path.write_text(text + "\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        write_calibration(find_network(a.network).folder, lines)
 
 
 if __name__ == "__main__":
