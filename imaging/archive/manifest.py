@@ -17,7 +17,7 @@ from imaging.sensors.products import is_open
 
 _OWN = r"_(restored|std|sample_\d{3}|{what})$"
 """Ends of the names of outputs, which are no input of a further run."""
-_COLUMNS = ("input", "output", "sensor")
+_COLUMNS = ("input", "output", "sensor", "pan")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Entry:
         Of the restored scene below the folder of the outputs.
     error : str or None
         Why it cannot be restored, where that is known already.
+    pan : Path or None
+        The panchromatic scene that it is fused with.
     """
 
     input: Path
@@ -43,35 +45,49 @@ class Entry:
     sensor: str | None = None
     place: Path = Path("scene.tif")
     error: str | None = None
+    pan: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What is read: the scene, and the panchromatic one where there is one."""
+        return (self.input,) if self.pan is None else (self.input, self.pan)
 
     @property
     def is_product(self) -> bool:
-        """Whether it is a scene of a product, whose metadata name the sensor."""
-        return is_product(self.input) or (not self.input.exists() and is_product(self.input.parent))
+        """Whether it is of a product, whose metadata name the sensor."""
+        return all(is_product(p) or (not p.exists() and is_product(p.parent)) for p in self.files)
 
 
-def is_archive(source: Path) -> bool:
-    """Whether an input names several scenes: a folder, a product of several, a pattern with ``*``, ``?`` or ``[``, or a ``.csv`` table."""
+def is_archive(source: Path, *, whole: bool = False) -> bool:
+    """Whether an input names several scenes: a folder, a product of several, a pattern with ``*``, ``?`` or ``[``, or a ``.csv`` table.
+
+    Products that are taken as a ``whole`` are one scene each.
+    """
     if is_product(source):
+        if whole:
+            return False
         from imaging.sensors import product_scenes  # reads rasters, for which a library is loaded
 
         return len(product_scenes(source)) > 1
     return source.is_dir() or source.suffix.lower() == ".csv" or (not source.exists() and glob.has_magic(str(source)))
 
 
-def find_entries(source: str | Path, output: str | Path, what: str = "restored") -> list[Entry]:
+def find_entries(source: str | Path, output: str | Path, what: str = "restored", *, whole: bool = False) -> list[Entry]:
     """The scenes of an archive, in the order of their names or of the table.
 
     Parameters
     ----------
     source : str or Path
         A folder, searched with all folders below it, products as they are delivered among them; a pattern, ``**`` for any folders; or a
-        table, CSV with a column ``input`` and perhaps ``output`` (of the restored scene, relative to ``output``) and ``sensor``, its paths
-        relative to itself. Files named like outputs (``*_restored``, ``*_std``) and hidden ones are left out of folders and patterns.
+        table, CSV with a column ``input`` and perhaps ``output`` (of the restored scene, relative to ``output``), ``sensor`` and ``pan``
+        (the panchromatic scene to fuse with), its paths relative to itself. Files named like outputs (``*_restored``, ``*_std``) and hidden
+        ones are left out of folders and patterns.
     output : str or Path
         Folder of the outputs, in which folders and patterns are mirrored.
     what : str
         End of the outputs' names, such as ``"x2"``; files named so are no input either.
+    whole : bool
+        Whether products are one scene each, as a fusion takes them, and not one for each ground sample distance.
 
     Raises
     ------
@@ -79,10 +95,10 @@ def find_entries(source: str | Path, output: str | Path, what: str = "restored")
         When nothing is found, the table cannot be used, two scenes would have one output, or one's output is another's input.
     """
     source, output = Path(source), Path(output)
-    if source.suffix.lower() == ".csv" and not source.is_dir():
+    if _is_table(source):
         entries = _table(source, output, what)
     else:
-        entries = [e for root, p in _found(source, what) for e in _entries(root, p, output, what)]
+        entries = [e for root, p in _found(source, what) for e in _entries(root, p, output, what, whole)]
     if not entries:
         raise InputError(f"{source} names no raster; accepted are products and files ending in {', '.join(SUFFIXES)}")
     check_targets((e, e.output) for e in entries)
@@ -92,7 +108,7 @@ def find_entries(source: str | Path, output: str | Path, what: str = "restored")
 def check_targets(targets: Iterable[tuple[Entry, Path]]) -> None:
     """Refuse that two scenes write one file, or one a file that another is restored from, by whatever name."""
     pairs = list(targets)
-    sources = {os.path.realpath(e.input): e for e, _ in pairs}
+    sources = {os.path.realpath(p): e for e, _ in pairs for p in e.files}
     taken: dict[str, Entry] = {}
     for entry, path in pairs:
         place = os.path.realpath(path)
@@ -103,12 +119,14 @@ def check_targets(targets: Iterable[tuple[Entry, Path]]) -> None:
             raise InputError(f"{entry.input} would replace {path}, from which another scene is restored; name their outputs in a table")
 
 
-def _entries(root: Path, path: Path, output: Path, what: str) -> list[Entry]:
+def _entries(root: Path, path: Path, output: Path, what: str, whole: bool) -> list[Entry]:
     """The scenes of a raster or product, with their place in the output."""
     place = output / path.relative_to(root)
     if not is_product(path):
         return [_entry(path, place.with_name(f"{path.stem}_{what}.tif"), output)]
     folder, stem = (output if path == root else place.parent), path.absolute().stem
+    if whole:
+        return [_entry(path, folder / f"{stem}_{what}.tif", output)]
     from imaging.sensors import product_scenes
 
     try:
@@ -146,22 +164,36 @@ def _below(folder: Path) -> list[Path]:
     return own + [found for path in inside for found in (_below(path) if path.is_dir() else [path])]
 
 
-def _table(source: Path, output: Path, what: str) -> list[Entry]:
+def _is_table(source: Path) -> bool:
+    return source.suffix.lower() == ".csv" and not source.is_dir()
+
+
+def names_pans(source: Path) -> bool:
+    """Whether an input is a table with a column of panchromatic scenes."""
+    return _is_table(source) and source.is_file() and "pan" in _rows(source)[1]
+
+
+def _rows(source: Path) -> tuple[list[dict[str | None, str]], list[str]]:
+    """Rows of a table, and its columns, which are known ones."""
     if not source.is_file():
         raise InputError(missing(source))
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            rows, columns = list(reader), reader.fieldnames or []
+            rows, columns = list(reader), list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{source} cannot be read as a table ({error})") from error
     unknown = [c for c in columns if c not in _COLUMNS]
     twice = sorted({c for c in columns if columns.count(c) > 1})
     if "input" not in columns or unknown or twice:
         named = f"the column {unknown[0]!r}" if unknown else f"two columns {twice[0]!r}" if twice else "no column 'input'"
-        raise InputError(f"{source} has {named}; accepted are input, output and sensor")
+        raise InputError(f"{source} has {named}; accepted are input, output, sensor and pan")
+    return rows, columns
+
+
+def _table(source: Path, output: Path, what: str) -> list[Entry]:
     entries = []
-    for line, row in enumerate(rows, start=2):
+    for line, row in enumerate(_rows(source)[0], start=2):
         values = {k: (v or "").strip() for k, v in row.items() if k}
         if not values["input"] or None in row:
             raise InputError(f"line {line} of {source} {'has too many fields' if None in row else 'names no input'}")
@@ -170,7 +202,8 @@ def _table(source: Path, output: Path, what: str) -> list[Entry]:
         below = Path(os.path.relpath(os.path.abspath(target), os.path.abspath(output)))
         if ".." in below.parts:
             raise InputError(f"line {line} of {source} has an output outside of {output}: {values['output']}")
-        entries.append(Entry(place, target, values.get("sensor") or None, below))
+        pan = source.parent / values["pan"] if values.get("pan") else None
+        entries.append(Entry(place, target, values.get("sensor") or None, below, pan=pan))
     return entries
 
 

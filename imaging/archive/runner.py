@@ -12,25 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from imaging.archive.executors import make_executors
-from imaging.archive.manifest import Entry, anywhere, check_targets, find_entries, shard
+from imaging.archive.manifest import Entry, anywhere, check_targets, names_pans, shard
+from imaging.archive.request import check_archive, entries_of
 from imaging.archive.workers import MakeExecutor, Workers
 from imaging.errors import ImagingError, InputError, ResumeError, WorkError, one_line
 from imaging.former import formerly
-from imaging.names import ESTIMATE
 from imaging.raster import has_own_style, has_tag
 from imaging.restoration import (
+    FuseOptions,
     Options,
     RestoreOptions,
     ScenePaths,
     Sensor,
     SuperResolveOptions,
     as_path,
-    check_choice,
-    find_resolver,
     run_scene,
-    scale_of,
 )
-from imaging.sensors import find_scene, load_profile
+from imaging.sensors import find_scene, is_product, product_scenes
 
 Record = dict[str, Any]
 
@@ -95,12 +93,12 @@ def restore_one(entry: Entry, sensor: Sensor, options: Options, paths: ScenePath
 def entry_paths(entry: Entry, paths: ScenePaths) -> ScenePaths:
     """Files of one scene of an archive, samples in folders like those of the outputs; an interrupted run is taken over."""
     samples = None if paths.save_samples is None else paths.save_samples / entry.place.parent
-    return replace(paths, input=entry.input, output=entry.output, save_samples=samples, resume=True)
+    return replace(paths, input=entry.input, output=entry.output, save_samples=samples, resume=True, pan=entry.pan)
 
 
 def _outputs(paths: ScenePaths, options: Options) -> list[Path]:
     """All files that may be written."""
-    return paths.outputs(options.samples if isinstance(options, RestoreOptions) else 0, estimated=True)
+    return paths.outputs(0 if isinstance(options, SuperResolveOptions) else options.samples, estimated=not isinstance(options, FuseOptions))
 
 
 def _over_own(paths: ScenePaths, options: Options) -> ScenePaths:
@@ -114,8 +112,11 @@ def _sensor(entry: Entry, sensor: Sensor) -> Sensor:
     """A scene's own sensor, that of its product's metadata, or that of the whole archive."""
     if entry.sensor is not None:
         return entry.sensor
-    product = find_scene(entry.input)
-    return sensor if product is None or product.profile is None else None
+    if entry.pan is None and is_product(entry.input):
+        scenes: list[Any] = list(product_scenes(entry.input))
+    else:
+        scenes = [find_scene(p) for p in entry.files]
+    return sensor if any(s is None or s.profile is None for s in scenes) else None
 
 
 def _former_call(entries: Any = None, *others: Any, **more: Any) -> dict[str, Any] | None:
@@ -146,8 +147,9 @@ def restore_archive(
         Of the scenes that name none of their own; products do in their metadata.
     output : str or Path, optional
         Folder of the outputs, in which folders and patterns are mirrored; only entries, which have theirs, can do without.
-    options : RestoreOptions or SuperResolveOptions, optional
-        Of all scenes, which are restored or super-resolved.
+    options : RestoreOptions, SuperResolveOptions or FuseOptions, optional
+        Of all scenes, which are restored, super-resolved or fused; the entries of a fusion name a panchromatic scene each or are products
+        of both. By default a restoration, or a fusion where entries name panchromatic scenes.
     uncertainty : bool
         Whether standard deviations are written.
     save_samples : str or Path, optional
@@ -187,7 +189,9 @@ def restore_archive(
     ...     report = imaging.restore_archive("archive/", "pleiades", output="restored/", workers=2)  # doctest: +SKIP
     >>> report.failures  # doctest: +SKIP
     """
-    options = options or RestoreOptions()
+    if options is None:
+        fused = names_pans(Path(input)) if isinstance(input, (str, Path)) else any(e.pan for e in input)
+        options = FuseOptions() if fused else RestoreOptions()
     paths = ScenePaths(input=Path(), uncertainty=uncertainty, save_samples=as_path(save_samples), overwrite=overwrite)
     entries = entries_of(input, as_path(output), options)
     if part is not None:
@@ -206,40 +210,11 @@ def restore_archive(
     return _Run(Workers(make_executor), (sensor, options, paths), as_path(log), progress).restore(waiting, 2 * count)
 
 
-def entries_of(source: str | Path | Sequence[Entry], output: Path | None, options: Options) -> list[Entry]:
-    """The scenes of an archive; `InputError` when there are none, or no folder for their outputs."""
-    if not isinstance(source, (str, Path)):
-        return list(source)
-    what = f"x{scale_of(options)}" if isinstance(options, SuperResolveOptions) else "restored"
-    entries = find_entries(source, output or source, what)
-    if output is None:
-        raise InputError(f"{source} names several scenes; give the folder of their restored scenes with --output")
-    if output.exists() and not output.is_dir():
-        raise InputError(f"the output {output} is a file; for several scenes give a folder")
-    return entries
-
-
-def check_archive(entries: list[Entry], sensor: Sensor, options: Options) -> None:
-    """Refuse, before the first scene, what none or some of them could be restored with.
-
-    `InputError` without a sensor that a scene needs, or for a sensor, prior, model or device that is not there.
-    """
-    if isinstance(options, SuperResolveOptions):
-        find_resolver(options)
-        return
-    if sensor is None and any(e.sensor is None and not e.is_product for e in entries):
-        raise InputError("a sensor is needed: --sensor NAME or --sensor FILE.toml, or a column sensor in the table")
-    if isinstance(options, RestoreOptions):
-        check_choice(options)
-    for name in dict.fromkeys(e.sensor or sensor for e in entries):
-        if isinstance(name, str) and name != ESTIMATE:
-            load_profile(name)
-
-
 def _absolute(entry: Entry) -> Entry:
     """Paths that mean the same in any process."""
     sensor = None if entry.sensor is None else anywhere(entry.sensor)
-    return replace(entry, input=entry.input.absolute(), output=entry.output.absolute(), sensor=sensor)
+    pan = None if entry.pan is None else entry.pan.absolute()
+    return replace(entry, input=entry.input.absolute(), output=entry.output.absolute(), sensor=sensor, pan=pan)
 
 
 class _Run:

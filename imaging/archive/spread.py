@@ -37,7 +37,7 @@ def restore_spread(
     blocks of tiles whose worker is lost are handed out once more; what is not finished then, as when a scheduler goes away, is fitted in
     this process. ``progress`` counts tiles; the rest is as for `run_scene`, errors that a worker meets among it.
     """
-    parts = {k: v.absolute() for k in ("input", "output", "std", "save_samples") if (v := getattr(paths, k)) is not None}
+    parts = {k: v.absolute() for k in ("input", "pan", "output", "std", "save_samples") if (v := getattr(paths, k)) is not None}
     paths = replace(paths, **parts)  # the same in any process
     sensor = anywhere(sensor) if isinstance(sensor, str) else sensor
 

@@ -39,6 +39,8 @@ def run_archive(source: Path, output: Path | None, options: Options, paths: Scen
     for name in ("std", "reference", "report", "quicklook"):
         if values.get(name) is not None:
             raise InputError(f"--{name} is for one scene; {source} names several")
+    if values.get("pan") is not None:
+        raise InputError(f"--pan is for one scene; {source} names several: a table has a column pan, products are fused by --pansharpen")
     sensor, part = values.get("sensor"), parse_shard(values.get("shard"))
     entries = archive.entries_of(source, output, options)
     entries = entries if part is None else archive.shard(entries, part)
@@ -78,4 +80,6 @@ def refuse_for_one(source: Path, values: dict[str, Any], names: Iterable[str]) -
 def _plan(entries: list[Entry], *, as_json: bool) -> None:
     for entry in entries:
         line = {"input": str(entry.input), "output": str(entry.output), "sensor": entry.sensor, "error": entry.error}
-        click.echo(json.dumps(line) if as_json else f"{entry.input} -> {entry.error or entry.output}")
+        line |= {} if entry.pan is None else {"pan": str(entry.pan)}
+        with_pan = "" if entry.pan is None else f" with {entry.pan}"
+        click.echo(json.dumps(line) if as_json else f"{entry.input}{with_pan} -> {entry.error or entry.output}")

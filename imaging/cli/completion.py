@@ -12,8 +12,8 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from imaging.errors import ImagingError
-from imaging.names import AMORTISED, ESTIMATE, REGULARIZERS
-from imaging.releases import NETWORK_ZOO, PRIOR_ZOO, REGULARIZER_ZOO, SUPERRES_ZOO, Zoo
+from imaging.names import AMORTISED, AUTO, ESTIMATE, REGULARIZERS
+from imaging.releases import FUSION_ZOO, NETWORK_ZOO, PRIOR_ZOO, REGULARIZER_ZOO, SUPERRES_ZOO, Zoo
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -42,9 +42,14 @@ def sensor_names(_: click.Context, __: click.Parameter, incomplete: str) -> list
 
 
 def priors(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of priors, or of regularisers where the method given before is one of those, and folders."""
+    """Names of priors, or of what the method given before is made with, networks of bundles where one is fused, and folders."""
     method = ctx.params.get("method")
-    return _models(REGULARIZER_ZOO if method in REGULARIZERS else NETWORK_ZOO if method == AMORTISED else PRIOR_ZOO, incomplete)
+    fused = ctx.params.get("pan") is not None or ctx.params.get("pansharpen")
+    if method in REGULARIZERS:
+        return _models(REGULARIZER_ZOO, incomplete)
+    if fused and method in {AMORTISED, AUTO}:
+        return _models(FUSION_ZOO, incomplete)
+    return _models(NETWORK_ZOO if method == AMORTISED else PRIOR_ZOO, incomplete)
 
 
 def models(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -10,9 +10,9 @@ from imaging.errors import InputError, WorkError, one_line
 from imaging.names import ESTIMATE
 
 if TYPE_CHECKING:
-    from imaging.restoration import Restoration, RestoreOptions, ScenePaths, SceneResult
+    from imaging.restoration import FuseOptions, Fusion, Restoration, RestoreOptions, ScenePaths, SceneResult
 
-    Make = Callable[[Restoration, SceneResult], bytes]
+    Make = Callable[[Restoration | Fusion, SceneResult], bytes]
 
 
 def _quicklook() -> Make:
@@ -36,7 +36,7 @@ def asked_for(values: dict[str, Any]) -> dict[str, Path]:
     return {name: values[name] for name in EXTRAS if values.get(name) is not None}
 
 
-def check_extras(paths: ScenePaths, options: RestoreOptions, values: dict[str, Any]) -> None:
+def check_extras(paths: ScenePaths, options: RestoreOptions | FuseOptions, values: dict[str, Any]) -> None:
     """Refuse extras that cannot be written or would replace something else; `InputError` with the reason."""
     asked = asked_for(values)
     if not asked:
@@ -48,32 +48,33 @@ def check_extras(paths: ScenePaths, options: RestoreOptions, values: dict[str, A
     for name, path in asked.items():
         if values["reference"] is not None:
             check_extra(path, EXTRAS[name][0], taken, values["reference"], overwrite=True)
-        check_extra(path, EXTRAS[name][0], taken, paths.input, paths.overwrite)
+        for source in (s for s in (paths.input, paths.pan) if s is not None):
+            check_extra(path, EXTRAS[name][0], taken, source, paths.overwrite)
         taken.append(path)
 
 
-def after_scene(values: dict[str, Any]) -> Callable[[Restoration, SceneResult], None] | None:
+def after_scene(values: dict[str, Any]) -> Callable[[Restoration | Fusion, SceneResult], None] | None:
     """What is to be done after the scene; None without extras."""
     asked = asked_for(values)
     if not asked:
         return None
     makers = {name: EXTRAS[name][1]() for name in asked}
 
-    def write(job: Restoration, result: SceneResult) -> None:
+    def write(job: Restoration | Fusion, result: SceneResult) -> None:
         for name, path in asked.items():
             _write(path, job, _made(name, makers[name], job, result))
 
     return write
 
 
-def _made(name: str, make: Make, job: Restoration, result: SceneResult) -> bytes:
+def _made(name: str, make: Make, job: Restoration | Fusion, result: SceneResult) -> bytes:
     try:
         return make(job, result)
     except Exception as error:
         raise WorkError(f"the scene is restored, but the {name} could not be made ({type(error).__name__}: {one_line(error)})") from error
 
 
-def _write(path: Path, job: Restoration, data: bytes) -> None:
+def _write(path: Path, job: Restoration | Fusion, data: bytes) -> None:
     from imaging.raster import write_whole
 
     if path.exists() and any(f.exists() and path.samefile(f) for f in job.scene.files):

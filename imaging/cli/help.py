@@ -12,6 +12,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "--reference",
     ),
     "Sensor": ("--sensor", "--list-sensors", "--describe-sensor", "--noise", "--mtf-nyquist"),
+    "Panchromatic and multispectral bands": ("--pan", "--pansharpen", "--pan-weights", "--pan-shift"),
     "Method": (
         "--method", "--no-fallback", "--prior", "--list-priors", "--model", "--list-models", "--scale", "--precision", "--range",
         "--iterations", "--samples", "--save-samples", "--rate-scale", "--weight", "--uncalibrated", "--seed", "--download",

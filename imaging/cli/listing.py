@@ -16,11 +16,13 @@ def sensors() -> None:
 
 def priors() -> None:
     """The released priors and regularisers."""
-    from imaging.releases import NETWORK_ZOO, PRIOR_ZOO, REGULARIZER_ZOO
+    from imaging.releases import FUSION_ZOO, NETWORK_ZOO, PRIOR_ZOO, REGULARIZER_ZOO
     from imaging.restoration import regularizer_method
 
     for network in NETWORK_ZOO.models():
         click.echo(f"{network.name:14s} --method amortised  {network.title}")
+    for bundles in FUSION_ZOO.models():
+        click.echo(f"{bundles.name:14s} --method amortised --pan  {bundles.title}")
     for prior in PRIOR_ZOO.models():
         click.echo(f"{prior.name:14s} {prior.channels} channel(s)  {prior.title}")
     for learned in REGULARIZER_ZOO.models():

@@ -8,6 +8,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from imaging.names import AUTO, NONE
+
 
 class _File(click.Path):
     """A path that is not empty."""
@@ -58,6 +60,37 @@ class Noise(click.ParamType):  # type: ignore[type-arg]
         except ValueError:
             self.fail(f"{value!r} is none of profile, estimate, or two numbers SIGMA0,GAIN such as 6,0.09", param, ctx)
         return sigma0, gain
+
+
+class Weights(click.ParamType):  # type: ignore[type-arg]
+    """Spectral weights of a panchromatic band, or ``auto``."""
+
+    name = "auto|W1,W2,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...] | str:
+        """The value of a text."""
+        if value == AUTO:
+            return AUTO
+        try:
+            return tuple(float(v) for v in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is neither auto nor a list of weights such as 0.2,0.3,0.3,0.2", param, ctx)
+
+
+class Shift(click.ParamType):  # type: ignore[type-arg]
+    """Shift of two grids, or where it comes from."""
+
+    name = "auto|none|DX,DY"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float] | str:
+        """The value of a text."""
+        if value in {AUTO, NONE}:
+            return str(value)
+        try:
+            right, down = (float(v) for v in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is none of auto, none, or two numbers DX,DY such as 0.3,-0.2", param, ctx)
+        return right, down
 
 
 class Batch(click.ParamType):  # type: ignore[type-arg]

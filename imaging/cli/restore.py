@@ -11,6 +11,7 @@ import click
 
 from imaging import names
 from imaging.cli import completion, listing
+from imaging.cli.bundles import BUNDLES, bundle_lines, fuse_options, is_bundle
 from imaging.cli.guard import guarded, instead
 from imaging.cli.help import examples
 from imaging.cli.parameters import FOLDER, PATH, Batch, Noise
@@ -20,7 +21,7 @@ from imaging.errors import InputError
 from imaging.version import __version__
 
 if TYPE_CHECKING:
-    from imaging.restoration import RestoreOptions, ScenePaths, SceneResult
+    from imaging.restoration import FuseOptions, RestoreOptions, ScenePaths
 
 _OPTIONS = [
     click.option(
@@ -30,9 +31,10 @@ _OPTIONS = [
     click.option("--std", type=PATH, help="Standard deviations.  [default: <stem>_std.tif beside the restored scene]"),
     click.option("--no-uncertainty", is_flag=True, help="Write no standard deviations."),
     click.option(
-        "--method", default=names.AUTO, metavar="NAME", shell_complete=completion.one_of((names.AUTO, *names.METHODS)),
+        "--method", default=names.AUTO, metavar="NAME", shell_complete=completion.one_of((names.AUTO, *names.METHODS, names.GAUSSIAN)),
         help="amortised: one pass, with standard deviations; vble-xz, vble or map: a fit, with them; tv, foe, crr or wcrr: a learned "
-        f"regulariser, without.  [default: {names.DEFAULT_METHOD}]",
+        f"regulariser, without. Bundles are fused by amortised, gaussian or vble-xz.  [default: {names.DEFAULT_METHOD}; of bundles whose "
+        "bands no network knows gaussian]",
     ),
     click.option("--no-fallback", is_flag=True, help="Insist on the pass, as method or start, for scenes that its network does not know."),
     click.option(
@@ -87,15 +89,16 @@ def _paths(source: Path, output: Path | None, values: dict[str, Any]) -> ScenePa
         raise InputError("--std and --no-uncertainty exclude each other")
     return ScenePaths(
         input=source, output=output, std=values["std"], uncertainty=not values["no_uncertainty"], save_samples=values["save_samples"],
-        overwrite=values["overwrite"], resume=values["resume"],
+        overwrite=values["overwrite"], resume=values["resume"], pan=values["pan"],
     )  # fmt: skip
 
 
-def _summary(result: SceneResult) -> str:
+def _summary(result: Any) -> str:
     lines = [
         f"restored  {result.restored}",
         f"std       {result.std or 'not written'}",
         *([f"sensor    {result.sensor_file}"] if result.sensor_file else []),
+        *(bundle_lines(result) if hasattr(result, "pan") else []),
         f"{result.width} x {result.height} pixels, band {','.join(map(str, result.bands))}, sensor {result.sensor}, prior {result.prior}, "
         f"{result.method}, {result.iterations} iterations, {result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB",
     ]
@@ -124,11 +127,12 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
     from imaging.cli.extras import after_scene, asked_for, check_extras
     from imaging.restoration import check_name, check_names, check_request
 
-    options, paths = _options(values), _paths(source, output, values)
+    check_name(source)
+    fused = is_bundle(source, values)
+    options, paths = fuse_options(values) if fused else _options(values), _paths(source, output, values)
     if values["verbose"]:
         click.echo(f"{options}\n{paths}", err=True)
-    check_name(source)
-    if is_archive(source):
+    if is_archive(source, whole=values["pansharpen"]):
         check_names(None if source.suffix.lower() == ".csv" else values["sensor"], options)  # scenes of a table may name their own
         run_archive(source, output, options, paths, values)
         return
@@ -142,7 +146,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
         return
     from imaging.restoration import run_scene
 
-    with progress_bar(values["quiet"]) as bar:
+    with progress_bar(values["quiet"], "fusing" if fused else "restoring") as bar:
         if _is_spread(values):
             from imaging.archive import make_executors, restore_spread
 
@@ -156,7 +160,7 @@ def run(source: Path, output: Path | None, **values: Any) -> None:
         click.echo("\n".join([_summary(result), *(f"{name:9s} {path}" for name, path in extras.items())]))
 
 
-def _show_plan(paths: ScenePaths, options: RestoreOptions, values: dict[str, Any], extras: list[str]) -> None:
+def _show_plan(paths: ScenePaths, options: RestoreOptions | FuseOptions, values: dict[str, Any], extras: list[str]) -> None:
     from imaging.restoration import plan_of
 
     plan = plan_of(paths, values["sensor"], options)
@@ -180,6 +184,7 @@ def _doctor(*, as_json: bool) -> None:
             "--input scene.tif --sensor pleiades": "scene_restored.tif and scene_std.tif",
             "--input scene.tif --sensor pleiades --dry-run": "the plan, nothing is written",
             "--input scene.tif --sensor estimate": "of a sensor that is not known",
+            "--input ms.tif --pan pan.tif --sensor pleiades": "both fused: pansharpening",
             "--input archive/ --output restored/ --sensor spot6": "many scenes",
             "--doctor": "is all well here?",
         },
@@ -187,7 +192,7 @@ def _doctor(*, as_json: bool) -> None:
 )
 @source_option("restore", required=False)
 @click.option("--output", type=PATH, help="Restored scene, or a folder for several.  [default: <stem>_restored.tif beside the input]")
-@with_options(_OPTIONS, RUNNING, SEVERAL)
+@with_options(_OPTIONS, BUNDLES, RUNNING, SEVERAL)
 @click.option(
     "--list-sensors", is_flag=True, is_eager=True, expose_value=False, callback=instead(listing.sensors), help="Show the sensor profiles."
 )
@@ -223,7 +228,7 @@ def main(source: Path | None, output: Path | None, *, doctor: bool, **values: An
 @click.command("restore", **LOOK, hint="There is one INPUT and one OUTPUT, in this order; see --help for the options.")
 @click.argument("source", metavar="INPUT", type=PATH)
 @click.argument("output", metavar="OUTPUT", type=PATH)
-@with_options(_OPTIONS, RUNNING)
+@with_options(_OPTIONS, BUNDLES, RUNNING)
 def rio_restore(source: Path, output: Path, **values: Any) -> None:
     """Restore an optical satellite scene, with a standard deviation for every pixel (see imaging-restore --help)."""
     guarded(run, source, output, **values)

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from imaging.metrics import block_mean
 from imaging.raster import Area, Scene
-from imaging.restoration import Restoration
+from imaging.restoration import Fusion, Restoration
 from imaging.sensors import ANY_BAND
 
+Job = Restoration | Fusion
+"""What is reported."""
 LAYERS = ("measured", "restored", "std")
 COLOURS = ("red", "green", "blue")
 _BLOCK = 768
@@ -46,14 +48,14 @@ class Trio:
         return {name: np.asarray(array, np.float32) for name, array in found.items()}
 
 
-def unit_of(job: Restoration) -> str:
+def unit_of(job: Job) -> str:
     """Unit of the stored values."""
     source, band = job.scene.source, job.scene.bands[0] - 1
     own = source.units[band]
     return own if own and (source.scales[band], source.offsets[band]) == (1, 0) else "DN"
 
 
-def band_names(job: Restoration) -> list[str]:
+def band_names(job: Job) -> list[str]:
     """Names of the bands: as the scene describes them, as the profile has them, or by number."""
     return [
         d or (b.name if b.name != ANY_BAND else f"band {n}")
@@ -61,7 +63,7 @@ def band_names(job: Restoration) -> list[str]:
     ]
 
 
-def common_names(job: Restoration) -> list[str | None]:
+def common_names(job: Job) -> list[str | None]:
     """What is known of the bands' colours: from the profile, the file's colour interpretation or its descriptions."""
     found = []
     for band, number, description in zip(job.bands, job.scene.bands, job.scene.descriptions, strict=True):
@@ -71,9 +73,14 @@ def common_names(job: Restoration) -> list[str | None]:
     return found
 
 
+def factors(job: Job) -> list[int]:
+    """Pixels of the outputs to a measured one along each side, for each band."""
+    return list(job.ratios) if isinstance(job, Fusion) else [job.scale] * len(job.bands)
+
+
 @contextmanager
-def opened(job: Restoration) -> Iterator[Trio]:
-    """The rasters of a finished restoration; the scene of the job has to be open."""
+def opened(job: Job) -> Iterator[Trio]:
+    """The rasters of a finished restoration or fusion; the scene of the job has to be open."""
     bands = tuple(range(1, len(job.scene.bands) + 1))
     with Scene(job.paths.restored_path, bands) as restored:
         if job.paths.std_path is None:

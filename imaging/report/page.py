@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from imaging.errors import WorkError
 from imaging.report.colours import viridis
 from imaging.report.encoding import pack
-from imaging.report.layers import COLOURS, Survey, Trio, View, band_names, chips, common_names, limits, opened, survey, unit_of
+from imaging.report.layers import COLOURS, Job, Survey, Trio, View, band_names, chips, common_names, limits, opened, survey, unit_of
 from imaging.report.sections import sections
-from imaging.restoration import Restoration, SceneResult
+from imaging.restoration import SceneResult
 
 LARGEST = 15_000_000
 """Bytes of a report, at most."""
@@ -41,13 +41,13 @@ class Shown:
 _SIZES = (Shown(1536, 256, 3), Shown(1024, 256, 2), Shown(768, 192, 2), Shown(512, 128, 2), Shown(384, 96, 1), Shown(192, 64, 1))
 
 
-def report(job: Restoration, result: SceneResult) -> bytes:
+def report(job: Job, result: SceneResult) -> bytes:
     """One HTML file that shows what a restoration did: no network, no other file, below 15 MB.
 
     Parameters
     ----------
-    job, result : Restoration, SceneResult
-        Of a finished restoration whose scene is still open, as ``afterwards`` of `imaging.restoration.restore_scene` gets them.
+    job, result : Restoration or Fusion, SceneResult
+        Of a finished restoration or fusion whose scene is still open, as ``afterwards`` of `imaging.restoration.restore_scene` gets them.
 
     Returns
     -------
@@ -84,14 +84,14 @@ def shown_bands(names: list[str | None]) -> list[int]:
     return sorted(ranked[:MOST_BANDS])
 
 
-def _page(job: Restoration, trio: Trio, found: Survey, allowed: Shown, text: dict[str, str], stretch: NDArray[np.float64]) -> str:
+def _page(job: Job, trio: Trio, found: Survey, allowed: Shown, text: dict[str, str], stretch: NDArray[np.float64]) -> str:
     common = common_names(job)
     bands = shown_bands(common)
     views = [found.overview] + (chips(trio, found, allowed.each) if found.overview.step > 1 else [])
     names, source = band_names(job), job.scene.source
     data = {
         "bands": [names[k] for k in bands], "colour": _colour([common[k] for k in bands]), "natural": set(COLOURS) <= set(common),
-        "unit": unit_of(job), "interval": INTERVAL, "scale": job.options.scale,
+        "unit": unit_of(job), "interval": INTERVAL, "scale": job.scale,
         "scaling": [[source.scales[job.scene.bands[k] - 1] or 1.0, source.offsets[job.scene.bands[k] - 1]] for k in bands],
         "stretch": stretch[bands].tolist(), "viridis": viridis().tolist(), "geo": _georeference(trio),
         "views": [_packed(view, bands) for view in views],

@@ -12,15 +12,15 @@ from imaging.raster import Scene
 from imaging.report.colours import NOTHING, coloured, diverging, viridis
 from imaging.report.drawing import ColourBar, Column, Sheet, draw
 from imaging.report.excerpt import Excerpt, Layers, excerpt, percentiles
-from imaging.report.layers import COLOURS, opened
-from imaging.restoration import Restoration, SceneResult
+from imaging.report.layers import COLOURS, Job, opened
+from imaging.restoration import SceneResult
 
 _SIDES, _LARGEST = (560, 448, 360), 2e6
 """Pixels along a side of a panel, at most, and bytes of the file: pictures of much noise or texture get smaller panels."""
 _MOST_ZOOM, _DETAIL = 10, 4
 
 
-def quicklook(job: Restoration, result: SceneResult) -> bytes:
+def quicklook(job: Job, result: SceneResult) -> bytes:
     """Draw what a restoration did.
 
     Side by side stand the measured scene, the restored one, and the standard deviation, or, without one, the difference; below each, the
@@ -30,8 +30,8 @@ def quicklook(job: Restoration, result: SceneResult) -> bytes:
 
     Parameters
     ----------
-    job, result : Restoration, SceneResult
-        Of a finished restoration whose scene is still open, as ``afterwards`` of `imaging.restoration.restore_scene` gets them.
+    job, result : Restoration or Fusion, SceneResult
+        Of a finished restoration or fusion whose scene is still open, as ``afterwards`` of `imaging.restoration.restore_scene` gets them.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def stretched(values: NDArray[np.float32], limits: NDArray[np.float64]) -> NDArr
     return np.where(known[..., None], np.broadcast_to(grey, (*known.shape, 3)), np.array(NOTHING, np.uint8))
 
 
-def _sheet(job: Restoration, result: SceneResult, part: Excerpt, value: _Value, names: list[str], side: int) -> Sheet:
+def _sheet(job: Job, result: SceneResult, part: Excerpt, value: _Value, names: list[str], side: int) -> Sheet:
     height, width = part.overview["measured"].shape[1:]
     zoom = max(1, min(side // max(height, width), _MOST_ZOOM)) if part.step == 1 else 1
     figures = result.reference or {}

@@ -13,25 +13,37 @@ from typing import Any
 import numpy as np
 import rasterio
 
+from imaging.report.bundle import bundle_section
 from imaging.report.charts import Line, chart
-from imaging.report.layers import Survey, Trio, band_names, unit_of
+from imaging.report.layers import Job, Survey, Trio, band_names, factors, unit_of
 from imaging.report.noise_check import EXPLAINED, LAGS, WHITE, BandCheck, Residual, check_bands
 from imaging.report.spectrum import Spectrum, ideal_gain, spectra
-from imaging.restoration import Restoration, SceneResult
+from imaging.report.tables import table
+from imaging.restoration import Fusion, Restoration, SceneResult
 from imaging.sensors import Band
 from imaging.version import __version__
 
+_NOISE = (
+    "The chart compares the noise of the profile, the scene's own noise measured in its flattest blocks, and what a posterior draw, "
+    "blurred and sampled as the sensor does it, leaves of the measurement. If scene, sensor and posterior are as modelled that residual "
+    "has the profile's variance and no structure; a posterior that is somewhat wide raises it a little. A wrong MTF hardly shows in "
+    "residuals: an edge or a target on the ground tells more."
+)
 _LIBRARIES = ("torch", "deepinv", "rasterio", "numpy")
 
 
-def sections(job: Restoration, result: SceneResult, trio: Trio, found: Survey) -> dict[str, str]:
+def sections(job: Job, result: SceneResult, trio: Trio, found: Survey) -> dict[str, str]:
     """HTML by place in the template."""
     names, unit = band_names(job), unit_of(job)
-    checks = check_bands(job)
+    if isinstance(job, Fusion):
+        question, fit = "How do the two scenes hang together?", bundle_section(job, unit)
+    else:
+        question = "Does the sensor profile fit this scene?"
+        fit = f"<p>{_NOISE}</p>" + "".join(_fit(c, n, unit) for c, n in zip(check_bands(job), names, strict=True))
     return {
         "title": escape(job.paths.input.name), "summary": _summary(job, result),
         "notes": "".join(f"<li>{escape(n)}</li>" for n in result.notes),
-        "fit": "".join(_fit(c, n, unit) for c, n in zip(checks, names, strict=True)), "charts": _charts(job, trio, found, names, unit),
+        "question": question, "fit": fit, "charts": _charts(job, trio, found, names, unit),
         "settings": _settings(job), "sensor": _sensor(job, names), "timings": _timings(result), "versions": _versions(),
     }  # fmt: skip
 
@@ -41,12 +53,19 @@ def heading(name: str) -> str:
     return name if name.lower().startswith("band") else f"Band {name}"
 
 
-def _summary(job: Restoration, result: SceneResult) -> str:
+def _grid(job: Job) -> str:
+    """In words, how fine the outputs are."""
+    finer = sorted({f for f in factors(job) if f > 1})
+    times = "as measured" if not finer else f"{' and '.join(map(str, finer))} times as fine as measured"
+    return f"of {job.bundles[0].pan.path.name}, {times}" if isinstance(job, Fusion) else times
+
+
+def _summary(job: Job, result: SceneResult) -> str:
+    distance = None if isinstance(job, Fusion) else job.decision.distance
     facts = [
         ("Scene", job.paths.input.name), ("Size", f"{result.width} x {result.height} pixels, {len(result.bands)} band(s)"),
         ("Sensor", f"{result.sensor}: {job.profile.title}".rstrip(": ")), ("Method", f"{result.method}, prior {result.prior}"),
-        ("Grid", "as measured" if result.scale == 1 else f"{result.scale} times as fine as measured"),
-        *([("Like what the network knows", familiar(job.decision.distance))] if job.decision.distance is not None else []),
+        ("Grid", _grid(job)), *([("Like what the network knows", familiar(distance))] if distance is not None else []),
         ("Time", f"{result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB"),
     ]  # fmt: skip
     reference = result.reference or {}
@@ -62,19 +81,6 @@ def familiar(distance: float) -> str:
     """In words, how far a scene lies inside or outside the ranges that a network was trained for; their middle is 50 % inside."""
     place = f"{abs(distance):.0%} of a range's width"
     return f"no: {place} outside" if distance > 0 else f"yes: {place} inside, 50% would be the middle of all ranges"
-
-
-def table(head: list[str], rows: list[list[str]], caption: str) -> str:
-    """An HTML table; the first cell of each row is its heading."""
-    top = "".join(f'<th scope="col">{escape(h)}</th>' for h in head)
-    body = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(c)}</td>" for c in row[1:]) + "</tr>" for row in rows
-    )
-    label = escape(caption)
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table><caption>{label}</caption>'
-        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
 
 
 def _verdict(check: BandCheck, unit: str) -> tuple[str, str]:
@@ -142,9 +148,9 @@ def _correlation(residual: Residual) -> str:
     return table(["rows \\ columns", *(f"{c:+d}" for c in shifts)], rows, "Autocorrelation of the residual by shift")
 
 
-def _charts(job: Restoration, trio: Trio, found: Survey, names: list[str], unit: str) -> str:
+def _charts(job: Job, trio: Trio, found: Survey, names: list[str], unit: str) -> str:
     parts = []
-    for k, (name, spectrum) in enumerate(zip(names, spectra(trio, job.options.scale), strict=True)):
+    for k, (name, spectrum) in enumerate(zip(names, spectra(trio, factors(job)), strict=True)):
         middle = (found.edges[k][1:] + found.edges[k][:-1]) / 2
         share = {n: 100 * c[k] / max(int(c[k].sum()), 1) for n, c in found.counts.items()}
         lines = [Line("measured", middle, share["measured"], "before"), Line("restored", middle, share["restored"], "after")]
@@ -175,20 +181,21 @@ def _word(value: object) -> str:
     return str(value) if not isinstance(value, bool) else "yes" if value else "no"
 
 
-def _settings(job: Restoration) -> str:
+def _settings(job: Job) -> str:
     rows = [[k.replace("_", " "), _word(v)] for k, v in asdict(job.options).items()]
     rows += [
-        ["prior taken", f"{job.method.name}, sha256 {job.method.digest[:16]}…"],
-        ["rate scale", ", ".join(f"{f.rate_scale:.4g}" for f in job.fitters)],
+        ["prior taken", job.method.name + (f", sha256 {job.method.digest[:16]}…" if job.method.digest else "")],
+        *([["rate scale", ", ".join(f"{f.rate_scale:.4g}" for f in job.fitters)]] if isinstance(job, Restoration) else []),
         ["tiles", str(len(job.plan.tiles()))], ["restored", job.paths.restored_path.name],
         ["standard deviations", job.paths.std_path.name if job.paths.std_path else "none"],
     ]  # fmt: skip
     return table(["setting", "value"], rows, "Settings of the run")
 
 
-def _sensor(job: Restoration, names: list[str]) -> str:
+def _sensor(job: Job, names: list[str]) -> str:
     rows = []
-    for band, name in zip(job.bands, names, strict=True):
+    own = [(b, b.name) for b in job.stacks[0].bands[0]] if isinstance(job, Fusion) and not job.sharp_too else []
+    for band, name in [*own, *zip(job.bands, names, strict=True)]:
         mtf, noise = band.mtf, band.noise
         target = f", restored to {mtf.target:g}" if mtf.target else ""
         rows.append([name, "ground sample distance", f"{band.gsd:g} m", band.source])

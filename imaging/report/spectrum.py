@@ -16,7 +16,7 @@ _SIDES, _MOST, _RINGS = (256, 128, 64), 16, 48
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Mean radial power spectra of one band, ``(rings,)`` by layer, by frequency in cycles per measured pixel, up to 1 at scale 2.
+    """Mean radial power spectra of one band, ``(rings,)`` by layer, by frequency in cycles per measured pixel, up to half the factor.
 
     Powers are stored units squared for each Fourier coefficient; that of ``measured`` is NaN above the measurement's Nyquist frequency.
     """
@@ -25,8 +25,8 @@ class Spectrum:
     power: dict[str, NDArray[np.float64]]
 
 
-def spectra(trio: Trio, factor: int) -> list[Spectrum]:
-    """Spectra of each band, means over spread squares that are valid everywhere; outputs are ``factor`` times as fine as measured."""
+def spectra(trio: Trio, factors: list[int]) -> list[Spectrum]:
+    """Spectra of each band, means over spread squares that are valid everywhere; outputs are ``factors`` times as fine as measured."""
     bands = len(trio.restored.bands)
     for side in _SIDES:
         found: list[list[dict[str, NDArray[np.float64]]]] = [[] for _ in range(bands)]
@@ -34,17 +34,18 @@ def spectra(trio: Trio, factor: int) -> list[Spectrum]:
             layers = trio.read(area)
             for k, squares in enumerate(found):
                 if len(squares) < _MOST and all(np.isfinite(layers[n][k]).all() for n in ("measured", "restored")):
-                    squares.append(_powers(layers, k, factor))
+                    squares.append(_powers(layers, k, factors[k]))
             if all(len(squares) == _MOST for squares in found):
                 break
         if all(found):
             break
-    return [_mean(squares, factor) for squares in found]
+    return [_mean(squares, factor) for squares, factor in zip(found, factors, strict=True)]
 
 
 def _powers(layers: dict[str, NDArray[np.float32]], band: int, factor: int) -> dict[str, NDArray[np.float64]]:
-    measured = layers["measured"][band][::factor, ::factor]
-    return {"measured": radial(measured, _RINGS), "restored": radial(layers["restored"][band], factor * _RINGS) / factor**2}
+    whole = tuple(slice(n - n % factor) for n in layers["restored"].shape[1:])
+    measured, restored = (layers[name][band][whole] for name in ("measured", "restored"))
+    return {"measured": radial(measured[::factor, ::factor], _RINGS), "restored": radial(restored, factor * _RINGS) / factor**2}
 
 
 def _mean(squares: list[dict[str, NDArray[np.float64]]], factor: int) -> Spectrum:

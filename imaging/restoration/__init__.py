@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from imaging.restoration.fuse_arrays import fuse
     from imaging.restoration.fuse_files import fuse_scene
     from imaging.restoration.fuse_options import FuseOptions
-    from imaging.restoration.fusing import FusedResult
+    from imaging.restoration.fusing import FusedResult, Fusion
     from imaging.restoration.options import RestoreOptions, SuperResolveOptions
     from imaging.restoration.paths import ScenePaths, check_name
     from imaging.restoration.pipeline import SceneResult
-    from imaging.restoration.request import check_names, check_request, outputs_for, regularizer_method
+    from imaging.restoration.request import check_names, check_no_estimate, check_request, outputs_for, regularizer_method
     from imaging.restoration.restoring import Restoration, open_restoration
     from imaging.restoration.scenes import Options, as_path, plan_of, plan_scene, restore_scene, run_scene, run_tiles, super_resolve_scene
     from imaging.restoration.superresolution import find_resolver, scale_of
@@ -27,11 +27,11 @@ else:
         "imaging.restoration.fuse_arrays": "fuse",
         "imaging.restoration.fuse_files": "fuse_scene",
         "imaging.restoration.fuse_options": "FuseOptions",
-        "imaging.restoration.fusing": "FusedResult",
+        "imaging.restoration.fusing": "FusedResult Fusion",
         "imaging.restoration.options": "RestoreOptions SuperResolveOptions",
         "imaging.restoration.paths": "ScenePaths check_name",
         "imaging.restoration.pipeline": "SceneResult",
-        "imaging.restoration.request": "check_names check_request outputs_for regularizer_method",
+        "imaging.restoration.request": "check_names check_no_estimate check_request outputs_for regularizer_method",
         "imaging.restoration.restoring": "Restoration open_restoration",
         "imaging.restoration.scenes": "Options as_path plan_of plan_scene restore_scene run_scene run_tiles super_resolve_scene",
         "imaging.restoration.superresolution": "find_resolver scale_of",
@@ -41,8 +41,8 @@ else:
     )
 
 __all__ = [
-    "FuseOptions", "FusedResult", "Options", "Restoration", "RestoreOptions", "Restored", "ScenePaths", "SceneResult", "Sensor",
-    "SuperResolveOptions", "as_path", "check_choice", "check_name", "check_names", "check_request", "find_resolver", "fuse", "fuse_scene",
-    "open_restoration", "outputs_for", "plan_of", "plan_scene", "regularizer_method", "restore", "restore_scene", "run_scene", "run_tiles",
-    "scale_of", "super_resolve", "super_resolve_scene",
+    "FuseOptions", "FusedResult", "Fusion", "Options", "Restoration", "RestoreOptions", "Restored", "ScenePaths", "SceneResult", "Sensor",
+    "SuperResolveOptions", "as_path", "check_choice", "check_name", "check_names", "check_no_estimate", "check_request", "find_resolver",
+    "fuse", "fuse_scene", "open_restoration", "outputs_for", "plan_of", "plan_scene", "regularizer_method", "restore", "restore_scene",
+    "run_scene", "run_tiles", "scale_of", "super_resolve", "super_resolve_scene",
 ]  # fmt: skip

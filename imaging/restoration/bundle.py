@@ -25,7 +25,7 @@ from imaging.fusion import (
     scene_statistics,
     search_shift,
 )
-from imaging.names import NONE
+from imaging.names import AUTO, NONE
 from imaging.raster import filled
 from imaging.restoration.fitting import Sample, scene_bands
 from imaging.restoration.fuse_options import FuseOptions
@@ -84,7 +84,8 @@ class Stack:
     ``bands`` are the sharp and the coarse ones, each with a noise model and the MTF that the fused scene is to have; the radiometries are
     those of both, with one full scale. ``limits`` are the stored values from which on a pixel is saturated. ``drift`` is the shift of the
     coarse grid at any place of the scene, that of the files included. ``position`` is the scene's mean contrast, see
-    `CrossBandGaussian.position`, and ``brightest`` the signal that few pixels of the coarse bands exceed, image units.
+    `CrossBandGaussian.position`, and ``brightest`` the signal that few pixels of the coarse bands exceed, image units. ``shift_error`` is
+    the standard error of a drift that was found, sharp pixels.
     """
 
     bands: tuple[tuple[Band, ...], tuple[Band, ...]]
@@ -96,6 +97,7 @@ class Stack:
     device: torch.device
     position: float = 0.0
     brightest: float = 1.0
+    shift_error: float | None = None
 
     @property
     def full_scale(self) -> float:
@@ -185,7 +187,7 @@ def make_stack(
     if shifts:
         _check_match(shifts, title)
         notes.append(_said_of(drift, bundle.shift, shifts))
-    moved = replace(bare, drift=drift)
+    moved = replace(bare, drift=drift, shift_error=_error_of(shifts) if shifts and options.pan_shift == AUTO else None)
     try:
         known_bands = scene_statistics(areas, *_sensors(moved, drift.middle))
     except ValueError as error:
@@ -283,11 +285,16 @@ def _check_match(found: list[_Placed], title: str) -> None:
         )
 
 
+def _error_of(found: list[_Placed]) -> float:
+    """Standard error of a shift found in several places, of the larger of both directions."""
+    largest = max(float(np.median([s.right_error for _, s in found])), float(np.median([s.down_error for _, s in found])))
+    return largest / math.sqrt(len(found))
+
+
 def _said_of(drift: Drift, told: tuple[float, float], found: list[_Placed]) -> str:
     """What the user should know of the shift."""
     right, down = (a - b for a, b in zip(drift.middle, told, strict=True))
-    error = max(float(np.median([s.right_error for _, s in found])), float(np.median([s.down_error for _, s in found])))
-    error /= math.sqrt(len(found))
+    error = _error_of(found)
     text = f"shift of the multispectral grid: {right:+.3f} right, {down:+.3f} down, panchromatic pixels, standard error {error:.3f}"
     return text + (f"; it varies by {drift.range:.2f} over the scene" if drift.range else "")
 

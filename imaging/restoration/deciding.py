@@ -17,11 +17,12 @@ from imaging.posterior import FitSettings
 from imaging.priors import DEFAULT_PRIOR, choose_prior
 from imaging.restoration.amortised import AmortisedMethod
 from imaging.restoration.fitting import Fitter, Sample, make_fitters, scene_bands
+from imaging.restoration.fuse_options import FuseOptions
 from imaging.restoration.method import Method, torch_device
 from imaging.restoration.methods import find_pass, find_prior, make_fit, make_pass
 from imaging.restoration.options import RestoreOptions
 from imaging.restoration.radiometry import check_signal, stored_range
-from imaging.restoration.request import SENSOR_NEEDED
+from imaging.restoration.request import SENSOR_NEEDED, check_names
 from imaging.sensors import Band, ProductScene, SensorProfile, load_profile
 
 Sensor = str | SensorProfile | None
@@ -103,12 +104,14 @@ def decide(scene: Known, sensor: Sensor, options: RestoreOptions, product: Produ
     return Decision(profile, bands, full_scale, method, fitters, notes + reasons, estimated, distance)
 
 
-def check_choice(options: RestoreOptions) -> None:
+def check_choice(options: RestoreOptions | FuseOptions) -> None:
     """Refuse a device, prior, network or regulariser that is not there, before any scene is opened; `InputError` with what there is."""
     torch_device(options.device)
     if options.prior == AUTO:
         return
-    if options.is_point:
+    if isinstance(options, FuseOptions):
+        check_names(None, options)
+    elif options.is_point:
         from imaging.restoration.regularized import find_regularizer
 
         find_regularizer(options.method, options.prior)

@@ -109,6 +109,12 @@ class Fusion(Engine):
         every = (self.stacks[0].bands[0] if self.sharp_too else ()) + tuple(b for s in self.stacks for b in s.bands[1])
         return tuple(every[k] for k in self.decision.chosen or range(len(every)))
 
+    @property
+    def ratios(self) -> tuple[int, ...]:
+        """Pixels of the outputs to a measured one of each of their bands, along each side."""
+        every = (1,) * len(self.stacks[0].bands[0]) * self.sharp_too + tuple(s.ratio for s in self.stacks for _ in s.bands[1])
+        return tuple(every[k] for k in self.decision.chosen or range(len(every)))
+
     def close(self) -> None:
         """Close all files."""
         super().close()

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from imaging.errors import InputError
-from imaging.names import ESTIMATE
 from imaging.raster import Assembly, Scene, Sharpened, check_panchromatic, relate_grids
 from imaging.restoration.bundle import make_stack
 from imaging.restoration.deciding import Sensor
@@ -17,8 +16,8 @@ from imaging.restoration.fusing import Fusion, FusionDecision
 from imaging.restoration.fusion_choice import choose_fusion_method
 from imaging.restoration.method import torch_device
 from imaging.restoration.paths import ScenePaths, check_paths, check_sources
-from imaging.restoration.request import SENSOR_NEEDED
-from imaging.sensors import ProductScene, SensorProfile, find_scene, is_product, load_profile, product_scenes
+from imaging.restoration.request import SENSOR_NEEDED, check_bundle
+from imaging.sensors import ProductScene, SensorProfile, find_scene, load_profile, product_scenes
 
 
 def open_fusion(paths: ScenePaths, sensor: Sensor, options: FuseOptions) -> Fusion:
@@ -29,11 +28,8 @@ def open_fusion(paths: ScenePaths, sensor: Sensor, options: FuseOptions) -> Fusi
     InputError
         For whatever cannot be used, with the reason.
     """
-    if sensor == ESTIMATE:
-        raise InputError(
-            "sensors of a bundle cannot be estimated; name a profile with --sensor, of which --noise estimate replaces the noise"
-        )
     check_paths(paths, options.samples)
+    check_bundle(paths, sensor)
     with ExitStack() as opened:
         engine = _pair(paths, sensor, options, opened) if paths.pan is not None else _product(paths, sensor, options, opened)
         check_sources(paths, engine.outputs, engine.scene.files)
@@ -72,8 +68,6 @@ def _of_two(
 
 def _product(paths: ScenePaths, sensor: Sensor, options: FuseOptions, opened: ExitStack) -> Fusion:
     """Of the scenes of a product, the finest one with each of the others."""
-    if not is_product(paths.input):
-        raise InputError(f"{paths.input} is no product as delivered; give the panchromatic scene of {paths.input.name} with --pan PAN.tif")
     scenes = product_scenes(paths.input)
     sharp = [s for s in scenes if _distance(s) < 1.01 * min(map(_distance, scenes))]
     coarse = sorted((s for s in scenes if s not in sharp), key=_distance)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imaging.archive import Entry, find_entries, shard
-from imaging.archive.manifest import is_archive
+from imaging.archive.manifest import is_archive, names_pans
 from imaging.errors import InputError
 from tests.sensors.products import landsat
 
@@ -58,7 +58,7 @@ def test_a_table_names_inputs_outputs_and_sensors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("file\na.tif\n", "has the column 'file'; accepted are input, output and sensor"),
+        ("file\na.tif\n", "has the column 'file'; accepted are input, output, sensor and pan"),
         ("output\na.tif\n", "has no column 'input'"),
         ("input,output\n,x.tif\n", "line 2 of .* names no input"),
         ("input\na.tif\nb.tif,c\n", "line 3 of .* has too many fields"),
@@ -76,6 +76,33 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str | bytes, words: st
     table.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=words):
         find_entries(table, OUT)
+
+
+def test_a_table_names_panchromatic_scenes(tmp_path: Path) -> None:
+    table = tmp_path / "scenes.csv"
+    table.write_text("input,pan\na.tif,sub/p.tif\nb.tif,\nPROD/MS,/abs/PROD/PAN\n")
+    assert [e.pan for e in find_entries(table, OUT)] == [tmp_path / "sub/p.tif", None, Path("/abs/PROD/PAN")]
+    assert names_pans(table)
+    table.write_text("input,sensor\na.tif,\n")
+    assert not names_pans(table)
+    assert not names_pans(tmp_path)
+    assert not names_pans(tmp_path / "missing.csv")
+
+
+def test_an_output_must_not_be_another_row_s_panchromatic_scene(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif", "b.tif", "p.tif")
+    table = tmp_path / "scenes.csv"
+    table.write_text("input,pan,output\na.tif,,p.tif\nb.tif,p.tif,y.tif\n")
+    with pytest.raises(InputError, match="from which another scene is restored"):
+        find_entries(table, tmp_path)
+
+
+def test_products_may_be_one_scene_each(tmp_path: Path) -> None:
+    landsat(tmp_path / "LC08", bands=(3, 8))
+    assert is_archive(tmp_path / "LC08")
+    assert not is_archive(tmp_path / "LC08", whole=True)
+    assert is_archive(tmp_path, whole=True)
+    assert pairs(find_entries(tmp_path, OUT, whole=True), tmp_path) == [("LC08", "out/LC08_restored.tif")]
 
 
 def test_a_pipe_is_no_table(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 from imaging.archive import local_executor, restore_spread, scheduler_executor
 from imaging.archive.spread import blocks_of
 from imaging.errors import InputError, ResumeError
-from imaging.restoration import RestoreOptions, ScenePaths, SceneResult, run_tiles
+from imaging.restoration import FuseOptions, RestoreOptions, ScenePaths, SceneResult, run_scene, run_tiles
+from tests.bundles import write_bundle
 from tests.cli.commands import invoke
 from tests.scenes import fit, listing, smooth, write_scene
 
@@ -145,3 +146,22 @@ def test_a_dask_cluster_shares_one_scene(scene: Path, tiny_prior: Path, whole: d
     assert killed
     assert result.restored == str(scene.parent / "out" / "scene_restored.tif")
     assert outputs(scene, "out") == whole
+
+
+def test_two_processes_fuse_a_bundle_to_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths of both scenes, the decision and the fused tiles are the same in any process."""
+    bundle = write_bundle(tmp_path / "bundle")
+    monkeypatch.chdir(bundle.folder)
+    options = FuseOptions(method="gaussian", tile=64, halo=32, samples=1)
+    made: list[dict[str, bytes | None]] = []
+    for name in ("alone", "shared"):
+        (tmp_path / name).mkdir()
+        paths = ScenePaths(input=Path("ms.tif"), pan=Path("pan.tif"), output=tmp_path / name / "out.tif", save_samples=tmp_path / name)
+        if name == "alone":
+            run_scene(paths, "sensor.toml", options)
+        else:
+            result = restore_spread(paths, "sensor.toml", options, make_executor=lambda: local_executor(2)[0], workers=2)
+            assert not any("lost" in n for n in result.notes)
+        made.append(listing(tmp_path / name))
+    assert sorted(made[0]) == ["out.tif", "out_sample_000.tif", "out_std.qml", "out_std.tif"]
+    assert made[0] == made[1]

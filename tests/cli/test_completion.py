@@ -17,7 +17,7 @@ from imaging.bilevel.zoo import REGULARIZERS as KINDS
 from imaging.cli import completion
 from imaging.cli.restore import main, rio_restore
 from imaging.cli.superres import main as superres
-from imaging.names import AMORTISED, METHODS, POSTERIORS, PRECISIONS, PRIOR_FAMILIES, REGULARIZER_FAMILIES
+from imaging.names import AMORTISED, FUSIONS, METHODS, POSTERIORS, PRECISIONS, PRIOR_FAMILIES, REGULARIZER_FAMILIES
 from imaging.priors import list_priors
 from imaging.priors.families import FAMILIES
 from imaging.restoration.regularized import _SUITED
@@ -57,7 +57,8 @@ def test_names_are_those_of_the_package(tmp_path: Path, monkeypatch: pytest.Monk
     assert complete("--describe-sensor", "") == builtin_sensors()
     assert complete("--prior", "") == [p.name for p in list_priors()]
     assert complete("--method", "wcrr", "--prior", "") == [r.name for r in list_regularizers()]
-    assert complete("--method", "") == ["auto", *METHODS]
+    assert complete("--method", "") == ["auto", *METHODS, "gaussian"]
+    assert set(FUSIONS) <= {*METHODS, "gaussian"}
     assert set(PRIOR_FAMILIES) == set(FAMILIES)
     assert set(REGULARIZER_FAMILIES) == set(KINDS)
     assert set(METHODS) == {*_SUITED, *POSTERIORS, AMORTISED}
@@ -78,6 +79,10 @@ def test_names_are_those_of_the_package(tmp_path: Path, monkeypatch: pytest.Monk
         (["--scale", ""], ["1", "2"]),
         (["--method", "foe", "--prior", "f"], ["foe", "foe-bsd"]),
         (["--method", "vble", "--prior", "r"], ["rgb", "rgbn"]),
+        (["--pan-weights", ""], ["auto"]),
+        (["--pan-shift", ""], ["auto", "none"]),
+        (["--pan"], ["--pan", "--pansharpen", "--pan-weights", "--pan-shift"]),
+        (["--pan", "p.tif", "--method", "vble-xz", "--prior", "r"], ["rgb", "rgbn"]),
         (["--show-completion", ""], ["bash", "zsh", "fish"]),
         (["--over"], ["--overwrite"]),
         (["--input", "scene.tif", "--do"], ["--download", "--doctor"]),
@@ -105,7 +110,13 @@ def test_sensor_files_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("words", "kind"),
-    [(["--input", "s"], "file"), (["--output", ""], "file"), (["--save-samples", "s"], "dir"), (["--prior", "x/"], "dir")],
+    [
+        (["--input", "s"], "file"),
+        (["--pan", "p"], "file"),
+        (["--output", ""], "file"),
+        (["--save-samples", "s"], "dir"),
+        (["--prior", "x/"], "dir"),
+    ],
 )
 def test_files_and_folders_are_left_to_the_shell(words: list[str], kind: str) -> None:
     assert [(item.type, item.value) for item in asked(*words)] == [(kind, words[-1])]

@@ -13,6 +13,7 @@ SLOW = {
     "torch", "torchvision", "deepinv", "scipy", "skimage", "compressai", "onnxruntime", "pandas", "distributed", "matplotlib", "rasterio",
 }  # fmt: skip
 SAMPLE = Path(__file__).parents[2] / "data" / "pleiades_like_pan.tif"
+FILES = {"SAMPLE": SAMPLE, "README": SAMPLE.parents[1] / "README.md"}
 SAID = {
     "--help": "--sensor",
     "--list-sensors": "worldview3",
@@ -33,6 +34,17 @@ SAID = {
     f"--input SAMPLE --sensor {300 * 'a'}": "is too long",
     f"--input SAMPLE --sensor pleiades --method vble-xz --prior {300 * 'a'}": "is too long",
     "--input SAMPLE --sensor pleiades --tile 100": "accepted are multiples of 32",
+    "--input SAMPLE --sensor pleiades --method gaussian": "gaussian fuses bundles; add --pan PAN.tif or --pansharpen",
+    "--input SAMPLE --sensor pleiades --pan-shift none": "--pan-shift is for bundles",
+    "--input SAMPLE --sensor pleiades --pansharpen": "is no product as delivered",
+    "--input SAMPLE --sensor pleiades --pan missing.tif": "missing.tif does not exist",
+    "--input SAMPLE --sensor pleiades --pan SAMPLE": "is given as the multispectral scene and as the panchromatic one",
+    "--input SAMPLE --pan README": "a sensor is needed",
+    "--input SAMPLE --sensor estimate --pan README": "sensors of a bundle cannot be estimated",
+    "--input SAMPLE --sensor pleiades --pan README --scale 2": "--scale 2 does not apply to bundles",
+    "--input SAMPLE --sensor pleiades --pan README --method vble": "unknown method 'vble' of bundles",
+    "--input SAMPLE --sensor pleiades --pan README --prior nothing": "unknown inference network of bundles 'nothing'",
+    "--input SAMPLE --sensor pleiades --pan README --output README": "is the input itself",
 }
 SUPERRES = {
     "--help": "--model",
@@ -50,7 +62,7 @@ def loaded(folder: Path, command: str, line: str) -> tuple[set[str], str]:
         "try: main(sys.argv[1:], standalone_mode=True)\n"
         "finally: print('\\nLOADED', *{m.partition('.')[0] for m in sys.modules}, file=sys.stderr)"
     )
-    arguments = [str(SAMPLE) if word == "SAMPLE" else word for word in line.split()]
+    arguments = [str(FILES.get(word, word)) for word in line.split()]
     paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],

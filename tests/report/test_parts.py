@@ -66,7 +66,7 @@ def test_at_scale_2_a_scene_that_nothing_was_done_to_gains_nothing(tmp_path: Pat
     values[:, 250:256, :90] = np.nan  # a seam without data, which some squares avoid
     coarse = write_scene(tmp_path / "coarse.tif", values[:, ::2, ::2])
     with Scene(coarse) as a, Scene(write_scene(tmp_path / "fine.tif", values)) as b:
-        (found,) = spectra(Trio(Magnified(a, 2), b, None), 2)
+        (found,) = spectra(Trio(Magnified(a, 2), b, None), [2])
     inside = (found.frequency > 0.05) & (found.frequency < 0.4)
     np.testing.assert_allclose(found.power["restored"][inside], found.power["measured"][inside], rtol=0.05)
 
