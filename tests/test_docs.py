@@ -41,7 +41,7 @@ SMALLER = {
     ],
 }  # fmt: skip
 """What is done less of in a test; each must be found in its page."""
-ELSEWHERE = re.compile(r"IMG_|SAFE|compressai:|--prior FOLDER|--sensor estimate(?! --mtf)|--doctor")
+ELSEWHERE = re.compile(r"BUNDLE|IMG_|SAFE|compressai:|--prior FOLDER|--sensor estimate(?! --mtf)|--doctor")
 """Commands whose input cannot be made in a moment, or that take some: parsed only."""
 QUICK = ("--iterations", "1", "--halo", "16", "--overwrite")
 OTHERS = {
@@ -138,6 +138,8 @@ def scenes(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (place / shown).parent.mkdir(parents=True, exist_ok=True)
         write_scene(place / shown, scene if shown == "scene.tif" else scene[:, :64, :64])
     write_scene(place / "rgb.tif", rgb)
+    for shown in ("ms", "pan"):
+        shutil.copy(place / "data" / f"bundle_{shown}.tif", place / f"{shown}.tif")
     (place / "my-sensor.toml").write_text(fenced(ROOT / "README.md", "toml")[0], encoding="utf-8")
     (place / "samples").mkdir()
     table = shown_table()
@@ -163,6 +165,8 @@ def test_commands_run(line: Line, scenes: Path, tiny_prior: Path) -> None:
         more = [*QUICK, "--tile", "512"]
         more += [] if {AMORTISED, *REGULARIZERS} & set(line.arguments) else ["--prior", str(tiny_prior)]
         more = [m for m in more if AMORTISED not in line.arguments or m not in QUICK[:2]]
+    if "--pan" in line.arguments:
+        more = ["--method", "gaussian", "--overwrite"]
     result = invoke(*line.arguments, *more, command=CLICK[line.program])
     assert result.exit_code == 0, result.stderr
     written = {p.relative_to(scenes).as_posix() for p in scenes.rglob("*.tif")}
