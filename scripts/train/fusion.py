@@ -14,7 +14,7 @@ import dataclasses
 
 import torch
 
-from imaging.amortised import find_network, load_network, save_network
+from imaging.amortised import find_fusion, find_network, load_network, save_network
 from imaging.amortised.training import Trainer
 from imaging.amortised.zoo import make_network
 from imaging.fusion.simulation import BundleBatches, BundleRanges, validation_bundles
@@ -32,10 +32,10 @@ def train(arguments: argparse.Namespace) -> None:
     ranges, data = recipe.under("bundles").make(BundleRanges), recipe.values["data"]
     network = make_network(recipe)
     notes: Notes = {"device": arguments.device}
-    start = arguments.further or arguments.start
-    if start:
-        notes["start_sha256"] = find_network(str(start)).digest
-        network.begin_from(load_network(str(start)))
+    if arguments.further or arguments.start:
+        start = find_fusion(str(arguments.further)) if arguments.further else find_network(arguments.start)
+        notes["start_sha256"] = start.digest
+        network.begin_from(load_network(start))
     if arguments.further:
         settings = dataclasses.replace(settings, seed=settings.seed + recipe.under("release").get("steps", int))  # other crops than before
     channels = network.settings.channels
