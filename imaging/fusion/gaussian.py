@@ -111,12 +111,15 @@ class CrossBandGaussian:
         found: Tensor = (kernels / kernels.square().sum((-2, -1), keepdim=True).sqrt()).float()[:, None]
         return found
 
-    def position(self, sharp: Tensor) -> Tensor:
-        """Where between the `CONTRASTS` the scene around each pixel lies, 0 to their number minus 1, ``(B, 1, H, W)``."""
+    def position(self, sharp: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Where between the `CONTRASTS` the scene around each pixel lies, 0 to their number minus 1, ``(B, 1, H, W)``.
+
+        With a ``mask``, by valid pixels only: what fills the others is smooth.
+        """
         level = self.level.to(sharp).expand(len(sharp))
         variances = self.noises[0].to(sharp).expand(len(sharp), -1)
         shift = (self.means[: self.bands].to(sharp) - self.level.to(sharp)).reshape(1, -1, 1, 1)
-        found = local_contrast(sharp - shift, self.sharp.psf, variances, level)
+        found = local_contrast(sharp - shift, self.sharp.psf, variances, level, mask=mask)
         share = self.covariance.diagonal()[: self.bands].to(sharp).reshape(1, -1, 1, 1)
         contrast = found.mean(1, keepdim=True) / share.mean()
         return (contrast.clamp(CONTRASTS[0], CONTRASTS[-1]).log2() - torch.tensor(CONTRASTS[0]).log2()) / 2
@@ -170,7 +173,10 @@ class CrossBandGaussian:
         means = self.means.to(sharp).reshape(1, -1, 1, 1)
         fine, low = filled_holes(sharp, sharp_mask, means[:, :k]), filled_holes(coarse, coarse_mask, means[:, k:])
         torn = [None if m is None or bool((m > 0).all()) else (m > 0).expand_as(y) for m, y in ((sharp_mask, sharp), (coarse_mask, coarse))]
-        place = self.position(fine)
+        place = self.position(fine, torn[0])
+        if torn[0] is not None:  # what the coarse bands say of the holes, and by how much neighbours differ from that
+            blind = _periodic(replace(self, sharp=_deaf(self.sharp))._mixed(fine, low, place)[:, :k], self.sharp)
+            fine = blind + filled_holes(sharp - blind, torn[0], torch.zeros_like(means[:, :k]))
         for _ in range(_FILLINGS if any(t is not None for t in torn) else 0):
             seen = self._mixed(fine, low, place)
             if torn[0] is not None:
@@ -178,12 +184,10 @@ class CrossBandGaussian:
             if torn[1] is not None:
                 low = torch.where(torn[1], coarse, _periodic(seen[:, k:], self.coarse)[..., ::r, ::r])
         mean, deviation = self._mixed(fine, low, place), self._expected(place, self.deviations)
-        for valid, blind, factor in zip(
-            torn, self.blind_deviations if any(t is not None for t in torn) else (None, None), (1, r), strict=True
-        ):
-            if valid is not None and blind is not None:
-                missing = repeated(~valid.all(1, keepdim=True), factor)
-                deviation = torch.where(missing, torch.maximum(deviation, self._expected(place, blind)), deviation)
+        for index, (valid, factor) in enumerate(zip(torn, (1, r), strict=True)):
+            if valid is not None:
+                missing, expected = repeated(~valid.all(1, keepdim=True), factor), self._expected(place, self.blind_deviations[index])
+                deviation = torch.where(missing, torch.maximum(deviation, expected), deviation)
         return mean, deviation
 
     def _mixed(self, sharp: Tensor, coarse: Tensor, place: Tensor) -> Tensor:

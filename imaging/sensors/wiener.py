@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imaging.filters import box_mean
+from imaging.filters import box_mean, filled_holes
 from imaging.sensors.noise import noise_variance
 from imaging.sensors.physics import SensorPhysics, good_size, spread
 
@@ -177,21 +177,28 @@ def _detail(y: Tensor) -> Tensor:
     return torch.cat([across, along], 1).reshape(len(y), -1, *y.shape[-2:])
 
 
-def local_contrast(y: Tensor, psf: Tensor, variance: Tensor, level: Tensor, factor: int = 1) -> Tensor:
+def local_contrast(
+    y: Tensor, psf: Tensor, variance: Tensor, level: Tensor, factor: int = 1, mask: Tensor | None = None
+) -> Tensor:  # fmt: skip
     """Power of the scene around each pixel relative to the typical one, ``(B, C, H, W)``; noise can make it negative.
 
     From the mean square of second differences over 17 x 17 pixels, less what noise contributes. What it says of a pixel depends on the
-    measurement around it only.
+    measurement around it only. With a ``mask``, one where ``y`` is valid, differences that reach what is invalid do not count: they are
+    those of valid pixels nearby, and typical ones where there are none.
     """
     batch, channels = y.shape[:2]
-    energy = box_mean(_detail(y).square().reshape(batch, channels, 2, *y.shape[-2:]).mean(2), _NEIGHBOURHOOD)
+    energy = _detail(y).square().reshape(batch, channels, 2, *y.shape[-2:]).mean(2)
     size = _GRID // factor
     impulse = torch.zeros(1, 1, size, size, dtype=torch.float64, device=y.device)
     impulse[..., size // 2, size // 2] = 1
     response = torch.fft.fft2(_detail(impulse)).abs().square().mean(1, keepdim=True).repeat(1, 1, factor, factor)
     typical = (response * _transfer(psf).abs().square() * _design_spectrum(level, y.device)).mean((-2, -1), keepdim=True)
     noise = variance.double().to(y.device)[..., None, None] * response.mean()
-    found: Tensor = (energy - noise.to(y.dtype)) / typical.to(y.dtype)
+    typical, noise = typical.to(y.dtype), noise.to(y.dtype)
+    if mask is not None:
+        known = 1 - F.max_pool2d(1 - (mask > 0).to(y).expand_as(y), 7, 1, 3)
+        energy = filled_holes(energy, known, (typical + noise).expand(batch, channels, 1, 1))
+    found: Tensor = (box_mean(energy, _NEIGHBOURHOOD) - noise) / typical
     return found
 
 
