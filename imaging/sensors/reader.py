@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +18,8 @@ _TOP = {"name", "title", "state", "bits", "bands", "source"}
 _BAND = {"name", "common_name", "gsd", "mtf", "noise", "source"}
 _MTF = {"shape", "nyquist", "target", "psf", "source"}
 _NOISE = {"sigma0", "gain", "offset", "source"}
+_PARTS = {"sentinel2-20m": ("sentinel2", 20.0), "sentinel2-60m": ("sentinel2", 60.0)}
+"""Names that stand for the bands of one ground sample distance, metres, of a profile; those of former profiles."""
 
 
 class _Reader:
@@ -141,13 +144,18 @@ def load_profile(sensor: str | Path) -> SensorProfile:
     Parameters
     ----------
     sensor : str or Path
-        One of `builtin_sensors`, or a file.
+        One of `builtin_sensors`, or a file. ``sentinel2-20m`` and ``sentinel2-60m`` are the bands of these distances of ``sentinel2``.
 
     Raises
     ------
     InputError
         Unknown name, unreadable file, a misspelt or missing key, a value out of range.
     """
+    if str(sensor) in _PARTS:
+        whole, gsd = _PARTS[str(sensor)]
+        profile = load_profile(whole)
+        bands = tuple(b for b in profile.bands if b.gsd == gsd)
+        return replace(profile, name=str(sensor), title=f"{profile.title}, {gsd:g} m bands", bands=bands)
     if str(sensor) in builtin_sensors():
         with resources.as_file(resources.files("imaging.sensors") / "profiles" / f"{sensor}.toml") as path:
             return _Reader(path).profile()

@@ -233,7 +233,7 @@ def test_unknown_number_of_bands_names_those_of_the_profile(count: int) -> None:
 def test_overrides_apply_to_all_bands_and_keep_the_rest() -> None:
     profile = load_profile("sentinel2").with_overrides(mtf_nyquist=0.2, noise=(4.0, 0.1))
     assert all(b.mtf.nyquist == (0.2, 0.2) for b in profile.bands)
-    assert [(b.noise.sigma0, b.noise.gain, b.noise.offset) for b in profile.bands if b.noise] == [(4.0, 0.1, 1000.0)] * 4
+    assert [(b.noise.sigma0, b.noise.gain, b.noise.offset) for b in profile.bands if b.noise] == [(4.0, 0.1, 1000.0)] * 12
     assert load_profile("sentinel2").with_overrides() == load_profile("sentinel2")
 
 
@@ -264,3 +264,22 @@ def test_common_names_tell_what_the_sensor_calls_otherwise(tmp_path: Path) -> No
 def test_bands_that_share_a_name_are_taken_by_order() -> None:
     profile = load_profile("pleiades")
     assert [b.name for b in profile.match(("B1", "B1", "B1", "B1"))] == ["B0", "B1", "B2", "B3"]
+
+
+def test_sentinel_2_is_one_profile_and_its_former_names_are_the_bands_of_one_distance() -> None:
+    whole = load_profile("sentinel2")
+    twenty, sixty = load_profile("sentinel2-20m"), load_profile("sentinel2-60m")
+    assert [b.gsd for b in whole.bands] == 4 * [10.0] + 6 * [20.0] + 2 * [60.0]
+    assert names(twenty.bands) == ["B5", "B6", "B7", "B8A", "B11", "B12"]
+    assert names(sixty.bands) == ["B1", "B9"]
+    assert whole.bands[4:] == twenty.bands + sixty.bands
+    assert (twenty.name, twenty.title, twenty.bits) == ("sentinel2-20m", "Sentinel-2 MSI level-1C, 20 m bands", 14)
+    assert (sixty.name, sixty.title, sixty.bits) == ("sentinel2-60m", "Sentinel-2 MSI level-1C, 60 m bands", 14)
+    assert [n for n in builtin_sensors() if n.startswith("sentinel2")] == ["sentinel2"]
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(4, "B2 B3 B4 B8"), (6, "B5 B6 B7 B8A B11 B12"), (12, "B2 B3 B4 B8 B5 B6 B7 B8A B11 B12 B1 B9")]
+)
+def test_scenes_of_sentinel_2_without_descriptions_are_told_by_their_number_of_bands(count: int, expected: str) -> None:
+    assert names(load_profile("sentinel2").match((None,) * count)) == expected.split()

@@ -15,7 +15,9 @@ from imaging.sensors.reader import load_profile
 
 _BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
 """In the order of the metadata's band numbers, from 0."""
-_PROFILES = {"10m": "sentinel2", "20m": "sentinel2-20m", "60m": "sentinel2-60m"}
+_SENSOR = "sentinel2"
+_SCENES = {"10m": (10.0, _SENSOR), "20m": (20.0, f"{_SENSOR}-20m"), "60m": (60.0, f"{_SENSOR}-60m")}
+"""Ground sample distance of each scene, metres, and the name under which its sensor is known."""
 RESAMPLED = 0.73
 """Standard deviation of noise on the ground grid relative to the detector's, assumed: the middle of 0.65 to 0.81 (Gorrono)."""
 
@@ -32,9 +34,9 @@ def sentinel2_scenes(folder: Path, path: Path) -> list[ProductScene]:
     quantum = root.number("BOA_QUANTIFICATION_VALUE" if level == "2A" else "QUANTIFICATION_VALUE", 10_000, least=1)
     nodata = next((s.number("SPECIAL_VALUE_INDEX") for s in root.all("Special_Values") if s.text("SPECIAL_VALUE_TEXT", "") == "NODATA"), 0)
     found = []
-    for name, sensor in _PROFILES.items():
+    for name, (gsd, sensor) in _SCENES.items():
         profile = load_profile(sensor)
-        bands = [b for b in profile.bands if (name, b.name) in files]
+        bands = [b for b in profile.bands if b.gsd == gsd and (name, b.name) in files]
         if not bands:
             continue
         first = offsets.get(bands[0].name, 0.0)
@@ -56,7 +58,7 @@ def sentinel2_scenes(folder: Path, path: Path) -> list[ProductScene]:
 def _files(folder: Path, root: Metadata) -> dict[tuple[str, str], Path]:
     """Rasters by ground sample distance and band; at level 2A a band may come at several of them."""
     found: dict[tuple[str, str], Path] = {}
-    native = {b.name: name for name, sensor in _PROFILES.items() for b in load_profile(sensor).bands}
+    native = {b.name: name for b in load_profile(_SENSOR).bands for name, (gsd, _) in _SCENES.items() if b.gsd == gsd}
     listed = [f.content for f in root.all("IMAGE_FILE")]
     for entry in listed:
         _, _, last = entry.rpartition("/")
