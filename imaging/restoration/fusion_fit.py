@@ -23,7 +23,7 @@ from imaging.sensors import SensorPhysics, SignalDependentNoise
 
 FIT_RATIO = 0.8
 """Decoder deviation of a fit over the error that the Gaussian posterior expects; from validation tiles."""
-FIT_DEVIATION = 1.0
+FIT_DEVIATION = 1.06
 """Factor on the deviations of a fit; from calibration tiles."""
 
 
