@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imaging.filters import filled_holes, taper
+from imaging.fusion.solver import Solver, solver_of
 from imaging.sensors.noise import SignalDependentNoise, noise_variance
-from imaging.sensors.physics import SensorPhysics, good_size, spread
-from imaging.sensors.wiener import local_contrast, repeated, scene_spectrum, weight_at
+from imaging.sensors.physics import SensorPhysics, good_size
+from imaging.sensors.wiener import local_contrast, repeated, weight_at
 
 CONTRASTS = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 16.0, 64.0)
 """Power of a scene, relative to the typical spectrum, that posteriors are made for; ascending in powers of 4."""
@@ -83,8 +84,8 @@ class CrossBandGaussian:
         k = self.bands
         return self._noise(self.sharp, self.means[:k]), self._noise(self.coarse, self.means[k:])
 
-    def _solver(self, size: tuple[int, int]) -> _Solver:
-        return _Solver(self, size)
+    def _solver(self, size: tuple[int, int]) -> Solver:
+        return solver_of(self, size)
 
     @cached_property
     def spectra(self) -> Tensor:
@@ -228,83 +229,3 @@ def _periodic(x: Tensor, physics: SensorPhysics) -> Tensor:
     size = (padded.shape[-2], padded.shape[-1])
     blurred: Tensor = torch.fft.irfft2(torch.fft.rfft2(padded) * physics.transfer(size), s=size)
     return blurred[..., room : room + x.shape[-2], room : room + x.shape[-1]]
-
-
-class _Solver:
-    """The posterior of a `CrossBandGaussian` on a periodic grid of ``size`` sharp pixels, one contrast at a time.
-
-    First the sharp bands are taken in, frequency by frequency; then the coarse ones, each frequency of which holds ``ratio ** 2`` of the
-    scene's: two small systems in place of one large one.
-    """
-
-    def __init__(self, model: CrossBandGaussian, size: tuple[int, int]) -> None:
-        self.model, self.size = model, size
-        device = model.sharp.psf.device
-        rows, columns = torch.fft.fftfreq(size[0]), torch.fft.rfftfreq(size[1])
-        self.spectrum = scene_spectrum(torch.hypot(rows[:, None], columns[None]).to(device), model.level.to(device).reshape(1, 1))
-        self.fine, self.low = (p.transfer(size)[0] for p in (model.sharp, model.coarse))
-
-    def _after_sharp(self, contrast: float) -> tuple[Tensor, Tensor]:
-        """Gain ``(C, K, h, w)`` of the sharp bands' transforms, and covariance ``(C, C, h, w)`` of what they leave."""
-        m, k = self.model, self.model.bands
-        power = contrast * self.spectrum
-        s = m.covariance.to(power)
-        noise = m.noises[0].to(power)
-        cross = s[:, :k, None, None] * power * self.fine.conj()  # of the scene and the sharp bands
-        if k == 1:
-            seen = s[0, 0] * power * self.fine[0].abs().square() + noise[0]
-            gain = cross / seen
-        else:
-            inner = self.fine[:, None] * cross[:k]
-            inner = inner.movedim((0, 1), (-2, -1)) + torch.diag_embed(noise).to(inner)
-            gain = torch.linalg.solve(inner.mT, cross.movedim((0, 1), (-1, -2))).movedim((-1, -2), (0, 1))
-        left = s[..., None, None] * power - torch.einsum("ckhw,dkhw->cdhw", gain, cross.conj()).real
-        return gain, left
-
-    def _folded(self, x: Tensor) -> Tensor:
-        """Sum over the frequencies that coarse pixels cannot tell apart of a transform ``(..., H, W // 2 + 1)`` of something real."""
-        r, (rows, columns) = self.model.ratio, self.size
-        mirror = x[..., 1 : (columns + 1) // 2].conj().flip(-1)
-        mirror = torch.cat([mirror[..., :1, :], mirror[..., 1:, :].flip(-2)], -2)
-        full = torch.cat([x, mirror], -1)
-        folded = full.reshape(*full.shape[:-2], r, rows // r, r, columns // r).sum((-4, -2))
-        return folded[..., : columns // r // 2 + 1]
-
-    def _system(self, left: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-covariance ``(C, M, h, w)`` of what is left with the coarse bands, and their covariance ``(h', w', M, M)``."""
-        k, r, count = self.model.bands, self.model.ratio, len(self.low)
-        cross = left[:, k:] * self.low.conj()
-        i, j = torch.triu_indices(count, count)  # of a Hermitian matrix
-        folded = self._folded(self.low[i] * cross[k + i, j]).movedim(0, -1) / r**2
-        seen = folded.new_empty(*folded.shape[:-1], count, count)
-        seen[..., j, i], seen[..., i, j] = folded.conj(), folded
-        return cross, seen + torch.diag_embed(self.model.noises[1]).to(seen)
-
-    def mean(self, contrast: float, fine: Tensor, low: Tensor) -> Tensor:
-        """Posterior mean ``(B, C, H, W)`` from the transform of the sharp bands and the coarse ones, both without their means."""
-        r, k, (rows, columns) = self.model.ratio, self.model.bands, self.size
-        gain, left = self._after_sharp(contrast)
-        cross, seen = self._system(left)
-        first = torch.einsum("ckhw,bkhw->bchw", gain, fine)
-        expected = torch.fft.irfft2(first[:, k:] * self.low, s=self.size)[..., ::r, ::r]
-        lacking = torch.fft.rfft2(low - expected)
-        solved = torch.linalg.solve(seen, lacking.movedim(1, -1)[..., None])[..., 0].movedim(-1, 1)
-        whole = torch.fft.rfft2(spread(torch.fft.irfft2(solved, s=(rows // r, columns // r)), r))
-        found: Tensor = torch.fft.irfft2(first + torch.einsum("cmhw,bmhw->bchw", cross, whole), s=self.size)
-        return found
-
-    def error_spectrum(self, contrast: float) -> Tensor:
-        """Power spectrum ``(C, H, W // 2 + 1)`` of the errors that the posterior leaves, a mean over a pixel's places in a coarse one."""
-        r, columns = self.model.ratio, self.size[1]
-        _, left = self._after_sharp(contrast)
-        cross, seen = self._system(left)
-        inverse = torch.linalg.inv(seen).movedim((-2, -1), (0, 1))
-        width = columns // r
-        place = torch.arange(columns // 2 + 1) % width
-        mirrored = place > width // 2
-        half = torch.where(mirrored, width - place, place)
-        tiled = inverse[..., half]
-        flipped = tiled.conj().roll(-1, -2).flip(-2)
-        tiled = torch.where(mirrored.to(tiled.device), flipped, tiled).repeat(1, 1, r, 1)
-        known = torch.einsum("cmhw,mnhw,cnhw->chw", cross, tiled, cross.conj()).real / r**2
-        return (left.diagonal(dim1=0, dim2=1).movedim(-1, 0) - known).clamp(min=0)

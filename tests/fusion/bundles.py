@@ -12,7 +12,8 @@ from scipy.ndimage import convolve
 from torch import Tensor
 
 from imaging.fusion import CrossBandGaussian
-from imaging.fusion.gaussian import CONTRASTS, _Solver
+from imaging.fusion.gaussian import CONTRASTS
+from imaging.fusion.solver import Solver
 from imaging.sensors import SensorPhysics, SignalDependentNoise
 from imaging.sensors.mtf import separable_psf
 from imaging.sensors.wiener import scene_spectrum
@@ -119,6 +120,6 @@ class Periodic(CrossBandGaussian):
         """Without what lies around."""
         means = self.means.reshape(1, -1, 1, 1)
         k = self.bands
-        solver = _Solver(self, (sharp.shape[-2], sharp.shape[-1]))
+        solver = Solver(self, (sharp.shape[-2], sharp.shape[-1]))
         for index in sorted(wanted):
             yield index, solver.mean(CONTRASTS[index], torch.fft.rfft2(sharp - means[:, :k]), coarse - means[:, k:]) + means

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from imaging.fusion import CrossBandGaussian
-from imaging.fusion.gaussian import CONTRASTS, _Solver, half_plane_mean
+from imaging.fusion.gaussian import CONTRASTS, half_plane_mean
+from imaging.fusion.solver import Solver, solver_of
 from imaging.sensors import SensorPhysics, SignalDependentNoise
 from tests.fusion.bundles import TYPICAL, Dense, Periodic, drawn, measured, mixing, sensor
 
@@ -50,7 +51,12 @@ def test_mean_and_error_are_those_of_dense_algebra(sharp: int, ratio: int, shift
     fine, low = torch.from_numpy(y[:count]).reshape(1, sharp, *size), torch.from_numpy(y[count:]).reshape(1, 2, size[0] // ratio, -1)
     mean, covariance = dense.posterior(y)
     expected = np.diag(covariance).reshape(2 + sharp, -1).mean(1)
-    for solver, dtype, tolerance in ((_Solver(double(ours), size), torch.float64, 2e-6), (_Solver(ours, size), torch.float32, 5e-3)):
+    for solver, dtype, tolerance in (
+        (Solver(double(ours), size), torch.float64, 2e-6),
+        (Solver(ours, size), torch.float32, 5e-3),
+        (solver_of(double(ours), size), torch.float64, 2e-6),
+        (solver_of(ours, size), torch.float32, 5e-3),
+    ):
         found = solver.mean(contrast, torch.fft.rfft2(fine.to(dtype)), low.to(dtype))
         np.testing.assert_allclose(found.numpy().ravel(), mean, atol=tolerance * np.abs(mean).max())
         np.testing.assert_allclose(half_plane_mean(solver.error_spectrum(contrast)).numpy(), expected, rtol=tolerance)
