@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from imaging.errors import InputError
 from imaging.raster import Assembly, Scene, Sharpened, check_panchromatic, relate_grids
@@ -30,11 +33,22 @@ def open_fusion(paths: ScenePaths, sensor: Sensor, options: FuseOptions) -> Fusi
     """
     check_paths(paths, options.samples)
     check_bundle(paths, sensor)
-    with ExitStack() as opened:
+    with ExitStack() as opened, _one_thread():
         engine = _pair(paths, sensor, options, opened) if paths.pan is not None else _product(paths, sensor, options, opened)
         check_sources(paths, engine.outputs, engine.scene.files)
         opened.pop_all()  # the engine's scene closes them
         return engine
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums of one order: what is decided does not depend on the threads of a process, which share a scene only where they agree on it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _open(path: Path, bands: tuple[int, ...] | None, opened: ExitStack, product: ProductScene | None) -> Scene:

@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from rasterio.transform import Affine
 
 from imaging.archive import local_executor, restore_spread, scheduler_executor
 from imaging.archive.spread import blocks_of
 from imaging.errors import InputError, ResumeError
 from imaging.restoration import FuseOptions, RestoreOptions, ScenePaths, SceneResult, run_scene, run_tiles
+from imaging.restoration.fusion_opening import open_fusion
 from tests.bundles import write_bundle
 from tests.cli.commands import invoke
-from tests.scenes import fit, listing, smooth, write_scene
+from tests.scenes import fit, listing, read, smooth, write_scene
 
 
 @pytest.fixture
@@ -165,3 +168,23 @@ def test_two_processes_fuse_a_bundle_to_the_bytes_of_one(tmp_path: Path, monkeyp
         made.append(listing(tmp_path / name))
     assert sorted(made[0]) == ["out.tif", "out_sample_000.tif", "out_std.qml", "out_std.tif"]
     assert made[0] == made[1]
+
+
+def test_what_is_decided_about_a_bundle_does_not_depend_on_threads(tmp_path: Path) -> None:
+    """Processes that share a scene have other numbers of threads; sums of float32 in another order would be another run's."""
+    bundle, rng = write_bundle(tmp_path), np.random.default_rng(0)
+    for path, gsd in ((bundle.pan, 0.5), (bundle.ms, 2.0)):
+        values = np.tile(read(path), (1, 4, 4))
+        values += rng.integers(0, 9, values.shape).astype(values.dtype)
+        write_scene(path, values, transform=Affine(gsd, 0, 371_000, 0, -gsd, 4_826_000), photometric="MINISBLACK")
+    found, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with open_fusion(ScenePaths(input=bundle.ms, pan=bundle.pan), str(bundle.sensor), FuseOptions(method="gaussian")) as engine:
+                (stack,) = engine.stacks
+                found.append((engine.settings(), stack.statistics.covariance.tolist(), stack.drift, stack.position, stack.brightest))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
