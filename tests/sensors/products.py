@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from rasterio.transform import Affine
 
 from tests.scenes import UTM, smooth, write_scene
@@ -14,10 +15,15 @@ from tests.scenes import UTM, smooth, write_scene
 
 def dimap(
     folder: Path, *, mission: str = "PHR", index: str = "1A", spectral: str = "P", files: dict[str, tuple[str, ...]], tile: int = 0,
-    radiometry: str = "BASIC", nodata: int = 0, indexed: bool = True, restored: str = "true",
+    radiometry: str = "BASIC", nodata: int = 0, indexed: bool = True, restored: str = "true", acquired: tuple[str, str] = ("", ""),
+    stored: NDArray[np.uint16] | None = None, **georeference: Any,
 ) -> Path:  # fmt: skip
-    """A DIMAP v2 folder. ``files`` has for each file name, or tile row of names, the bands it holds; ``tile`` is the rows of a tile."""
+    """A DIMAP v2 folder. ``files`` has for each file name, or tile row of names, the bands it holds; ``tile`` is the rows of a tile.
+
+    ``stored`` are the values of a product of one file, in place of made-up ones; ``georeference`` takes the place of the file's.
+    """
     folder.mkdir(parents=True)
+    height, width = (96, 96) if stored is None else stored.shape[1:]
     bands = [b for held in files.values() for b in held]
     blocks = []
     for name, held in files.items():
@@ -26,9 +32,10 @@ def dimap(
             paths.append(f'<Data_File tile_R="{row + 1}" tile_C="1"><DATA_FILE_PATH href="{part}"/></Data_File>')
             values = smooth(len(held), 96, 96, seed=len(blocks)).astype(np.uint16)
             values[:, :5, :5] = nodata
+            values = values if stored is None else stored
             corner = Affine(0.5, 0, 371_000, 0, -0.5, 4_826_000 - 0.5 * tile * row)
             values = values[:, tile * row : tile * (row + 1)] if tile else values
-            write_scene(folder / part, values, transform=corner, photometric="MINISBLACK")
+            write_scene(folder / part, values, **{"transform": corner, "photometric": "MINISBLACK"} | georeference)
         listed = "".join(f"<Raster_Index><BAND_ID>{b}</BAND_ID><BAND_INDEX>{k}</BAND_INDEX></Raster_Index>" for k, b in enumerate(held, 1))
         index_list = f"<Raster_Index_List>{listed}</Raster_Index_List>" if indexed else ""
         special = f"<SPECIAL_VALUE_TEXT>NODATA</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_COUNT>{nodata}</SPECIAL_VALUE_COUNT>"
@@ -46,9 +53,10 @@ def dimap(
 <Radiometric_Settings><RADIOMETRIC_PROCESSING>{radiometry}</RADIOMETRIC_PROCESSING>
 <MTF_Settings><PAN_RESTORATION>{restored}</PAN_RESTORATION><MS_RESTORATION>{restored}</MS_RESTORATION></MTF_Settings>
 </Radiometric_Settings></Product_Settings></Processing_Information>
-<Dataset_Sources><Source_Identification><Strip_Source><MISSION>{mission}</MISSION><MISSION_INDEX>{index}</MISSION_INDEX></Strip_Source>
+<Dataset_Sources><Source_Identification><Strip_Source><MISSION>{mission}</MISSION><MISSION_INDEX>{index}</MISSION_INDEX>
+<IMAGING_DATE>{acquired[0]}</IMAGING_DATE><IMAGING_TIME>{acquired[1]}</IMAGING_TIME></Strip_Source>
 </Source_Identification></Dataset_Sources>
-<Raster_Data><Raster_Dimensions><NROWS>96</NROWS><NCOLS>96</NCOLS>{size}</Raster_Dimensions><Raster_Encoding><NBITS>16</NBITS></Raster_Encoding>
+<Raster_Data><Raster_Dimensions><NROWS>{height}</NROWS><NCOLS>{width}</NCOLS>{size}</Raster_Dimensions><Raster_Encoding><NBITS>16</NBITS></Raster_Encoding>
 <Data_Access>{"".join(blocks)}</Data_Access></Raster_Data>
 <Radiometric_Data><Radiometric_Calibration><Instrument_Calibration><Band_Measurement_List>{gains}</Band_Measurement_List>
 </Instrument_Calibration></Radiometric_Calibration></Radiometric_Data></Dimap_Document>
@@ -61,9 +69,13 @@ S2_SIZES = {"B02": 10, "B03": 10, "B04": 10, "B08": 10, "B01": 60, "B09": 60, "B
 
 
 def sentinel2(
-    folder: Path, *, level: str = "1C", offset: int | None = -1000, noise: bool = True, bands: tuple[str, ...] = S2_BANDS
+    folder: Path, *, level: str = "1C", offset: int | None = -1000, noise: bool = True, bands: tuple[str, ...] = S2_BANDS,
+    values: dict[str, NDArray[np.uint16]] | None = None,
 ) -> Path:  # fmt: skip
-    """A SAFE folder: ALPHA is 1 + k / 10 and BETA 0.05 for band number k, physical gain 4, irradiance 1500, U 1.02, sun zenith 60 deg."""
+    """A SAFE folder: ALPHA is 1 + k / 10 and BETA 0.05 for band number k, physical gain 4, irradiance 1500, U 1.02, sun zenith 60 deg.
+
+    ``values`` are the stored ones of a band, ``(rows, columns)``, in place of made-up ones.
+    """
     granule = folder / "GRANULE" / "L1C_T31TCJ_A000001_20240501T105000"
     images = []
     for band in bands:
@@ -72,10 +84,11 @@ def sentinel2(
         sub = f"IMG_DATA/R{size}m/T31TCJ_20240501T105031_{band}_{size}m" if level == "2A" else f"IMG_DATA/T31TCJ_20240501T105031_{band}"
         path = granule / f"{sub}.jp2"
         path.parent.mkdir(parents=True, exist_ok=True)
-        values = (smooth(1, side, side) + 1000).astype(np.uint16)
-        values[:, :3, :3] = 0
+        made = (smooth(1, side, side) + 1000).astype(np.uint16)
+        made[:, :3, :3] = 0
+        stored = values[band][None] if values else made
         settings: dict[str, Any] = {"driver": "JP2OpenJPEG", "QUALITY": "100", "REVERSIBLE": "YES", "tiled": False, "blocksize": 64}
-        write_scene(path, values, **UTM | {"transform": Affine(size, 0, 300_000, 0, -size, 4_900_020)} | settings)
+        write_scene(path, stored, **UTM | {"transform": Affine(size, 0, 300_000, 0, -size, 4_900_020)} | settings)
         images.append(f"<IMAGE_FILE>{granule.relative_to(folder)}/{sub}</IMAGE_FILE>")
     numbers = range(len(S2_BANDS))
     kind = "BOA_ADD_OFFSET" if level == "2A" else "RADIO_ADD_OFFSET"
@@ -85,7 +98,7 @@ def sentinel2(
     suns = "".join(f'<SOLAR_IRRADIANCE bandId="{k}" unit="W/m2/um">1500</SOLAR_IRRADIANCE>' for k in numbers)
     (folder / f"MTD_MSIL{level}.xml").write_text(f"""<?xml version="1.0" encoding="UTF-8"?>
 <n1:User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-1C.xsd"><n1:General_Info><Product_Info>
-<Datatake><SPACECRAFT_NAME>Sentinel-2B</SPACECRAFT_NAME></Datatake>
+<PRODUCT_START_TIME>2024-05-01T10:50:31.024Z</PRODUCT_START_TIME><Datatake><SPACECRAFT_NAME>Sentinel-2B</SPACECRAFT_NAME></Datatake>
 <Product_Organisation><Granule_List><Granule>{"".join(images)}</Granule></Granule_List></Product_Organisation></Product_Info>
 <Product_Image_Characteristics><Special_Values><SPECIAL_VALUE_TEXT>NODATA</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_INDEX>0</SPECIAL_VALUE_INDEX>
 </Special_Values><{quantum} unit="none">10000</{quantum}><Radiometric_Offset_List>{offsets}</Radiometric_Offset_List>
@@ -109,22 +122,31 @@ def sentinel2(
 
 
 def landsat(
-    folder: Path, *, spacecraft: str = "LANDSAT_8", bands: tuple[int, ...] = (2, 3, 4, 5, 8, 10), level: str = "L1TP"
+    folder: Path, *, spacecraft: str = "LANDSAT_8", bands: tuple[int, ...] = (2, 3, 4, 5, 8, 10), level: str = "L1TP",
+    values: dict[int, NDArray[np.uint16]] | None = None, pan_corner: float = 0.0,
 ) -> Path:  # fmt: skip
-    """A Collection 2 folder; level 2 repeats the names of level 1, which are not delivered."""
+    """A Collection 2 folder; level 2 repeats the names of level 1, which are not delivered.
+
+    ``values`` are the stored ones of a band, ``(rows, columns)``, in place of made-up ones. The panchromatic grid begins ``pan_corner``
+    metres further right and down than the others.
+    """
     folder.mkdir(parents=True)
     lines = ["GROUP = LANDSAT_METADATA_FILE", "  GROUP = PRODUCT_CONTENTS", f'    PROCESSING_LEVEL = "{level}"']
     for band in bands:
         name = f"LC08_L1TP_198030_20240501_B{band}.TIF"
         side, size = (192, 15.0) if band == 8 else (96, 30.0)
-        values = (smooth(1, side, side) * 10).astype(np.uint16)
-        values[:, :4, :4] = 0
-        write_scene(folder / name, values, transform=Affine(size, 0, 300_000, 0, -size, 4_900_000))
+        made = (smooth(1, side, side) * 10).astype(np.uint16)
+        made[:, :4, :4] = 0
+        corner = pan_corner if band == 8 else 0
+        transform = Affine(size, 0, 300_000 + corner, 0, -size, 4_900_000 - corner)
+        write_scene(folder / name, values[band][None] if values else made, transform=transform)
         lines.append(f'    FILE_NAME_BAND_{band} = "{name}"')
     lines += [
         "  END_GROUP = PRODUCT_CONTENTS",
         "  GROUP = IMAGE_ATTRIBUTES",
         f'    SPACECRAFT_ID = "{spacecraft}"',
+        "    DATE_ACQUIRED = 2024-05-01",
+        '    SCENE_CENTER_TIME = "10:30:05.1234560Z"',
         "    SUN_ELEVATION = 50.5",
     ]
     lines += ["  END_GROUP = IMAGE_ATTRIBUTES"]

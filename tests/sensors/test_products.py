@@ -345,3 +345,24 @@ def test_what_is_no_product_is_none(tmp_path: Path) -> None:
     assert find_scene(tmp_path) is None
     assert find_scene(tmp_path / "a.xml") is None
     assert find_scene(tmp_path / "b.tif") is None
+
+
+def test_products_tell_when_they_were_acquired(tmp_path: Path) -> None:
+    when = {
+        "2024-05-01T10:50:31.024Z": sentinel2(tmp_path / "A.SAFE", bands=("B02", "B05")),
+        "2024-05-01T10:30:05.1234560Z": landsat(tmp_path / "LC08", bands=(3, 8)),
+        "2024-05-02T10:42:35.1Z": dimap(tmp_path / "IMG", files={"A.TIF": ("P",)}, acquired=("2024-05-02", "10:42:35.1Z")),
+        "2024-05-03": dimap(tmp_path / "day", files={"A.TIF": ("P",)}, acquired=("2024-05-03", "")),
+        None: dimap(tmp_path / "none", files={"A.TIF": ("P",)}),
+    }
+    for moment, folder in when.items():
+        assert {s.acquired for s in product_scenes(folder)} == {moment}
+    located = "<Located_Geometric_Values><TIME>2024-05-04T10:00:00Z</TIME></Located_Geometric_Values></Dimap_Document>"
+    _replaced(tmp_path / "none", "DIM*", "</Dimap_Document>", located)
+    assert only(tmp_path / "none").acquired == "2024-05-04T10:00:00Z"
+
+
+def test_values_for_display_are_not_linear(tmp_path: Path) -> None:
+    kinds = {"BASIC": True, "RAW": True, "REFLECTANCE": True, "DISPLAY": False, "LINEAR_STRETCH": False, "SEAMLESS": False}
+    for kind, linear in kinds.items():
+        assert only(dimap(tmp_path / kind, files={"A.TIF": ("P",)}, radiometry=kind)).linear is linear

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from imaging.errors import InputError
 from imaging.raster import Assembly, Part, Scaling, open_part
-from imaging.sensors.products.metadata import Metadata, file_within
+from imaging.sensors.products.metadata import Metadata, file_within, moment
 from imaging.sensors.products.scene import ProductScene
 from imaging.sensors.profile import SensorProfile
 from imaging.sensors.reader import load_profile
 
 _PROFILES = {"PHR": "pleiades", "PNEO": "pleiades-neo", "SPOT6": "spot6", "SPOT7": "spot6"}
 _PAN = {"P", "PA", "PAN"}
+_COUNTS = {"BASIC", "RAW"}
+"""Radiometric processing whose values are the detector's counts."""
 
 
 def dimap_scene(folder: Path, path: Path) -> ProductScene:
@@ -31,7 +33,16 @@ def dimap_scene(folder: Path, path: Path) -> ProductScene:
         notes.append(f"pixels of the value {saturated:g} are saturated: taken as measured, though the ground was brighter")
     dimensions = next(root.all("Raster_Dimensions"), root)
     shape = int(dimensions.number("NROWS", 0, least=0)), int(dimensions.number("NCOLS", 0, least=0))
-    return ProductScene(folder, name, Assembly(bands, names, _special(root, "NODATA"), scaling, shape), profile, tuple(notes))
+    assembly = Assembly(bands, names, _special(root, "NODATA"), scaling, shape)
+    linear = root.text("RADIOMETRIC_PROCESSING", "BASIC") in {*_COUNTS, "REFLECTANCE"}
+    return ProductScene(folder, name, assembly, profile, tuple(notes), _acquired(root), linear)
+
+
+def _acquired(root: Metadata) -> str | None:
+    """When the first strip was acquired, or the middle of the image."""
+    return moment(root.text("IMAGING_DATE", ""), root.text("IMAGING_TIME", "")) or next(
+        (moment(p.text("TIME", "")) for p in root.all("Located_Geometric_Values")), None
+    )
 
 
 def _special(root: Metadata, meaning: str) -> float | None:
@@ -105,7 +116,7 @@ def _scaling(root: Metadata, names: tuple[str, ...]) -> tuple[Scaling, ...]:
             value = band.number(gain, 0.0)
             if value > 0:
                 found.setdefault(_band_name(band.text("BAND_ID")), Scaling(1 / value, band.number(bias, 0.0), "W/m2/sr/um"))
-    if root.text("RADIOMETRIC_PROCESSING", "BASIC") not in {"BASIC", "RAW"} or any(n not in found for n in names):
+    if root.text("RADIOMETRIC_PROCESSING", "BASIC") not in _COUNTS or any(n not in found for n in names):
         return ()
     return tuple(found[n] for n in names)
 
@@ -133,7 +144,7 @@ def _profile(root: Metadata, names: tuple[str, ...], notes: list[str]) -> Sensor
         notes.append("assumed: pansharpened bands have sharpness and noise of the panchromatic band")
         bands = tuple(replace(by_name["PAN"], name=b.name, common_name=b.common_name) for b in bands)
     radiometry = root.text("RADIOMETRIC_PROCESSING", "BASIC")
-    if radiometry not in {"BASIC", "RAW"}:
+    if radiometry not in _COUNTS:
         notes.append(f"radiometric processing {radiometry}: the sensor's noise does not apply, it is estimated from the scene")
         bands = tuple(replace(b, noise=None) for b in bands)
         profile = replace(profile, bits=int(root.number("NBITS", 16)) if radiometry == "REFLECTANCE" else profile.bits)

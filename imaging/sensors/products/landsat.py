@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imaging.errors import InputError
 from imaging.raster import Assembly, Part, Scaling
-from imaging.sensors.products.metadata import file_within, read_keys
+from imaging.sensors.products.metadata import file_within, moment, read_keys
 from imaging.sensors.products.recognition import landsat_files
 from imaging.sensors.products.scene import ProductScene
 from imaging.sensors.reader import load_profile
@@ -30,6 +30,7 @@ def landsat_scenes(folder: Path, path: Path) -> list[ProductScene]:
     mission = attributes.get("SPACECRAFT_ID", "")
     if mission not in _MISSIONS:
         raise InputError(f"{path} is of {mission or 'no spacecraft'}; accepted are {', '.join(sorted(_MISSIONS))}")
+    acquired = moment(attributes.get("DATE_ACQUIRED", ""), attributes.get("SCENE_CENTER_TIME", ""))
     level = contents.get("PROCESSING_LEVEL", "level unknown")
     factors = groups.get("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS" if level.startswith("L2") else "LEVEL1_RADIOMETRIC_RESCALING", {})
     profile, found = load_profile(_SENSOR), []
@@ -47,7 +48,8 @@ def landsat_scenes(folder: Path, path: Path) -> list[ProductScene]:
             f"{mission.replace('_', ' ').title()} {level}, {name}: sensor {_SENSOR}",
             "noise is estimated from the scene, which was resampled on the ground: its standard deviation may come out too small",
         )
-        found.append(ProductScene(folder, prefix + name, assembly, replace(profile, bands=tuple(by_name[b] for b in there)), notes))
+        own = replace(profile, bands=tuple(by_name[b] for b in there))
+        found.append(ProductScene(folder, prefix + name, assembly, own, notes, acquired))
     if not found:
         raise InputError(f"{path} names no band that can be restored")
     return found

@@ -95,6 +95,11 @@ def file_within(folder: Path, base: Path, name: str) -> Path:
     return path
 
 
+def moment(date: str, time: str = "") -> str | None:
+    """A date and a time of day as one text; None without a date."""
+    return "T".join(part.strip() for part in (date, time) if part.strip()) if date.strip() else None
+
+
 def read_keys(path: Path) -> dict[str, dict[str, str]]:
     """``KEY = value`` lines of a text file by their innermost ``GROUP``, quotes removed; `InputError` when the file cannot be read."""
     try:

@@ -25,6 +25,10 @@ class ProductScene:
         Its sensor, with the bands of the assembly and what the metadata say of their noise; None for a mission without a profile.
     notes : tuple of str
         What was found and what was assumed, for the user.
+    acquired : str or None
+        When it was acquired, UTC, in ISO 8601 as the metadata have it; None where they do not tell.
+    linear : bool
+        Whether stored values are proportional to radiance or reflectance, up to an offset; those for display are stretched band by band.
     """
 
     product: Path
@@ -32,6 +36,8 @@ class ProductScene:
     assembly: Assembly
     profile: SensorProfile | None
     notes: tuple[str, ...]
+    acquired: str | None = None
+    linear: bool = True
 
     @property
     def path(self) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imaging.errors import InputError
 from imaging.raster import Assembly, Part, Scaling
-from imaging.sensors.products.metadata import Metadata, file_within
+from imaging.sensors.products.metadata import Metadata, file_within, moment
 from imaging.sensors.products.scene import ProductScene
 from imaging.sensors.profile import Band, Noise
 from imaging.sensors.reader import load_profile
@@ -33,6 +33,7 @@ def sentinel2_scenes(folder: Path, path: Path) -> list[ProductScene]:
     offsets = _offsets(root, level)
     quantum = root.number("BOA_QUANTIFICATION_VALUE" if level == "2A" else "QUANTIFICATION_VALUE", 10_000, least=1)
     nodata = next((s.number("SPECIAL_VALUE_INDEX") for s in root.all("Special_Values") if s.text("SPECIAL_VALUE_TEXT", "") == "NODATA"), 0)
+    acquired = moment(root.text("PRODUCT_START_TIME", "") or root.text("DATATAKE_SENSING_START", ""))
     found = []
     for name, (gsd, sensor) in _SCENES.items():
         profile = load_profile(sensor)
@@ -49,7 +50,7 @@ def sentinel2_scenes(folder: Path, path: Path) -> list[ProductScene]:
         scaling = tuple(Scaling(1 / quantum, -offsets.get(b.name, 0.0) / quantum, "reflectance") for b in bands)
         parts = tuple((Part(files[name, b.name]),) for b in bands)
         assembly = Assembly(parts, tuple(b.name for b in bands), nodata, scaling)
-        found.append(ProductScene(folder, name, assembly, replace(profile, bands=tuple(bands)), (*notes, remark)))
+        found.append(ProductScene(folder, name, assembly, replace(profile, bands=tuple(bands)), (*notes, remark), acquired))
     if not found:
         raise InputError(f"{folder} holds no band of Sentinel-2 that can be restored")
     return found
