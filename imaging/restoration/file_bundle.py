@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +18,7 @@ _SIDE, _MOST = 128, 16
 """Coarse pixels along the sides of the places that statistics come from, and how many of them at most."""
 _APART = 600.0
 """Seconds between the acquisitions of what is one bundle, at most."""
+_DATE = len("2024-05-01")
 
 
 @dataclass(frozen=True)
@@ -96,19 +99,30 @@ def _shared(pieces: Pieces) -> bool:
     return bool((low.repeat(r, 0).repeat(r, 1) & pieces.sharp_valid.all(0)).any())
 
 
-def check_moment(ms: Scene, pan: Scene) -> None:
-    """Refuse two scenes whose files tell of different dates of acquisition; `InputError` with both."""
-    found = [_moment(s) for s in (ms, pan)]
-    if all(found) and abs((found[0][1] - found[1][1]) / np.timedelta64(1, "s")) > _APART:  # type: ignore[index, operator]
-        raise InputError(
-            f"{ms.path} was acquired at {found[0][0]}, {pan.path} at {found[1][0]}: the scenes of a bundle are of one moment"  # type: ignore[index]
-        )
+def check_moment(ms: Scene, pan: Scene, told: Sequence[str | None] = (None, None)) -> None:
+    """Refuse two scenes that were acquired at different moments; `InputError` with both.
+
+    What products' metadata tell of each, ISO 8601, holds before what the files do; of a date alone the day has to agree.
+    """
+    texts = [of_product or _of_file(scene) for scene, of_product in zip((ms, pan), told, strict=True)]
+    moments = [_moment(t) for t in texts]
+    if moments[0] is None or moments[1] is None:
+        return
+    by_day = any(len(t) <= _DATE for t in texts)
+    apart = abs((moments[0] - moments[1]).total_seconds())
+    if moments[0].date() != moments[1].date() if by_day else apart > _APART:
+        raise InputError(f"{ms.path} was acquired at {texts[0]}, {pan.path} at {texts[1]}: the scenes of a bundle are of one moment")
 
 
-def _moment(scene: Scene) -> tuple[str, np.datetime64] | None:
+def _of_file(scene: Scene) -> str:
     """When a scene was acquired, as GDAL's drivers of products tell it."""
-    text = scene.source.tags(ns="IMAGERY").get("ACQUISITIONDATETIME", "").strip()
+    return str(scene.source.tags(ns="IMAGERY").get("ACQUISITIONDATETIME", "")).strip()
+
+
+def _moment(text: str) -> datetime | None:
+    """A moment, UTC where no zone is named; None for what is none."""
     try:
-        return (text, np.datetime64(text.replace(" ", "T").removesuffix("Z"))) if text else None
+        found = datetime.fromisoformat(text)
     except ValueError:
         return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

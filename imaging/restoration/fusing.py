@@ -115,6 +115,11 @@ class Fusion(Engine):
         every = (1,) * len(self.stacks[0].bands[0]) * self.sharp_too + tuple(s.ratio for s in self.stacks for _ in s.bands[1])
         return tuple(every[k] for k in self.decision.chosen or range(len(every)))
 
+    @property
+    def _together(self) -> int:
+        """Sharp and coarse bands that are fused at once."""
+        return max(len(s.bands[0]) + len(s.bands[1]) for s in self.stacks)
+
     def close(self) -> None:
         """Close all files."""
         super().close()
@@ -128,7 +133,7 @@ class Fusion(Engine):
         step = self.step
         margin = -(-max(method.margin(s) for s in self.stacks) // coarsest) * coarsest
         halo = -(-method.halo(coarsest) // _HALO_STEP) * _HALO_STEP if options.halo is None else options.halo
-        tile = method.tile(halo, len(self.bands)) if options.tile is None else options.tile
+        tile = method.tile(halo, self._together) if options.tile is None else options.tile
         height, width = self.scene.height, self.scene.width
         if options.halo is None and max(height, width) <= tile:
             halo = 0  # one window holds it all
@@ -143,7 +148,7 @@ class Fusion(Engine):
             return 1
         free, _ = torch.cuda.mem_get_info()
         window = self.tiles[0].window
-        return max(1, int(0.8 * free / (self.method.pixel_bytes * (len(self.bands) + 1) * window.height * window.width)))
+        return max(1, int(0.8 * free / (self.method.pixel_bytes * self._together * window.height * window.width)))
 
     def measured(self, tile: Tile) -> Area:
         """The sharp pixels that take part in a tile's fusion: within the scene, up to a coarse pixel."""
@@ -158,6 +163,8 @@ class Fusion(Engine):
         pieces = tuple([b.read(self.measured(t)) for b in self.bundles] for t in tiles)
         cores = [self.scene.read_raw(t.core, self.scene.bands) for t in tiles]
         shown = [self._valid(t, p) for t, p in zip(tiles, pieces, strict=True)]
+        if self.scene.nodata is not None:  # what only the sharp scene lacks would show as it is stored
+            cores = [np.where(m, c, self.scene.nodata).astype(c.dtype) for c, m in zip(cores, shown, strict=True)]
         nothing = np.zeros((len(tiles), 1, 1, 1), np.float32)
         return FusionBatch(tiles, nothing, nothing > 0, cores, shown, pieces)
 

@@ -72,8 +72,8 @@ class FusionMethod(ABC):
         return 0
 
     def tile(self, halo: int, bands: int) -> int:
-        """Side of a tile's core whose window takes a fixed budget of memory, a multiple of `STEP`."""
-        side = math.isqrt(WINDOW_BYTES // (self.pixel_bytes * (bands + 1))) - 2 * halo
+        """Side of a tile's core whose window, of so many sharp and coarse bands, takes a fixed budget of memory; a multiple of `STEP`."""
+        side = math.isqrt(WINDOW_BYTES // (self.pixel_bytes * bands)) - 2 * halo
         return min(max(side // STEP * STEP, 4 * STEP), 8192)
 
     @abstractmethod

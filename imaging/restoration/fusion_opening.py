@@ -11,7 +11,7 @@ import torch
 
 from imaging.errors import InputError
 from imaging.raster import Assembly, Scene, Sharpened, check_panchromatic, relate_grids
-from imaging.restoration.bundle import make_stack
+from imaging.restoration.bundle import bundle_bands, make_stack
 from imaging.restoration.deciding import Sensor
 from imaging.restoration.file_bundle import FileBundle, check_moment
 from imaging.restoration.fuse_options import FuseOptions
@@ -20,7 +20,7 @@ from imaging.restoration.fusion_choice import choose_fusion_method
 from imaging.restoration.method import torch_device
 from imaging.restoration.paths import ScenePaths, check_paths, check_sources
 from imaging.restoration.request import SENSOR_NEEDED, check_bundle
-from imaging.sensors import ProductScene, SensorProfile, find_scene, load_profile, product_scenes
+from imaging.sensors import ANY_BAND, ProductScene, SensorProfile, find_scene, load_profile, product_scenes
 
 
 def open_fusion(paths: ScenePaths, sensor: Sensor, options: FuseOptions) -> Fusion:
@@ -66,10 +66,11 @@ def _of_two(
     paths: ScenePaths, sensor: Sensor, options: FuseOptions, opened: ExitStack,
     products: tuple[ProductScene | None, ProductScene | None], places: tuple[Path, Path],
 ) -> Fusion:  # fmt: skip
+    _check_linear([p for p in products if p is not None])
     pan, ms = (_open(place, bands, opened, p) for place, bands, p in zip(places, (None, options.bands), products, strict=True))
-    profile = _profile(sensor, [p for p in products if p is not None])
+    profile = _chosen(_profile(sensor, [p for p in products if p is not None]), ms, pan)
     check_panchromatic(ms, pan)
-    check_moment(ms, pan)
+    check_moment(ms, pan, [None if p is None else p.acquired for p in reversed(products)])
     relation = relate_grids(ms, pan)
     bundle, device = FileBundle(ms, pan, relation), torch_device(options.device)
     notes = list(dict.fromkeys(n for p in products if p is not None for n in p.notes))
@@ -103,6 +104,11 @@ def _several(
     paths: ScenePaths, sensor: Sensor, options: FuseOptions, opened: ExitStack, sharp: ProductScene, coarse: list[ProductScene]
 ) -> Fusion:  # fmt: skip
     """Several sharp bands with those of one or more coarser distances, such as Sentinel-2's."""
+    if options.pan_weights is not None:
+        raise InputError(
+            f"weights of a panchromatic band are given, but the sharp bands of {paths.input} are {', '.join(sharp.assembly.descriptions)}; "
+            "leave them away"
+        )
     profile, device = _profile(sensor, [sharp, *coarse]), torch_device(options.device)
     parts = [sharp, *coarse]
     counts = [len(p.assembly.descriptions) for p in parts]
@@ -147,6 +153,28 @@ def _listed(parts: list[ProductScene]) -> str:
     return "they are " + ", ".join(f"{k} {n}" for k, n in enumerate(names, start=1))
 
 
+def _chosen(profile: SensorProfile, ms: Scene, pan: Scene) -> SensorProfile:
+    """The profile with the coarse bands that were chosen from a file, told by their numbers there where they have no names."""
+    every = tuple(b for b in ms.source.indexes if b not in ms.alpha)
+    if ms.bands == every or profile.bands[0].name == ANY_BAND:
+        return profile
+    try:
+        fine, coarse = bundle_bands(profile, pan.descriptions, tuple(ms.source.descriptions[b - 1] for b in every))
+    except InputError:
+        return profile  # of another number of bands: names have to tell
+    return replace(profile, bands=fine + tuple(coarse[every.index(b)] for b in ms.bands))
+
+
+def _check_linear(products: list[ProductScene]) -> None:
+    """Refuse scenes for display, none of whose bands is a mixture of others."""
+    for product in products:
+        if not product.linear:
+            raise InputError(
+                f"{product.path} was made for display, each band stretched by itself, so that the panchromatic one is no mixture of the "
+                "others; take the product in counts or reflectance"
+            )
+
+
 def _distance(scene: ProductScene) -> float:
     """Ground sample distance of a product's scene, metres."""
     if scene.profile is None:
@@ -162,5 +190,5 @@ def _profile(sensor: Sensor, products: list[ProductScene]) -> SensorProfile:
     if sensor is None or (own and sensor in {p.name for p in own}):
         if not own or len(own) < len(products):
             raise InputError(SENSOR_NEEDED)
-        return replace(own[-1], bands=tuple(b for p in own for b in p.bands))
+        return replace(own[0], bands=tuple(b for p in own for b in p.bands))
     return sensor if isinstance(sensor, SensorProfile) else load_profile(sensor)
