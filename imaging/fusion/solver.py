@@ -126,8 +126,8 @@ class Solver:
 class PanSolver(Solver):
     """The same for one sharp band, in a third of the time, and more exactly: what that leaves has few terms, and none is a difference.
 
-    With the spectrum P of a contrast, the covariance S of the bands and its column s of the sharp band, of transfer function H and noise v, it
-    leaves ``P (S - s s^T / s_0) + h s s^T``, ``h = P / s_0 v / (P |H|^2 s_0 + v)``. Bands of one kernel share all else.
+    With the spectrum P of a contrast, the covariance S of the bands and its column s of the sharp band, whose transfer function is H and
+    noise is v, it leaves ``P (S - s s^T / s_0) + h s s^T``, ``h = P / s_0 v / (P |H|^2 s_0 + v)``. Bands of one kernel share all else.
     """
 
     def __init__(self, model: GaussianModel, size: tuple[int, int]) -> None:
