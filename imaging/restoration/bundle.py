@@ -192,6 +192,8 @@ def make_stack(
         known_bands = scene_statistics(areas, *_sensors(moved, drift.middle))
     except ValueError as error:
         raise InputError(f"the panchromatic band and {title} have hardly a valid pixel in common; are they of one place?") from error
+    if options.pan_weights is not None and len(bands[0]) > 1:
+        raise InputError(f"weights are those of one panchromatic band, here {len(bands[0])} bands are sharp; leave --pan-weights away")
     if options.pan_weights is not None:
         if len(options.pan_weights) != len(bands[1]):
             raise InputError(f"{len(options.pan_weights)} weights of the panchromatic band for {len(bands[1])} bands; give one for each")
@@ -233,7 +235,7 @@ def _drift(stack: Stack, areas: list[BundleArea], bundle: KnownBundle, options: 
 
     `InputError` for a shift too large to be one.
     """
-    if isinstance(options.pan_shift, tuple):
+    if not isinstance(options.pan_shift, str):
         right, down = (a + b for a, b in zip(bundle.shift, options.pan_shift, strict=True))
         return Drift((right, 0.0, 0.0), (down, 0.0, 0.0)), []
     if len(stack.bands[0]) > 1:

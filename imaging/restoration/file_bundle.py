@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from imaging.errors import InputError
 from imaging.raster import Area, GridRelation, Scene
 from imaging.restoration.bundle import Pieces
 
-_SIDE, _MOST = 128, 16
-"""Coarse pixels along the sides of the places that statistics come from, and how many of them at most."""
+SIDE = 128
+"""Coarse pixels along the sides of the places that statistics come from."""
+_MOST = 16
+"""How many of these there are, at most."""
 _APART = 600.0
 """Seconds between the acquisitions of what is one bundle, at most."""
 _DATE = len("2024-05-01")
@@ -67,16 +70,11 @@ class FileBundle:
 
     @cached_property
     def _sampled(self) -> list[tuple[Area, Pieces]]:
-        r, side = self.ratio, self.ratio * _SIDE
+        r, side = self.ratio, self.ratio * SIDE
         sharp = self.pan
         blocks = [a for a in sharp.blocks(side) if min(a.height, a.width) >= side // 4] or sharp.blocks(side)
         areas = [Area(a.row, a.column, -(-a.height // r) * r, -(-a.width // r) * r) for a in blocks]
-        step = max(1, len(areas) // _MOST)
-        spread = areas[step // 2 :: step][:_MOST]
-        found = [(a, p) for a in spread if _shared(p := self.read(a))]
-        for area in areas if not found else ():
-            if area not in spread and _shared(pieces := self.read(area)):
-                return [(area, pieces)]
+        found = sampled(areas, self.read)
         if not found:
             raise InputError(
                 f"{self.ms.path} and {self.pan.path} have no valid pixel in common: are they of one place, or one of them empty?"
@@ -90,6 +88,15 @@ class FileBundle:
     def places(self) -> list[tuple[float, float]]:
         """See `KnownBundle`."""
         return [(a.row + a.height / 2, a.column + a.width / 2) for a, _ in self._sampled]
+
+
+def sampled(areas: list[Area], read: Callable[[Area], Pieces]) -> list[tuple[Area, Pieces]]:
+    """Some of the areas, spread over all, that have a pixel which is valid in all bands of both; one of the others where none has."""
+    count = min(_MOST, len(areas))
+    spread = [areas[(2 * k + 1) * len(areas) // (2 * count)] for k in range(count)]
+    found = [(a, p) for a in spread if _shared(p := read(a))]
+    others = ((a, p) for a in areas if a not in spread and _shared(p := read(a)))
+    return found or list(islice(others, 1))
 
 
 def _shared(pieces: Pieces) -> bool:

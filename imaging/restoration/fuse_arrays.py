@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from imaging.errors import InputError
+from imaging.raster import Area
 from imaging.restoration.arrays import Restored, checked_array
 from imaging.restoration.bundle import Pieces, make_stack
+from imaging.restoration.file_bundle import SIDE, sampled
 from imaging.restoration.fuse_options import FuseOptions
 from imaging.restoration.fusion_choice import choose_fusion_method
 from imaging.restoration.fusion_methods import BundleWindow
@@ -18,8 +22,6 @@ from imaging.restoration.method import torch_device
 from imaging.restoration.options import checked
 from imaging.sensors import SensorProfile, load_profile
 
-_SIDE, _MOST = 128, 16
-"""Coarse pixels along the sides of the places that statistics come from, and how many of them at most."""
 RATIOS = range(2, 7)
 """Panchromatic pixels to a multispectral one along each side."""
 
@@ -33,25 +35,29 @@ class ArrayBundle:
         self.ratio = whole.sharp.shape[1] // whole.coarse.shape[1]
         self.descriptions: tuple[tuple[str | None, ...], tuple[str | None, ...]] = ((None,) * len(whole.sharp), (None,) * len(whole.coarse))
 
-    def _corners(self) -> list[tuple[int, int]]:
-        rows, columns = (range(0, max(1, n - _SIDE // 2), _SIDE) for n in self.whole.coarse.shape[1:])
-        every = [(r, c) for r in rows for c in columns]
-        return every[:: max(1, -(-len(every) // _MOST))]
+    @cached_property
+    def _sampled(self) -> list[tuple[Area, Pieces]]:
+        """Some places, in coarse pixels; those at the lower and right end may be larger by a half."""
+        rows, columns = ([0, *range(SIDE, n - SIDE // 2, SIDE), n] for n in self.whole.coarse.shape[1:])
+        areas = [Area(r, c, bottom - r, right - c) for r, bottom in pairwise(rows) for c, right in pairwise(columns)]
+        found = sampled(areas, self._piece)
+        if not found:
+            raise InputError("the multispectral and the panchromatic scene have no valid pixel in common")
+        return found
+
+    def _piece(self, area: Area) -> Pieces:
+        low = (slice(None), slice(area.row, area.row + area.height), slice(area.column, area.column + area.width))
+        fine = (slice(None), *(slice(self.ratio * s.start, self.ratio * s.stop) for s in low[1:]))
+        whole = self.whole
+        return Pieces(whole.sharp[fine], whole.sharp_valid[fine], whole.coarse[low], whole.coarse_valid[low])
 
     def pieces(self) -> list[Pieces]:
-        """See `KnownBundle`."""
-        found, r = [], self.ratio
-        for row, column in self._corners():
-            fine = (slice(None), slice(r * row, r * (row + _SIDE)), slice(r * column, r * (column + _SIDE)))
-            low = (slice(None), slice(row, row + _SIDE), slice(column, column + _SIDE))
-            w = self.whole
-            found.append(Pieces(w.sharp[fine], w.sharp_valid[fine], w.coarse[low], w.coarse_valid[low]))
-        return found
+        """See `KnownBundle`; `InputError` where no pixel is valid in both."""
+        return [p for _, p in self._sampled]
 
     def places(self) -> list[tuple[float, float]]:
         """See `KnownBundle`."""
-        half = _SIDE / 2
-        return [(self.ratio * (r + half), self.ratio * (c + half)) for r, c in self._corners()]
+        return [(self.ratio * (a.row + a.height / 2), self.ratio * (a.column + a.width / 2)) for a, _ in self._sampled]
 
 
 def fuse(
@@ -109,7 +115,7 @@ def fuse(
     middle = r * values.shape[1] / 2, r * values.shape[2] / 2
     with torch.no_grad():
         posterior = method.fuse(BundleWindow(stack.tensors(whole), stack.model_at(*middle), [(0, 0)], options.seed), stack)
-        found = {"restored": posterior.mean(), "std": posterior.std()}
+        mean, deviation = posterior.moments()
         drawn = [posterior.sample(1, first=k)[0] for k in range(options.samples)]
     shown = valid.repeat(r, 1).repeat(r, 2) & sharp_valid
     radiometry, count = stack.radiometry[1], len(values)
@@ -117,6 +123,6 @@ def fuse(
     def stored(x: torch.Tensor) -> NDArray[np.float64]:
         return np.where(shown, radiometry.to_stored(x[0, -count:].cpu().numpy()), np.nan)
 
-    std = np.where(shown, found["std"][0, -count:].cpu().numpy().astype(float) * radiometry.full_scale, np.nan)
+    std = np.where(shown, deviation[0, -count:].cpu().numpy().astype(float) * radiometry.full_scale, np.nan)
     samples = [stored(d) for d in drawn]
-    return Restored(stored(found["restored"]), std, np.stack(samples) if samples else np.zeros((0, *std.shape)))
+    return Restored(stored(mean), std, np.stack(samples) if samples else np.zeros((0, *std.shape)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from deepinv.physics import StackedLinearPhysics
@@ -41,17 +42,24 @@ class FittedBundle(Posterior):
         m = self.margin
         return x[..., self.order, m : x.shape[-2] - m, m : x.shape[-1] - m]
 
+    @cached_property
+    def _inner(self) -> Moments:
+        """Of all draws, which every sample is measured from."""
+        return self.inner.moments(self.draws)
+
     def moments(self, samples: int = 0, block: int = 1) -> Moments:
         """Mean and deviation of the pixels, or of means over blocks where the margin is a multiple of their side."""
         if self.margin % block:
             raise ValueError(f"the block is {block}; accepted are divisors of the margin, {self.margin}")
-        m, mean, std = self.margin // block, *self.inner.moments(samples or self.draws, block)
+        drawn = samples or self.draws
+        mean, std = self._inner if (drawn, block) == (self.draws, 1) else self.inner.moments(drawn, block)
+        m = self.margin // block
         cut = (..., self.order, slice(m, mean.shape[-2] - m), slice(m, mean.shape[-1] - m))
         return Moments(mean[cut], self.factor * std[cut])
 
     def sample(self, n: int, first: int = 0) -> Tensor:
         """Posterior samples ``(n, B, C, H, W)``."""
-        mean = self.inner.moments(self.draws).mean
+        mean = self._inner.mean
         return self._cut(mean + self.factor * (self.inner.sample(n, first) - mean))
 
 
