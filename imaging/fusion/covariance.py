@@ -17,6 +17,8 @@ _LEAST = 1e-4
 _CUT = 1.345
 """Residuals in deviations from which on Huber's weights fall."""
 _ROUNDS = 6
+_HELD = 0.9
+"""Ratio of differences to the told noise from which on the noise is believed."""
 _BORDER = 3
 """Coarse pixels at the edge of an area that do not count: what lies beyond is unknown."""
 
@@ -83,6 +85,8 @@ class BandStatistics:
         ``(K,)`` share of the sharp bands' variance that lies outside of the coarse bands' span.
     count : int
         Differences that all this comes from.
+    believed : float
+        Share of the told noise that was taken off: below 1/2 where the differences do not hold it, as it is overestimated.
     """
 
     covariance: Tensor
@@ -91,6 +95,7 @@ class BandStatistics:
     errors: Tensor
     outside: Tensor
     count: int
+    believed: float = 1.0
 
     @property
     def offsets(self) -> Tensor:
@@ -111,7 +116,7 @@ class BandStatistics:
         covariance[k:, :k] = covariance[:k, k:].mT
         covariance[:k, :k] = own @ coarse @ own.mT + torch.diag(left)
         scale = covariance.diagonal()[:k].mean()
-        return BandStatistics(positive(covariance / scale), self.means, own, torch.zeros_like(own), left / scale, self.count)
+        return BandStatistics(positive(covariance / scale), self.means, own, torch.zeros_like(own), left / scale, self.count, self.believed)
 
 
 def positive(covariance: Tensor) -> Tensor:
@@ -122,18 +127,30 @@ def positive(covariance: Tensor) -> Tensor:
     return found
 
 
+def _believed(seen: Tensor, twice: Tensor) -> float:
+    """Share of the noise ``twice``, ``(M,)``, to be taken off a covariance of differences ``(M, M)``: all, or half of what that can hold."""
+    if float(twice.min()) <= 0:
+        return 1.0
+    scale = twice.rsqrt()
+    least = float(torch.linalg.eigvalsh(scale[:, None] * seen * scale)[0])
+    return 1.0 if least > _HELD else max(least / 2, 0.0)
+
+
 def band_statistics(changes: Tensor, noise: Tensor, means: Tensor, bands: int) -> BandStatistics:
     """Statistics from `differences` ``(n, C)``, robust against what only one of the bands saw, such as clouds that moved.
 
     ``noise`` are the variances of each band's noise, ``(C,)``, of which a difference holds twice: it is taken off, as it would make the
-    weights too small. ``means`` are ``(C,)``; the first ``bands`` are the sharp ones.
+    weights too small. Of noise that is larger than the least that any mixture of the coarse bands differs by, half of that is taken
+    off: bands would seem to be exact mixtures of each other. ``means`` are ``(C,)``; the first ``bands`` are the sharp ones.
     """
     x, twice = changes.double(), 2 * torch.diag(noise.double())
     weight = torch.ones_like(x[:, 0])
-    k = bands
+    k, share = bands, 1.0
     total = weights = torch.zeros(())
     for _ in range(_ROUNDS):
-        total = positive(x.mT @ (weight[:, None] * x) / weight.sum().clamp(min=1e-12) - twice)
+        seen = x.mT @ (weight[:, None] * x) / weight.sum().clamp(min=1e-12)
+        share = _believed(seen[k:, k:], twice.diagonal()[k:])
+        total = positive(seen - share * twice)
         weights = torch.linalg.solve(total[k:, k:], total[k:, :k]).mT
         residual = x[:, :k] - x[:, k:] @ weights.mT
         deviation = (residual.abs().median(0).values / 0.6745).clamp(min=1e-12)
@@ -144,7 +161,7 @@ def band_statistics(changes: Tensor, noise: Tensor, means: Tensor, bands: int) -
     scatter = torch.linalg.inv(total[k:, k:]).diagonal() / max(1, len(x))
     errors = deviation[:, None] * scatter.sqrt()
     return BandStatistics(
-        (total / scale).float(), means.float(), weights.float(), errors.float(), (left / total.diagonal()[:k]).float(), len(x)
+        (total / scale).float(), means.float(), weights.float(), errors.float(), (left / total.diagonal()[:k]).float(), len(x), share
     )
 
 

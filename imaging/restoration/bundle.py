@@ -34,6 +34,8 @@ from imaging.sensors import ANY_BAND, Band, SensorPhysics, SensorProfile, sensor
 
 _UNEXPLAINED = 0.5
 """Share of the panchromatic band's structure, as the coarse bands would have seen it, that they may leave unexplained."""
+_DOUBTED = 0.3
+"""Share of the told noise that must be taken off for it to be believed without a word."""
 _FAR = 2
 """Coarse pixels by which the grids may be off."""
 
@@ -198,6 +200,8 @@ def make_stack(
         if len(options.pan_weights) != len(bands[1]):
             raise InputError(f"{len(options.pan_weights)} weights of the panchromatic band for {len(bands[1])} bands; give one for each")
         known_bands = known_bands.with_weights(torch.tensor([options.pan_weights]))
+    if known_bands.believed < _DOUBTED:
+        notes.append(f"the noise of {title} seems overestimated: neighbours differ by {2 * known_bands.believed:.0%} of its variance")
     stack = replace(moved, statistics=known_bands)
     model = stack.model_at(*drift.middle_place)
     weights = torch.tensor([float(a.sharp_mask.sum()) for a in areas])

@@ -42,6 +42,15 @@ def test_noise_of_the_coarse_bands_does_not_make_weights_smaller() -> None:
     assert float((untold.weights - WEIGHTS).abs().max()) > 0.05
 
 
+def test_overestimated_noise_does_not_make_bands_mixtures_of_each_other() -> None:
+    moved, noise = changes(noise=0.1)
+    right, wrong = band_statistics(moved, noise, MEANS, 1), band_statistics(moved, 25 * noise, MEANS, 1)
+    least = [float(torch.linalg.eigvalsh(f.covariance[1:, 1:])[0]) for f in (right, wrong)]
+    assert 0.4 < least[1] / least[0] < 2
+    assert right.believed == 1.0
+    assert wrong.believed < 0.5
+
+
 def test_outliers_of_one_band_hardly_matter() -> None:
     """Five in a hundred differences that only the panchromatic band saw, such as of a cloud that moved."""
     moved, noise = changes(beyond=0.05)
