@@ -128,7 +128,7 @@ def positive(covariance: Tensor) -> Tensor:
 
 
 def _believed(seen: Tensor, twice: Tensor) -> float:
-    """Share of the noise ``twice``, ``(M,)``, to be taken off a covariance of differences ``(M, M)``: all, or half of what that can hold."""
+    """Share of the noise ``twice``, ``(M,)``, to be taken off a covariance of differences ``(M, M)``: all, or half of what it can hold."""
     if float(twice.min()) <= 0:
         return 1.0
     scale = twice.rsqrt()
