@@ -42,7 +42,7 @@ def bundle_features(
     k, r, size = model.bands, model.ratio, sharp.shape[-2:]
     means = model.means.to(sharp).reshape(1, -1, 1, 1)
     fine, low = filled_holes(sharp, sharp_mask, means[:, :k]), filled_holes(coarse, coarse_mask, means[:, k:])
-    position = model.position(fine)
+    position = model.position(fine, None if sharp_mask is None else (sharp_mask > 0).expand_as(sharp))
     estimate = unit = torch.zeros(())
     logs, shown = model.deviations.to(sharp).log(), {}
     for index, found in model.each(fine, low, present(position) | set(SHOWN)):
