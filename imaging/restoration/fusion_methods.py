@@ -97,6 +97,7 @@ class GaussianFusion(FusionMethod):
 
     kind = GAUSSIAN
     name = "cross-band Gaussian"
+    pixel_bytes = 160
 
     def fuse(self, window: BundleWindow, stack: Stack, progress: Callable[[int], None] | None = None) -> Posterior:
         """Posterior of all bands."""
