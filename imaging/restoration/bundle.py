@@ -36,6 +36,8 @@ _UNEXPLAINED = 0.5
 """Share of the panchromatic band's structure, as the coarse bands would have seen it, that they may leave unexplained."""
 _DOUBTED = 0.3
 """Share of the told noise that must be taken off for it to be believed without a word."""
+_SEVERAL = 4
+"""Areas from which on their scatter tells the error of a shift."""
 _FAR = 2
 """Coarse pixels by which the grids may be off."""
 
@@ -292,9 +294,11 @@ def _check_match(found: list[_Placed], title: str) -> None:
 
 
 def _error_of(found: list[_Placed]) -> float:
-    """Standard error of a shift found in several places, of the larger of both directions."""
-    largest = max(float(np.median([s.right_error for _, s in found])), float(np.median([s.down_error for _, s in found])))
-    return largest / math.sqrt(len(found))
+    """Standard error of a shift: by those of its areas, or by how much these differ where that is more; panchromatic pixels."""
+    told = max(float(np.median([s.right_error for _, s in found])), float(np.median([s.down_error for _, s in found])))
+    values = np.array([(s.right, s.down) for _, s in found])
+    scatter = float(np.median(np.abs(values - np.median(values, 0)), 0).max()) / 0.6745 if len(found) >= _SEVERAL else 0.0
+    return max(told, scatter) / math.sqrt(len(found))
 
 
 def _said_of(drift: Drift, told: tuple[float, float], found: list[_Placed]) -> str:
