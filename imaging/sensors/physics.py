@@ -85,9 +85,9 @@ class SensorPhysics(LinearPhysics):  # type: ignore[misc]
         own = [v[:, index % v.shape[1]][:, None] for v in (self.psf, noise.sigma0, noise.gain)]
         return SensorPhysics(own[0], SignalDependentNoise(own[1], own[2]), self.margin, self.factor)
 
-    def transfer(self, size: tuple[int, int]) -> Tensor:
-        """Fourier transform of the kernels on a periodic grid, ``(1 or B, C, H, W // 2 + 1)``."""
-        return self._transfer(self.psf, size)
+    def transfer(self, size: tuple[int, int], kernel: Tensor | None = None) -> Tensor:
+        """Fourier transform of the kernels, or of others of their size, on a periodic grid, ``(1 or B, C, H, W // 2 + 1)``."""
+        return self._transfer(self.psf if kernel is None else kernel, size)
 
     def _transfer(self, kernel: Tensor, size: tuple[int, int]) -> Tensor:
         """Fourier transform of a kernel centred on the first pixel of a grid."""
