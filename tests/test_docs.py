@@ -268,8 +268,8 @@ def test_tutorials_compile_and_their_commands_are_parsed(path: Path) -> None:
                 test_commands_are_parsed(line)
 
 
-def test_there_are_eight_tutorials() -> None:
-    assert len(TUTORIALS) == 8
+def test_there_are_nine_tutorials() -> None:
+    assert len(TUTORIALS) == 9
 
 
 def test_each_room_has_a_reference_page() -> None:
