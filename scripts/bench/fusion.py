@@ -38,6 +38,8 @@ RIVALS = ("GSA", "restored PAN + GSA", "joint TV")
 """Whose ERGAS is compared tile by tile."""
 BLOCK = 4
 """Side of the blocks whose means' intervals are scored."""
+_UNSEEN = ("ssim", "width")
+"""Figures that no table shows."""
 SIDE = 1024
 """Panchromatic pixels along a side of a scene that methods are timed on."""
 LARGE = f"{SIDE} x {SIDE} pixels"
@@ -112,7 +114,8 @@ def scored(found: Sharpened, bundle: Bundle) -> Record:
     """All figures, coverages of pixels by band."""
     image, truth = bundle.scored(found.mean), bundle.wanted()
     std = None if found.std is None else bundle.scored(found.std)
-    record: Record = {"seconds": found.seconds, "speed": 1e6 * found.seconds / bundle.pan.numel()} | figures(image, truth, std)
+    record: Record = {"seconds": found.seconds, "speed": 1e6 * found.seconds / bundle.pan.numel()}
+    record |= {name: value for name, value in figures(image, truth, std).items() if name not in _UNSEEN}
     record |= {"bands": [psnr(a, b, 1.0) for a, b in zip(image, truth, strict=True)]} | spectral(image, truth, bundle.ratio)
     if std is not None:
         for level in (0.90, 0.95):
