@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from imaging.names import AUTO, NONE
+from imaging.names import AUTO, NOISES, NONE
 
 
 class _File(click.Path):
@@ -46,51 +46,48 @@ class Bands(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is not a list of band numbers such as 1,2", param, ctx)
 
 
-class Noise(click.ParamType):  # type: ignore[type-arg]
-    """Where the noise model comes from, or its two numbers."""
+class _WordsOrNumbers(click.ParamType):  # type: ignore[type-arg]
+    """One of some words, or numbers between commas: ``count`` of them, or any where that is 0; ``accepted`` ends the refusal."""
 
-    name = "profile|estimate|SIGMA0,GAIN"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float] | str:
-        """The value of a text."""
-        if value in {"profile", "estimate"}:
-            return str(value)
-        try:
-            sigma0, gain = (float(v) for v in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is none of profile, estimate, or two numbers SIGMA0,GAIN such as 6,0.09", param, ctx)
-        return sigma0, gain
-
-
-class Weights(click.ParamType):  # type: ignore[type-arg]
-    """Spectral weights of a panchromatic band, or ``auto``."""
-
-    name = "auto|W1,W2,..."
+    words: tuple[str, ...]
+    count = 0
+    accepted: str
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...] | str:
         """The value of a text."""
-        if value == AUTO:
-            return AUTO
+        if value in self.words:
+            return str(value)
         try:
-            return tuple(float(v) for v in str(value).split(","))
+            numbers = tuple(float(v) for v in str(value).split(","))
         except ValueError:
-            self.fail(f"{value!r} is neither auto nor a list of weights such as 0.2,0.3,0.3,0.2", param, ctx)
+            numbers = ()
+        if not numbers or len(numbers) != (self.count or len(numbers)):
+            self.fail(f"{value!r} is {self.accepted}", param, ctx)
+        return numbers
 
 
-class Shift(click.ParamType):  # type: ignore[type-arg]
+class Noise(_WordsOrNumbers):
+    """Where the noise model comes from, or its two numbers."""
+
+    name = "profile|estimate|SIGMA0,GAIN"
+    words, count = NOISES, 2
+    accepted = "none of profile, estimate, or two numbers SIGMA0,GAIN such as 6,0.09"
+
+
+class Weights(_WordsOrNumbers):
+    """Spectral weights of a panchromatic band, or ``auto``."""
+
+    name = "auto|W1,W2,..."
+    words = (AUTO,)
+    accepted = "neither auto nor a list of weights such as 0.2,0.3,0.3,0.2"
+
+
+class Shift(_WordsOrNumbers):
     """Shift of two grids, or where it comes from."""
 
     name = "auto|none|DX,DY"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float] | str:
-        """The value of a text."""
-        if value in {AUTO, NONE}:
-            return str(value)
-        try:
-            right, down = (float(v) for v in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is none of auto, none, or two numbers DX,DY such as 0.3,-0.2", param, ctx)
-        return right, down
+    words, count = (AUTO, NONE), 2
+    accepted = "none of auto, none, or two numbers DX,DY such as 0.3,-0.2"
 
 
 class Batch(click.ParamType):  # type: ignore[type-arg]

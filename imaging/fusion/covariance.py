@@ -23,18 +23,23 @@ _BORDER = 3
 """Coarse pixels at the edge of an area that do not count: what lies beyond is unknown."""
 
 
-def degraded(sharp: Tensor, fine: SensorPhysics, coarse: SensorPhysics) -> Tensor:
-    """Sharp bands ``(B, K, r H, r W)`` as coarse ones would have seen them, ``(B, K, H, W)``.
+def blurred(sharp: Tensor, fine: SensorPhysics, coarse: SensorPhysics) -> tuple[Tensor, Tensor]:
+    """Transform of sharp bands ``(B, K, H, W)``, less their mean levels ``(B, K, 1, 1)``, with the coarse bands' sharpness; and the levels.
 
-    Filtered by the quotient of the mean coarse band's transfer function and the sharp band's own, and sampled.
+    They are filtered by the quotient of the mean coarse band's transfer function and the sharp band's own.
     """
-    r, size = coarse.factor, (sharp.shape[-2], sharp.shape[-1])
-    low = coarse.transfer(size).mean(1, keepdim=True)
-    own = fine.transfer(size)
-    quotient = low * own.conj() / own.abs().square().clamp(min=1e-3)
+    size = (sharp.shape[-2], sharp.shape[-1])
+    low, own = coarse.transfer(size).mean(1, keepdim=True), fine.transfer(size)
     level = sharp.mean((2, 3), keepdim=True)
-    seen: Tensor = torch.fft.irfft2(torch.fft.rfft2(sharp - level) * quotient, s=size)
-    return seen[..., ::r, ::r] + level
+    seen: Tensor = torch.fft.rfft2(sharp - level) * (low * own.conj() / own.abs().square().clamp(min=1e-3))
+    return seen, level
+
+
+def degraded(sharp: Tensor, fine: SensorPhysics, coarse: SensorPhysics) -> Tensor:
+    """Sharp bands ``(B, K, r H, r W)`` as coarse ones would have seen them, ``(B, K, H, W)``."""
+    r, (seen, level) = coarse.factor, blurred(sharp, fine, coarse)
+    found: Tensor = torch.fft.irfft2(seen, s=(sharp.shape[-2], sharp.shape[-1]))
+    return found[..., ::r, ::r] + level
 
 
 def differences(x: Tensor, valid: Tensor) -> Tensor:

@@ -43,16 +43,12 @@ def bundle_features(
     means = model.means.to(sharp).reshape(1, -1, 1, 1)
     fine, low = filled_holes(sharp, sharp_mask, means[:, :k]), filled_holes(coarse, coarse_mask, means[:, k:])
     position = model.position(fine, None if sharp_mask is None else (sharp_mask > 0).expand_as(sharp))
-    estimate = unit = torch.zeros(())
-    logs, shown = model.deviations.to(sharp).log(), {}
+    estimate, shown = torch.zeros(()), {}
     for index, found in model.each(fine, low, present(position) | set(SHOWN)):
-        weight = weight_at(position, index)
-        estimate = estimate + weight * found
-        unit = unit + weight * logs[index].reshape(1, -1, 1, 1)
+        estimate = estimate + weight_at(position, index) * found
         if index in SHOWN:
             shown[index] = found[:, k:]
-    unit = unit.exp()
-    pan, estimate, unit = estimate[:, :k].mean(1, keepdim=True), estimate[:, k:], unit[:, k:]
+    pan, estimate, unit = estimate[:, :k].mean(1, keepdim=True), estimate[:, k:], model.at(position, model.deviations)[:, k:]
     covariance = model.covariance.to(sharp)
     first = covariance[:k].mean(0)
     slope = (first[k:] / first[:k].mean()).reshape(1, -1, 1, 1)
@@ -74,7 +70,7 @@ def bundle_features(
     own = noise_variance(model.sharp, smooth_sharp.expand(-1, k, -1, -1)).mean(1, keepdim=True).sqrt()
     maps[:, :, 0] = (repeated(noise, r) / unit).log()
     maps[:, :, 1] = (own * slope.abs().clamp(min=1e-3) / unit).log()
-    maps[:, :, 2] = (unit / logs[CONTRASTS.index(1.0), k:].exp().reshape(1, -1, 1, 1)).log()
+    maps[:, :, 2] = (unit / model.deviations[CONTRASTS.index(1.0), k:].to(sharp).reshape(1, -1, 1, 1)).log()
     maps[:, :, 3] = (unit / levels.clamp(min=1e-3)).log() / 2 + 2
     maps[:, :, 4] = smooth / (smooth.abs() + levels.clamp(min=1e-3))
     maps[:, :, 5:7] = 2 * modulation(model.sharp.psf, (0.5,)).to(sharp).mean(1)[..., None, None]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imaging.filters import filled_holes, taper
-from imaging.fusion.solver import Solver, solver_of
+from imaging.fusion.solver import solver_of
 from imaging.sensors.noise import SignalDependentNoise, noise_variance
 from imaging.sensors.physics import SensorPhysics, good_size
 from imaging.sensors.wiener import local_contrast, repeated, weight_at
@@ -84,13 +84,15 @@ class CrossBandGaussian:
         k = self.bands
         return self._noise(self.sharp, self.means[:k]), self._noise(self.coarse, self.means[k:])
 
-    def _solver(self, size: tuple[int, int]) -> Solver:
-        return solver_of(self, size)
+    @property
+    def _design(self) -> tuple[int, int]:
+        """Sharp pixels of the small grid on which what is expected is found."""
+        return self.ratio * _DESIGN, self.ratio * _DESIGN
 
     @cached_property
     def spectra(self) -> Tensor:
         """Power spectra of the errors that each contrast's posterior leaves, ``(contrasts, C, H, W // 2 + 1)`` on a small grid."""
-        solver = self._solver((self.ratio * _DESIGN, self.ratio * _DESIGN))
+        solver = solver_of(self, self._design)
         return torch.stack([solver.error_spectrum(c) for c in CONTRASTS])
 
     @cached_property
@@ -103,9 +105,10 @@ class CrossBandGaussian:
         """`deviations` where no sharp band was measured, and where no coarse one was."""
         return tuple(replace(self, **{name: _deaf(getattr(self, name))}).deviations for name in ("sharp", "coarse"))  # type: ignore[return-value]
 
+    @cached_property
     def error_kernels(self) -> Tensor:
         """Kernels ``(contrasts, 1, C, t, t)`` of unit energy that make white noise hang together as the errors do."""
-        size = (self.ratio * _DESIGN, self.ratio * _DESIGN)
+        size = self._design
         kernels = torch.fft.fftshift(torch.fft.irfft2(self.spectra.double().sqrt(), s=size), (-2, -1))
         middle, radius = size[0] // 2, _REACH * self.ratio
         kernels = kernels[..., middle - radius : middle + radius + 1, middle - radius : middle + radius + 1] * taper(radius).to(kernels)
@@ -132,8 +135,8 @@ class CrossBandGaussian:
 
     def fine_power(self, position: float) -> Tensor:
         """Variance of what the sharp bands see in a scene of a mean `position` that is too fine for the coarse ones, ``(K,)``."""
-        size = (self.ratio * _DESIGN, self.ratio * _DESIGN)
-        solver = self._solver(size)
+        size = self._design
+        solver = solver_of(self, size)
         radius = torch.hypot(torch.fft.fftfreq(size[0])[:, None], torch.fft.rfftfreq(size[1])[None]).to(solver.spectrum)
         power = CONTRASTS[0] * 4.0**position * solver.spectrum * (radius > 0.25 / self.ratio)
         return half_plane_mean(solver.fine.abs().square() * power) * self.covariance.diagonal()[: self.bands].to(power)
@@ -151,7 +154,7 @@ class CrossBandGaussian:
         fine, low = sharp - means[:, : self.bands], coarse - means[:, self.bands :]
         fine = F.pad(fine, (room, room + r * extra[1], room, room + r * extra[0]), mode="replicate")
         low = F.pad(low, (_ROOM, _ROOM + extra[1], _ROOM, _ROOM + extra[0]), mode="replicate")
-        solver = self._solver((fine.shape[-2], fine.shape[-1]))
+        solver = solver_of(self, (fine.shape[-2], fine.shape[-1]))
         cut = (..., slice(room, room + r * rows), slice(room, room + r * columns))
         seen = torch.fft.rfft2(fine)
         for k in sorted(wanted):
@@ -184,10 +187,10 @@ class CrossBandGaussian:
                 fine = torch.where(torn[0], sharp, _periodic(seen[:, :k], self.sharp))
             if torn[1] is not None:
                 low = torch.where(torn[1], coarse, _periodic(seen[:, k:], self.coarse)[..., ::r, ::r])
-        mean, deviation = self._mixed(fine, low, place), self._expected(place, self.deviations)
+        mean, deviation = self._mixed(fine, low, place), self.at(place, self.deviations)
         for index, (valid, factor) in enumerate(zip(torn, (1, r), strict=True)):
             if valid is not None:
-                missing, expected = repeated(~valid.all(1, keepdim=True), factor), self._expected(place, self.blind_deviations[index])
+                missing, expected = repeated(~valid.all(1, keepdim=True), factor), self.at(place, self.blind_deviations[index])
                 deviation = torch.where(missing, torch.maximum(deviation, expected), deviation)
         return mean, deviation
 
@@ -199,8 +202,8 @@ class CrossBandGaussian:
         return mean
 
     @staticmethod
-    def _expected(place: Tensor, deviations: Tensor) -> Tensor:
-        """Deviation at the contrasts of each pixel, ``(B, C, H, W)``."""
+    def at(place: Tensor, deviations: Tensor) -> Tensor:
+        """Deviation ``(B, C, H, W)`` at the contrasts of each pixel, from those of each contrast, such as `deviations`."""
         logs = deviations.to(place).log()
         total: Tensor = torch.zeros(())
         for k in present(place):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from imaging.fusion.covariance import huber
+from imaging.fusion.covariance import blurred, huber
 from imaging.sensors.physics import SensorPhysics
 
 _STEPS = 6
@@ -34,10 +34,7 @@ class FoundShift(NamedTuple):
 def _fine(sharp: Tensor, fine: SensorPhysics, coarse: SensorPhysics) -> tuple[Tensor, Tensor, Tensor]:
     """The mean sharp band ``(B, H, W)`` with the coarse bands' sharpness, and its slopes to the right and down."""
     size = (sharp.shape[-2], sharp.shape[-1])
-    low = coarse.transfer(size).mean(1)
-    own = fine.transfer(size).mean(1)
-    level = sharp.mean((1, 2, 3))[:, None, None]
-    seen = torch.fft.rfft2(sharp.mean(1) - level) * low * own.conj() / own.abs().square().clamp(min=1e-3)
+    seen, level = (x.mean(1) for x in blurred(sharp, fine, coarse))
     rows, columns = torch.fft.fftfreq(size[0]).to(seen.real), torch.fft.rfftfreq(size[1]).to(seen.real)
     slopes = [torch.fft.irfft2(seen * 2j * torch.pi * f, s=size) for f in (columns[None], rows[:, None])]
     return torch.fft.irfft2(seen, s=size) + level, slopes[0], slopes[1]
@@ -149,6 +146,11 @@ class Drift(NamedTuple):
     def middle(self) -> tuple[float, float]:
         """In the middle of the areas that it was found from."""
         return self.at(*self.middle_place)
+
+
+def constant_drift(right: float, down: float) -> Drift:
+    """A shift that is the same everywhere."""
+    return Drift((right, 0.0, 0.0), (down, 0.0, 0.0))
 
 
 _VARIES = 0.15

@@ -13,33 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from imaging.errors import InputError
-from imaging.fusion import (
-    BandStatistics,
-    BundleArea,
-    CrossBandGaussian,
-    Drift,
-    FoundShift,
-    find_drift,
-    find_shift,
-    matched,
-    scene_statistics,
-    search_shift,
-)
-from imaging.names import AUTO, NONE
+from imaging.fusion import BandStatistics, BundleArea, CrossBandGaussian, Drift, constant_drift, matched, scene_statistics
+from imaging.names import AUTO
 from imaging.raster import filled
+from imaging.restoration.bundle_shift import check_match, error_of, said_of, scene_drift
 from imaging.restoration.fitting import Sample, scene_bands
 from imaging.restoration.fuse_options import FuseOptions
 from imaging.restoration.radiometry import Radiometry, check_signal, stored_range
 from imaging.sensors import ANY_BAND, Band, SensorPhysics, SensorProfile, sensor_physics
 
-_UNEXPLAINED = 0.5
-"""Share of the panchromatic band's structure, as the coarse bands would have seen it, that they may leave unexplained."""
 _DOUBTED = 0.3
 """Share of the told noise that must be taken off for it to be believed without a word."""
-_SEVERAL = 4
-"""Areas from which on their scatter tells the error of a shift."""
-_FAR = 2
-"""Coarse pixels by which the grids may be off."""
 
 
 class Pieces(NamedTuple):
@@ -184,14 +168,13 @@ def make_stack(
         notes.append(f"sensor {profile.name} has bands {wished} times as coarse, the files {ratio} times: does the sensor fit the scene?")
     bands[1] = tuple(replace(b, mtf=matched(b.mtf, bands[0][0].mtf, ratio)) for b in bands[1])
     radiometry = tuple(Radiometry(np.array([b.noise.offset if b.noise else 0.0 for b in some]), max(scales)) for some in bands)
-    nothing = Drift((bundle.shift[0], 0.0, 0.0), (bundle.shift[1], 0.0, 0.0))
-    bare = Stack((bands[0], bands[1]), radiometry, (limits[0], limits[1]), ratio, nothing, _UNKNOWN, device)  # type: ignore[arg-type]
+    bare = Stack((bands[0], bands[1]), radiometry, (limits[0], limits[1]), ratio, constant_drift(*bundle.shift), _UNKNOWN, device)  # type: ignore[arg-type]
     areas = [bare.tensors(p) for p in pieces]
-    drift, shifts = _drift(bare, areas, bundle, options)
+    drift, shifts = scene_drift(areas, bundle.places(), _sensors(bare, bundle.shift), bundle.shift, options.pan_shift)
     if shifts:
-        _check_match(shifts, title)
-        notes.append(_said_of(drift, bundle.shift, shifts))
-    moved = replace(bare, drift=drift, shift_error=_error_of(shifts) if shifts and options.pan_shift == AUTO else None)
+        check_match(shifts, title)
+        notes.append(said_of(drift, bundle.shift, shifts))
+    moved = replace(bare, drift=drift, shift_error=error_of(shifts) if shifts and options.pan_shift == AUTO else None)
     try:
         known_bands = scene_statistics(areas, *_sensors(moved, drift.middle))
     except ValueError as error:
@@ -234,79 +217,6 @@ def _saturation(dtype: np.dtype[Any], full_scale: float, largest: float) -> floa
     if dtype.kind == "f":
         return math.inf
     return full_scale if largest <= full_scale else float(np.iinfo(dtype).max)
-
-
-def _drift(stack: Stack, areas: list[BundleArea], bundle: KnownBundle, options: FuseOptions) -> tuple[Drift, list[_Placed]]:
-    """The shift all over the scene, and those of the areas that it was found from, against what the files say.
-
-    `InputError` for a shift too large to be one.
-    """
-    if not isinstance(options.pan_shift, str):
-        right, down = (a + b for a, b in zip(bundle.shift, options.pan_shift, strict=True))
-        return Drift((right, 0.0, 0.0), (down, 0.0, 0.0)), []
-    if len(stack.bands[0]) > 1:
-        return stack.drift, []  # bands of one product, on one grid
-    sensors, places, ratio = _sensors(stack, bundle.shift), bundle.places(), stack.ratio
-
-    def all_of(start: tuple[float, float]) -> list[_Placed]:
-        shifts = (find_shift(a.sharp, a.coarse, sensors, a.valid(ratio), start) for a in areas)
-        return [(place, s) for place, s in zip(places, shifts, strict=True) if s is not None]
-
-    found = all_of((0.0, 0.0))
-    if found and not _plausible(found, ratio) and options.pan_shift != NONE:
-        largest = sorted(areas, key=lambda a: -float(a.valid(ratio).sum()))[:_SEARCHED]
-        guesses = [g for a in largest if (g := search_shift(a.sharp, a.coarse, sensors, a.valid(ratio), (_FAR + 1) * ratio)) is not None]
-        if guesses:
-            found = all_of((float(np.median([g[0] for g in guesses])), float(np.median([g[1] for g in guesses])))) or found
-        far = max(abs(v) for v in _median(found))
-        if far > _FAR * ratio and float(np.median([s.residual for _, s in found])) < _UNEXPLAINED:
-            raise InputError(
-                f"the panchromatic band lies {far / ratio:.1f} multispectral pixels off; up to {_FAR} are taken, give --pan-shift DX,DY "
-                "in panchromatic pixels or register the two first"
-            )
-    if options.pan_shift == NONE or not found:
-        return stack.drift, found
-    return find_drift(found, bundle.shift), found
-
-
-_Placed = tuple[tuple[float, float], FoundShift]
-_SEARCHED = 4
-"""Areas in which a large shift is looked for."""
-
-
-def _plausible(found: list[_Placed], ratio: int) -> bool:
-    """Whether shifts found without a search are near the truth."""
-    return float(np.median([s.residual for _, s in found])) < 0.1 and max(abs(v) for v in _median(found)) < ratio / 2
-
-
-def _median(found: list[_Placed]) -> tuple[float, float]:
-    return float(np.median([s.right for _, s in found])), float(np.median([s.down for _, s in found]))
-
-
-def _check_match(found: list[_Placed], title: str) -> None:
-    """Refuse what does not hang together."""
-    residual = float(np.median([s.residual for _, s in found]))
-    if residual > _UNEXPLAINED:
-        raise InputError(
-            f"the panchromatic band does not match {title}: they leave {residual:.0%} of its structure unexplained; are both of one place "
-            "and one date, and no clouds between?"
-        )
-
-
-def _error_of(found: list[_Placed]) -> float:
-    """Standard error of a shift: by those of its areas, or by how much these differ where that is more; panchromatic pixels."""
-    told = max(float(np.median([s.right_error for _, s in found])), float(np.median([s.down_error for _, s in found])))
-    values = np.array([(s.right, s.down) for _, s in found])
-    scatter = float(np.median(np.abs(values - np.median(values, 0)), 0).max()) / 0.6745 if len(found) >= _SEVERAL else 0.0
-    return max(told, scatter) / math.sqrt(len(found))
-
-
-def _said_of(drift: Drift, told: tuple[float, float], found: list[_Placed]) -> str:
-    """What the user should know of the shift."""
-    right, down = (a - b for a, b in zip(drift.middle, told, strict=True))
-    error = _error_of(found)
-    text = f"shift of the multispectral grid: {right:+.3f} right, {down:+.3f} down, panchromatic pixels, standard error {error:.3f}"
-    return text + (f"; it varies by {drift.range:.2f} over the scene" if drift.range else "")
 
 
 def _weights_note(stack: Stack) -> str:

@@ -72,7 +72,7 @@ class FusionDecision:
 
 @dataclass(frozen=True)
 class FusionBatch(Batch):
-    """A batch with what lies in its windows, for each tile and stack; the values are the sharp ones of the first stack."""
+    """A batch with what lies in its windows, for each tile and stack; ``values`` and ``valid`` hold nothing."""
 
     pieces: tuple[list[Pieces], ...] = ()
 

@@ -89,7 +89,7 @@ def error_field(model: CrossBandGaussian, deviation: Tensor) -> ErrorField:
     """How errors of deviations ``(B, C, H, W)`` of the last C bands hang together within a band: as those of the Gaussian posterior do."""
     bands = deviation.shape[1]
     expected = model.deviations[:, -bands:].reshape(-1, 1, bands, 1, 1)
-    return ErrorField(model.error_kernels()[:, :, -bands:].to(deviation), place_of(expected, deviation))
+    return ErrorField(model.error_kernels[:, :, -bands:].to(deviation), place_of(expected, deviation))
 
 
 class GaussianFusion(FusionMethod):

@@ -167,7 +167,7 @@ def test_expected_deviations_are_between_those_of_the_contrasts() -> None:
 def test_samples_hang_together_as_the_errors_do() -> None:
     """Kernels reproduce the errors' spectrum but for what is cut off far from their middle."""
     ours = bundle()
-    kernels = ours.error_kernels()[TYPICAL, 0]
+    kernels = ours.error_kernels[TYPICAL, 0]
     size = (128, 128)
     power = torch.fft.rfft2(kernels, s=size).abs().square()
     expected = ours.spectra[TYPICAL] / half_plane_mean(ours.spectra[TYPICAL])[:, None, None]
