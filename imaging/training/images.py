@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def full_scale(image: np.ndarray[Any, Any]) -> float:
     return 4095.0 if image.dtype == np.uint16 else 255.0
 
 
-def find_images(sources: Sequence[Path], patterns: Sequence[str], spare: Mapping[str, int] | None = None) -> list[np.ndarray[Any, Any]]:
+def find_images(sources: Sequence[Path], patterns: Sequence[str]) -> list[np.ndarray[Any, Any]]:
     """Training images that match patterns, in a stable order; one that several patterns match comes several times.
 
     Parameters
@@ -43,8 +43,6 @@ def find_images(sources: Sequence[Path], patterns: Sequence[str], spare: Mapping
         One folder below which images lie, or the parts of a packed training set, see `write_pack`.
     patterns : sequence of str
         Such as ``naip/train/*.webp``.
-    spare : mapping, optional
-        From patterns to a number n: every n-th image that the pattern matches, in sorted order, is left out, for tests.
 
     Raises
     ------
@@ -62,8 +60,7 @@ def find_images(sources: Sequence[Path], patterns: Sequence[str], spare: Mapping
                     matches += [pack[name] for name in sorted(pack.files) if fnmatchcase(name, pattern)]
         if not matches:
             raise FileNotFoundError(f"no image matches {pattern} in {', '.join(map(str, sources))}")
-        every = (spare or {}).get(pattern, 0)
-        found += [image for k, image in enumerate(matches) if not every or k % every != every - 1]
+        found += matches
     return found
 
 

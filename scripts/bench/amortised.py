@@ -26,12 +26,13 @@ from imaging.restoration.options import RestoreOptions
 from scripts.bench.results import Results
 from scripts.bench.scores import Estimate, of_posterior
 from scripts.bench.tables import Records, grouped, mean, pick, table, where
-from scripts.scenes import MARGIN, SPLIT, of_split
+from scripts.scenes import MARGIN
 from scripts.sensors import Trial, sensors, strangers, trials
+from scripts.split import TILES, of_split
 
 FITTED = "vble-xz"
 OPTIONS = {
-    "--data": {}, "--bands": {}, "--use": {"choices": list(SPLIT), "default": "test"},
+    "--data": {}, "--bands": {}, "--use": {"choices": list(TILES), "default": "test"},
     "--methods": {"default": ["amortised", FITTED, f"{FITTED} from the pass"]},
     "--sensors": {"default": "", "help": "only those whose name has this in it"},
     "--kinds": {"nargs": "+", "help": "only these kinds of scenes"},

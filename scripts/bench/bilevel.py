@@ -2,8 +2,8 @@
 
     python -m scripts.bench bilevel --data DATA_FOLDER [--problem tv|foe] [--budget N] [--picture curves.png]
 
-Denoising with total variation or a field of experts: 25 images, 12 of Kodak and 13 of BSDS500 (train), their middles of 96 x 96 pixels,
-noise 0.1, one draw; the test score is the mean PSNR (dB) of twelve other images of Kodak. Cost is gradients and Hessian products of the
+Denoising with total variation or a field of experts: 25 training images of BSDS500, their middles of 96 x 96 pixels, noise 0.1, one
+draw; the test score is the mean PSNR (dB) of the last twelve images of Kodak. Cost is gradients and Hessian products of the
 lower level, counted for each image, rejected steps included.
 """
 
@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from imaging.bilevel import BilevelProblem, FieldOfExperts, HoagSettings, Learned, LowerLevel, MaidSettings, TotalVariation, hoag, maid
-from imaging.training import read_image
 from scripts.bench.results import Results
 from scripts.bench.tables import Record, Records, grouped, where
-from scripts.scenes import grey, middles
+from scripts.scenes import middles
+from scripts.split import photographs
 
 SIDE, NOISE = 96, 0.1
 ACCURACIES = (1e2, 1e0, 1e-2, 1e-5)
@@ -38,9 +38,9 @@ SCHEDULES = ("geometric", "quadratic", "cubic")
 
 def scenes(data: Path, *, test: bool = False) -> Tensor:
     """Middles of the 25 images that are learned from, or of 12 others, ``(n, 1, 96, 96)``, float64."""
-    photographs = sorted((data / "kodak24").glob("*.png"))
-    paths = photographs[12:] if test else photographs[:12] + sorted((data / "bsds500" / "train").glob("*.jpg"))[:13]
-    return middles([grey(read_image(path)) for path in paths], SIDE).double()
+    kind, use, part = ("kodak", "test", slice(-12, None)) if test else ("bsd", "training", slice(25))
+    found = photographs(data, use, kind, in_grey=True, part=part)
+    return middles([torch.from_numpy(x[0]) for x in found.values()], SIDE).double()
 
 
 def noisy(truth: Tensor, seed: int) -> Tensor:
@@ -89,7 +89,7 @@ def thinned(seen: list[tuple[int, Tensor]], most: int) -> list[tuple[int, Tensor
 
 
 def quality(exact: BilevelProblem, theta: Tensor, data: Path) -> float:
-    """Test score: mean PSNR (dB) of twelve other Kodak images."""
+    """Test score: mean PSNR (dB) of twelve Kodak images."""
     truth = scenes(data, test=True).to(theta)
     error = exact.lower.solve(noisy(truth, 32), theta, 1e-3 * SIDE).x - truth
     return float(-10 * error.square().mean((1, 2, 3)).log10().mean())

@@ -2,7 +2,7 @@
 
     python -m scripts.bench calibration --data DATA_FOLDER [--prior NAME|DIR] [--scenes 12] [--picture curve.png]
 
-Scenes: panchromatic means of naip_rgbn_60cm/val tiles 20 to 31 and the middles of two drone frames, none used in training, tuning or
+Scenes: panchromatic means of NAIP test tiles 20 to 31 and the middles of two drone frames, none used in training, tuning or
 calibration; the three sensors of the benchmark `restoration`. Groups of pixels are deciles of the restored scene's brightness and of
 its local contrast, over 9 x 9 pixels; bands of frequency are quarters up to Nyquist, by intervals from 16 posterior samples. The picture
 shows the coverage curve and the histogram of standardised errors.
@@ -21,8 +21,9 @@ from imaging.posterior import VBLE, FitSettings
 from imaging.priors import load_prior
 from scripts.bench.results import Results
 from scripts.bench.tables import Record, Records, cell, grouped, mean, table, where
-from scripts.scenes import MARGIN, TEST, frames, tiles
+from scripts.scenes import MARGIN
 from scripts.sensors import Trial, sensors, trials
+from scripts.split import frames, tiles
 
 OPTIONS: dict[str, dict[str, object]] = {"--data": {}, "--prior": {}, "--scenes": {}, "--picture": {}}
 SAMPLES, LEVEL = 16, 0.9
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
     """All scenes seen by all sensors."""
     model = VBLE(load_prior(arguments.prior), FitSettings())
     bands = model.prior.channels
-    scenes = tiles(arguments.data, TEST[: arguments.scenes], bands) | frames(arguments.data, bands)
+    scenes = tiles(arguments.data, "test", bands, slice(arguments.scenes)) | frames(arguments.data, "test", bands)
     for key, t in trials(scenes, sensors(bands), 700):
         results.once(key, measured, t, model, list(scenes).index(key["scene"]))
 

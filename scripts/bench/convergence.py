@@ -5,7 +5,7 @@
 The plain scheme is Adam with a learning rate of 0.1 quantisation steps, one fresh draw an iteration, no schedule, started from the
 measurement, 1000 iterations. Each rung of the ladder adds one thing to the one before; a scheme with a schedule is run anew for each number
 of iterations. PSNR is that of the posterior mean, from 8 latent samples whose time is not counted. One lattice unless said otherwise.
-Scenes: naip_rgbn_60cm/val tiles 6 to 9, panchromatic means, for the three sensors of the benchmark `restoration`; none is used there.
+Scenes: NAIP tuning tiles 5, 6, 8 and 9, panchromatic means, for the three sensors of the benchmark `restoration`; none is used there.
 The picture needs matplotlib.
 """
 
@@ -28,8 +28,8 @@ from imaging.posterior.running import FitInputs
 from imaging.priors import load_prior
 from scripts.bench.results import Results
 from scripts.bench.tables import Record, Records, mean, table, where
-from scripts.scenes import tiles
 from scripts.sensors import Trial, sensors, trials
+from scripts.split import tiles
 
 OPTIONS = {"--data": {}, "--prior": {}, "--tiles": {"type": int, "default": 4}, "--picture": {}}
 PLAIN = 1000
@@ -117,7 +117,7 @@ def ladder(t: Trial, model: VBLE, rung: str) -> Record:
 def run(arguments: argparse.Namespace, results: Results) -> None:
     """All rungs, sensors and scenes."""
     model = VBLE(load_prior(arguments.prior), FitSettings())
-    scenes = tiles(arguments.data, range(6, 6 + arguments.tiles))
+    scenes = tiles(arguments.data, "tuning", part=slice(4, 4 + arguments.tiles))
     for rung in RUNGS:
         for key, t in trials(scenes, sensors(), 300):
             results.once({"rung": rung} | key, ladder, t, model, rung)

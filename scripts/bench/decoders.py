@@ -27,6 +27,7 @@ from imaging.training import CropSampler, TrainingSettings, find_images, statist
 from scripts.bench.results import Results
 from scripts.bench.tables import Record, one_table
 from scripts.command import read_table
+from scripts.split import applied
 
 OPTIONS = {
     "--data": {}, "--work": {"required": True}, "--steps": {"type": int, "help": "training steps of each design, instead of the file's"},
@@ -52,8 +53,9 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
     plan, settings = recipe.values, recipe.under("training").make(TrainingSettings)
     if arguments.steps:
         settings = dataclasses.replace(settings, steps=arguments.steps)
-    images = find_images([arguments.data], plan["data"]["train"])
-    validation = validation_images(find_images([arguments.data], plan["data"]["validation"])[: plan["data"]["validation_count"]], 1)
+    data = applied(plan["data"], [arguments.data])
+    images = find_images([arguments.data], data["train"])
+    validation = validation_images(find_images([arguments.data], data["validation"])[: data["validation_count"]], 1)
 
     def trained(design: dict[str, Any]) -> Record:
         torch.manual_seed(settings.seed)

@@ -20,10 +20,10 @@ from imaging.bilevel import LowerLevel, denoise
 from imaging.bilevel.patches import first_guess
 from imaging.bilevel.zoo import LearnedRegularizer, load_regularizer
 from imaging.metrics import psnr
-from imaging.training import read_image
 from scripts.bench.results import Results
 from scripts.bench.tables import Record, one_table
-from scripts.scenes import grey, middles
+from scripts.scenes import middles
+from scripts.split import photographs
 
 LEVELS = (5, 15, 25)
 ACCURACY = 1e-3
@@ -61,9 +61,9 @@ def timed(learned: LearnedRegularizer, truth: Tensor) -> Record:
 
 def run(arguments: argparse.Namespace, results: Results) -> None:
     """All regularisers."""
-    paths = sorted((arguments.data / "bsd68_gray").glob("*.png"))[: arguments.images]
-    images = [grey(read_image(p))[None, None] for p in paths]
-    photograph = middles([grey(read_image(sorted((arguments.data / "kodak24").glob("*.png"))[6]))], 512)
+    found = photographs(arguments.data, "test", "bsd", in_grey=True, part=slice(arguments.images))
+    images = [torch.from_numpy(x)[None] for x in found.values()]
+    photograph = middles([torch.from_numpy(photographs(arguments.data, "tuning", "kodak", in_grey=True)["kodak 7"][0])], 512)
 
     def measured(learned: LearnedRegularizer) -> Record:
         scores = {f"psnr_{level}": quality(learned, images, level) for level in LEVELS}

@@ -1,11 +1,11 @@
 """Bundles of a panchromatic and four coarser bands: the methods of imaging-restore against others, by Wald's protocol.
 
-    python -m scripts.bench fusion --data DATA_FOLDER [--methods gaussian GSA ...] [--scenes validation|test] [--bundles TEXT] [--large]
+    python -m scripts.bench fusion --data DATA_FOLDER [--methods gaussian GSA ...] [--scenes tuning|test] [--bundles TEXT] [--large]
 
-Scenes: tiles of naip_rgbn_60cm/val, four bands, as the bundles of scripts/bundles.py see them: four sensors, and one of them with weights
+Scenes: NAIP tiles, four bands, as the bundles of scripts/bundles.py see them: four sensors, and one of them with weights
 or MTF told wrong, shifted grids, and a panchromatic band that sees what no other does. 32 pixels around the measurement are unknown, 16 of
 its border are not scored. PSNR has full scale as peak; ERGAS and the spectral angle are those of torchmetrics, Q2n that of sewar (blocks of
-32 x 32 pixels). Weights of TV were tuned on validation tiles. No bundle of a real satellite is among the data sets: QNR is not measured.
+32 x 32 pixels). Weights of TV were tuned on tuning tiles. No bundle of a real satellite is among the data sets: QNR is not measured.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from scripts.bench.scores import figures
 from scripts.bench.tables import FIGURES, Columns, Record, Records, grouped, pick, table, where
 from scripts.bundles import CASES, MARGIN, Bundle, bundles, simulate
 from scripts.rivals.pansharpening import METHODS
-from scripts.scenes import FULL, SPLIT, Array, tiles
+from scripts.scenes import FULL, Array
+from scripts.split import tiles
 
 RIVALS = ("GSA", "restored PAN + GSA", "joint TV")
 """Whose ERGAS is compared tile by tile."""
@@ -49,7 +50,7 @@ COLUMNS: Columns = {
 }  # fmt: skip
 OPTIONS: dict[str, dict[str, object]] = {
     "--data": {}, "--methods": {"default": [GAUSSIAN, *METHODS], "choices": [*FUSIONS, *METHODS], "metavar": "METHOD"},
-    "--scenes": {"type": str, "default": "validation", "choices": ["validation", "test"], "help": "which of the tiles"},
+    "--scenes": {"type": str, "default": "tuning", "choices": ["tuning", "test"], "help": "which of the tiles"},
     "--bundles": {"default": "", "help": "only those whose name has this in it"},
     "--large": {"action": "store_true", "help": "time each method on 1024 x 1024 panchromatic pixels too"},
 }  # fmt: skip
@@ -141,7 +142,7 @@ def large(truth: Array) -> Bundle:
 
 def run(arguments: argparse.Namespace, results: Results) -> None:
     """All tiles in all cases."""
-    scenes = tiles(arguments.data, SPLIT[arguments.scenes], 4)
+    scenes = tiles(arguments.data, arguments.scenes, 4)
     cases = {name: case for name, case in CASES.items() if arguments.bundles in name}
     for key, bundle in bundles(scenes, cases, 0):
         for method in arguments.methods:

@@ -4,7 +4,7 @@
 
 Each scene is measured by the sensor "raw" of the benchmark `restoration`, or one whose MTF at Nyquist is 20 % lower or higher or
 whose noise deviation is 30 % lower or higher, and restored as if it were "raw". Scenes of another ground sample distance are the
-benchmark's tiles averaged over 2 x 2 pixels (1.2 m) and USGS tiles (0.3 m; training images of the released priors, but not of the pass); of
+benchmark's tiles averaged over 2 x 2 pixels (1.2 m) and USGS tiles (0.3 m; seen by the released priors of the split "former", not by the pass); of
 another land cover, drone frames of a held-out source in linear light. Otherwise scenes are those of the benchmark's tiles, six of them.
 """
 
@@ -18,8 +18,9 @@ from imaging.sensors import SensorProfile
 from scripts.bench.amortised import measured, methods
 from scripts.bench.results import Results
 from scripts.bench.tables import Records, grouped, pick, where
-from scripts.scenes import FULL, TEST, Scenes, coarse, fine, frames, tiles
+from scripts.scenes import FULL, Scenes, coarse
 from scripts.sensors import RAW, louder, sensor, trials
+from scripts.split import fine, frames, tiles
 
 OPTIONS = {"--data": {}, "--prior": {}, "--methods": {"default": [AMORTISED, "vble-xz"]}}
 
@@ -27,16 +28,16 @@ OPTIONS = {"--data": {}, "--prior": {}, "--methods": {"default": [AMORTISED, "vb
 def run(arguments: argparse.Namespace, results: Results) -> None:
     """All cases."""
     known, assumed, data = methods(prior=arguments.prior), sensor(*RAW), arguments.data
-    (nyquist, snr), own = RAW, tiles(data, TEST[:6])
+    (nyquist, snr), own = RAW, tiles(data, "test", part=slice(6))
     cases: dict[str, tuple[Scenes, SensorProfile]] = {
         "as assumed": (own, assumed),
         "MTF 20 % lower": (own, sensor(0.8 * nyquist, snr)),
         "MTF 20 % higher": (own, sensor(1.2 * nyquist, snr)),
         "noise 30 % lower": (own, louder(assumed, 0.7)),
         "noise 30 % higher": (own, louder(assumed, 1.3)),
-        "1.2 m": ({name: coarse(x) for name, x in tiles(data, TEST).items()}, assumed),
-        "0.3 m": (fine(data), assumed),
-        "drone frames, linear light": (frames(data), assumed),
+        "1.2 m": ({name: coarse(x) for name, x in tiles(data, "test").items()}, assumed),
+        "0.3 m": (fine(data, "test", part=slice(6)), assumed),
+        "drone frames, linear light": (frames(data, "test"), assumed),
     }
     for case, (scenes, actual) in cases.items():
         for key, t in trials(scenes, {"raw": actual}, 500):

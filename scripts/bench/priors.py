@@ -2,10 +2,11 @@
 
     python -m scripts.bench priors --data DATA_FOLDER [--prior NAME|DIR] [--sets naip kodak drone] [--samples PICTURE.png]
 
-Sets are tiles of naip_rgbn_60cm/val, Kodak, and two drone frames (garfield) that no released prior was trained on. A prior of one channel
-gets the mean of the bands, others their first bands. PSNR against 255 with uniform noise in place of rounding; the outer 8 pixels are not
-scored, for the codecs neither. The rate scale multiplies the image before encoding. Codecs code the image rounded to 8 bits; what they
-spend for headers, some 0.01 to 0.02 bits per pixel here, is theirs. Bits are per pixel, all channels together.
+Sets are test tiles of NAIP, the test photographs of Kodak, and the middles of two frames of a flight that no released prior was trained
+on, so many of each as --count says. A prior of one channel gets the mean of the bands, others their first bands. PSNR against 255 with
+uniform noise in place of rounding; the outer 8 pixels are not scored, for the codecs neither. The rate scale multiplies the image before
+encoding. Codecs code the image rounded to 8 bits; what they spend for headers, some 0.01 to 0.02 bits per pixel here, is theirs. Bits are
+per pixel, all channels together.
 
 The other tables give the squared error over the predicted variance by decile of brightness at scale 1; the mean gain over each codec at
 equal rate from 0.5 to 2 bits per pixel, and the PSNR at 1; and, of the training images, the amplitude spectrum relative to the 1/f law of
@@ -26,10 +27,10 @@ from imaging.priors import LatentPrior, load_prior
 from imaging.priors.pictures import write_picture
 from imaging.priors.rate import nats_to_bits
 from imaging.priors.sampling import sample_prior
-from imaging.training import read_image
 from scripts.bench.results import Results
 from scripts.bench.tables import Record, Records, cell, grouped, table, where
-from scripts.scenes import HELD_OUT, Array, chosen, tiles
+from scripts.scenes import Array, chosen
+from scripts.split import frames, photographs, tiles, training_sets
 
 BORDER = 8
 SETS = ("naip", "kodak", "drone")
@@ -53,12 +54,11 @@ except ImportError:
 def images(data: Path, name: str, channels: int, count: int) -> Array:
     """``(N, C, H, W)`` grey levels of 255, float32."""
     if name == "naip":
-        return 255 * np.stack(list(tiles(data, range(count), channels).values()))
+        return 255 * np.stack(list(tiles(data, "test", channels, slice(count)).values()))
     if name == "kodak":
-        found = [read_image(p) for p in sorted((data / "kodak24").glob("*.png"))[:count]]
-        return np.stack([chosen(np.moveaxis(i, 1, 2) if i.shape[1] > i.shape[2] else i, channels) for i in found])
-    found = [read_image(data / "drone_linear12" / "train" / frame)[:, :512, :512] for frame in HELD_OUT]
-    return np.stack([chosen(i, channels) * np.float32(255 / 4095) for i in found])
+        found = photographs(data, "test", "kodak", part=slice(count)).values()
+        return 255 * np.stack([chosen(np.moveaxis(i, 1, 2) if i.shape[1] > i.shape[2] else i, channels) for i in found])
+    return 255 * np.stack(list(frames(data, "test", channels, 512).values()))
 
 
 def coded(image: Array, kind: str, setting: float) -> tuple[float, float]:
@@ -143,8 +143,7 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
             ]
             if len(points) > 1:
                 results.once(key | {"of": "gains"}, gains, points, curves)
-    for folder in ("naip_rgbn_60cm", "usgs_rgb_30cm"):
-        read = [read_image(p) for p in sorted((arguments.data / folder / "train").glob("*.webp"))]
+    for folder, read in training_sets(arguments.data).items():
         square = np.stack([chosen(t, 3) for t in read if t.shape[1:] == (256, 256)])
         results.once({"folder": folder}, sharpness, square)
     if arguments.samples:

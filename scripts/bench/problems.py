@@ -3,7 +3,7 @@
     python -m scripts.bench problems --data DATA_FOLDER [--problems TEXT] [--methods VBLE-xz TV] [--lpips FILE]
 
 Natural problems: middles of four Kodak photographs, 256 x 256, three bands, prior rgb. Satellite problems: panchromatic means of
-naip_rgbn_60cm/val tiles 20 to 23, prior pan, the three sensors of the benchmark `restoration` at their own grid and at twice its
+NAIP test tiles 20 to 23, prior pan, the three sensors of the benchmark `restoration` at their own grid and at twice its
 density (x2: the same blur and noise, every second pixel measured). All operators are circular, so that no method has to guess at borders;
 16 pixels of border are not scored. Weights of methods that have one are tuned for each problem on one (natural) or two other images.
 Coverage, width, CRPS and the correlation of the deviation with the absolute error are of the methods that give a deviation; samplers get
@@ -37,15 +37,15 @@ from imaging.posterior.gaussian import gaussian_estimate
 from imaging.posterior.measurement import measurements
 from imaging.priors import load_prior
 from imaging.sensors import SensorPhysics, SignalDependentNoise, sensor_physics
-from imaging.training import read_image
 from scripts.bench.results import Results
 from scripts.bench.scores import figures
 from scripts.bench.tables import FIGURES, Records, crossed, grouped, pick, where
 from scripts.rivals.lpips import Lpips
 from scripts.rivals.methods import METHODS, SAMPLERS, FFDNet, Found, Given, available
 from scripts.rivals.networks import UNet
-from scripts.scenes import Array, middle, tiles
+from scripts.scenes import Array, middle
 from scripts.sensors import sensors
+from scripts.split import photographs, tiles
 
 BORDER = 16
 THREADS = torch.get_num_threads()
@@ -108,8 +108,8 @@ def motion_kernel() -> Tensor:
 
 def natural(data: Path) -> dict[str, Problem]:
     """Six operators at two noise levels on photographs."""
-    found = [read_image(p).astype(np.float32) / 255 for p in sorted((data / "kodak24").glob("*.png"))]
-    crops = [np.ascontiguousarray(middle(x, 256)) for x in found]
+    parts = (("test", slice(0, 16, 4)), ("tuning", slice(1)))
+    images, tuning = ([np.ascontiguousarray(middle(x, 256)) for x in photographs(data, u, "kodak", part=p).values()] for u, p in parts)
     kernels = {"blur 1": gaussian_kernel(1.0), "blur 3": gaussian_kernel(3.0), "motion": motion_kernel()}
     operators: dict[str, Operator] = {name: partial(BlurFFT, filter=kernel) for name, kernel in kernels.items()}
     operators |= {f"x{factor}": partial(Downsampling, filter="bicubic", factor=factor) for factor in (2, 4)} | {"inpainting 50 %": half}
@@ -118,12 +118,12 @@ def natural(data: Path) -> dict[str, Problem]:
         return GaussianNoise(grey / 255, rng=torch.Generator().manual_seed(1))
 
     some = {f"natural {k}, noise {g}": (o, partial(noise, g)) for g in (2.55, 7.65) for k, o in operators.items()}
-    return {name: Problem(crops[:20:5], crops[20:21], operator, noise_, "rgb") for name, (operator, noise_) in some.items()}
+    return {name: Problem(images, tuning, operator, noise_, "rgb") for name, (operator, noise_) in some.items()}
 
 
 def satellite(data: Path) -> dict[str, Problem]:
     """Three sensors on aerial tiles, at their own grid and at twice its density."""
-    images, tuning = (list(tiles(data, numbers).values()) for numbers in (range(20, 24), range(2)))
+    images, tuning = (list(tiles(data, use, part=slice(n)).values()) for use, n in (("test", 4), ("tuning", 2)))
 
     def noise(sigma0: Tensor, gain: Tensor) -> NoiseModel:
         return SignalDependentNoise(sigma0, gain, rng=torch.Generator().manual_seed(1))

@@ -6,7 +6,7 @@ Each scene is fitted on one lattice at seven rate scales around the default. The
 `imaging.posterior.rate_scale`), the noise alone (decoder deviation 2.4 times that of the noise at the mean signal), the evidence lower
 bound (mean objective of the last four iterations, the least wins) and the discrepancy principle (mean squared standardised residual of the
 posterior mean, the one nearest to 1 wins). PSNR of the fit that a rule chooses, mean over scenes, beside that of the best scale for each
-scene, which takes the truth. Scenes: naip_rgbn_60cm/val tiles 6 to 9, panchromatic means, none in the benchmark.
+scene, which takes the truth. Scenes: NAIP tuning tiles 5, 6, 8 and 9, panchromatic means, none in the benchmark.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from imaging.posterior import VBLE, FitSettings
 from imaging.priors import load_prior
 from scripts.bench.results import Results
 from scripts.bench.tables import Records, grouped
-from scripts.scenes import tiles
 from scripts.sensors import Trial, sensor, sensors, trials
+from scripts.split import tiles
 
 OPTIONS: dict[str, dict[str, object]] = {"--data": {}, "--prior": {}}
 STEPS = 2.0 ** np.arange(-1.5, 1.6, 0.5)
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
         "nearly no blur, noise 0.05": sensor(0.9, 10.0),
         "MTF 0.20, noise 0.05": sensor(0.2, 10.0),
     }
-    for key, t in trials(tiles(arguments.data, range(6, 10)), sensors() | others, 700):
+    for key, t in trials(tiles(arguments.data, "tuning", part=slice(4, None)), sensors() | others, 700):
         results.once({"problem": key["sensor"], "scene": key["scene"]}, chosen, t, model)
 
 

@@ -2,9 +2,9 @@
 
     python -m scripts.bench restoration --data DATA_FOLDER [--methods vble-xz wcrr ...] [--prior NAME|DIR] [--bands 1|3|4]
 
-Scenes: panchromatic means, or the first bands, of naip_rgbn_60cm/val tiles 20 to 31 and, up to three bands, the middle of two
-drone_linear12 frames of a source kept out of training. Several bands are restored together by a prior of as many channels, otherwise one
-by one. Wiener uses the mean power spectrum of the training images; the weight of TV (deepinv, FISTA) is tuned on validation tiles 0 to 3.
+Scenes: panchromatic means, or the first bands, of NAIP test tiles 20 to 31 and, up to three bands, the middle of two
+frames in linear light of a flight kept out of training. Several bands are restored together by a prior of as many channels, otherwise one
+by one. Wiener uses the mean power spectrum of the training images; the weight of TV (deepinv, FISTA) is tuned on four tiles.
 PSNR has full scale as peak; 8 pixels of border are not scored. The methods with learned regularisers, tv, foe, crr and wcrr, are as
 imaging-restore offers them, their weight set by the noise.
 """
@@ -28,8 +28,9 @@ from scripts.bench.results import Results
 from scripts.bench.scores import figures
 from scripts.bench.tables import Records, grouped, mean, pick, where
 from scripts.rivals.classical import mean_spectrum, total_variation, tuned_weight, wiener
-from scripts.scenes import FULL, TEST, frames, tiles
+from scripts.scenes import FULL
 from scripts.sensors import Trial, sensors, trials
+from scripts.split import frames, tiles
 
 CLASSICAL = ("measurement", "Wiener", "TV")
 OPTIONS = {"--data": {}, "--prior": {}, "--bands": {}, "--methods": {"default": [AMORTISED, "vble-xz"]}, "--iterations": {}, "--scenes": {}}
@@ -38,7 +39,7 @@ Bandwise = Callable[[Trial], Tensor]
 
 def classical(arguments: argparse.Namespace, profile: SensorProfile) -> dict[str, Bandwise]:
     """Methods for one band, the weight of TV tuned when it is first used."""
-    spectrum = cache(lambda: mean_spectrum(tiles(arguments.data, range(420), part="train").values()))
+    spectrum = cache(lambda: mean_spectrum(tiles(arguments.data, "training").values()))
     weight = cache(lambda: tuned_weight(arguments.data, profile, spectrum()))
     return {
         "measurement": lambda t: t.y,
@@ -68,7 +69,8 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
     changed = {} if arguments.iterations is None else {"iterations": arguments.iterations}
     profiles = sensors(arguments.bands)
     simple = {name: classical(arguments, profile) for name, profile in profiles.items()}
-    scenes = tiles(arguments.data, TEST[: arguments.scenes], arguments.bands) | frames(arguments.data, arguments.bands)
+    found = tiles(arguments.data, "test", arguments.bands, slice(arguments.scenes))
+    scenes = found | frames(arguments.data, "test", arguments.bands)
     for key, t in trials(scenes, profiles, 0):
         for method in CLASSICAL:
             results.once(key | {"method": method}, by_band, t, simple[key["sensor"]][method])

@@ -40,6 +40,7 @@ from scripts.bench.results import Results
 from scripts.bench.tables import Columns, Record, Records, grouped, where
 from scripts.command import ROOT, SAMPLE
 from scripts.scenes import Array
+from scripts.split import superres_set
 
 SIDE, RUNS, SCENE, TILE = 256, 7, 2048, 10_980
 OPTIONS = {
@@ -50,10 +51,10 @@ OPTIONS = {
 SHAPES = {"direct": "D", "random": "^"}
 
 
-def test_pairs(folder: Path, bands: int, scale: int, degradation: Degradation) -> list[tuple[Tensor, Tensor]]:
+def test_pairs(paths: list[Path], bands: int, scale: int, degradation: Degradation) -> list[tuple[Tensor, Tensor]]:
     """Coarse and fine images of a test set."""
     found = []
-    for k, path in enumerate(sorted(folder.glob("*.png"))):
+    for k, path in enumerate(paths):
         fine = whole_image(read_image(path), bands, scale)
         found.append((degradation.apply(fine, scale, torch.Generator().manual_seed(k)), fine))
     return found
@@ -196,12 +197,11 @@ def search_time(kind: str, bands: int, scale: int) -> Record:
 
 def run(arguments: argparse.Namespace, results: Results) -> None:
     """The parts that are asked for."""
-    tests = arguments.data / "sr_test"
     for name in (m.name for m in list_models()):
         recipe = Recipe.parse((find_model(name) / "recipe.toml").read_text(encoding="utf-8"))
         bands, scale = recipe.space.bands, recipe.space.scale
         for test in ("Set5", "Set14") if "quality" in arguments.parts else ():
-            images = test_pairs(tests / test, bands, scale, recipe.degradation)
+            images = test_pairs(superres_set(arguments.data, test), bands, scale, recipe.degradation)
             results.once({"part": "quality", "model": name, "set": test}, quality, name, images)
         if "speed" in arguments.parts:
             results.once({"part": "speed", "model": name}, speed, name, bands)
@@ -212,7 +212,7 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
     for kind in ("basic", "rfdn") if "search" in arguments.parts else ():
         results.once({"part": "search", "space": kind}, search_time, kind, bands, scale)
     if arguments.runs:
-        images = test_pairs(tests / "Set14", bands, scale, recipe.degradation)
+        images = test_pairs(superres_set(arguments.data, "Set14"), bands, scale, recipe.degradation)
         for weights in sorted(arguments.runs.glob("*/quantised*.safetensors")):
             key = {"part": "runs", "name": weights.parent.name, "weights": weights.stem}
             results.once(key, contestant, weights, recipe, images)

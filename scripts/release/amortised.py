@@ -17,8 +17,9 @@ import numpy as np
 from imaging.amortised import DEFAULT_NETWORK, AmortisedReconstructor, find_network, load_network
 from scripts.command import command
 from scripts.release.conformal import WIDTHS, covered, recipe_lines
-from scripts.scenes import Array, of_split
+from scripts.scenes import Array
 from scripts.sensors import sensors, strangers, trials
+from scripts.split import of_split
 
 FACTORS = np.arange(0.8, 1.2, 0.005).round(3)
 AIMS = ((1, 0.90, 1.645), (1, 0.95, 1.96), (4, 0.95, 1.96), (16, 0.95, 1.96))

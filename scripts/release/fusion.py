@@ -17,7 +17,8 @@ from scripts.bench.fusion import ours
 from scripts.bundles import CASES, bundles
 from scripts.command import command
 from scripts.release.amortised import AIMS, best_factor, calibration_lines, write_calibration
-from scripts.scenes import SPLIT, Array, tiles
+from scripts.scenes import Array
+from scripts.split import tiles
 
 TOLD_RIGHT = ("nominal", "sharp", "dim", "half", "beyond")
 
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--network", default="rgbn-fusion")
     parser.add_argument("--write", action="store_true", help="put the tables into the recipe")
     a = parser.parse_args()
-    scenes = tiles(a.data, SPLIT["calibration"], 4)
+    scenes = tiles(a.data, "calibration", 4)
     known = find_fusion(a.network)
     former = known.recipe.under("calibration").number("deviation", 1.0, 1e-6, 1e6)
     found: dict[str, list[dict[int, Array]]] = {name: [] for name in scenes}

@@ -4,16 +4,15 @@
 
 First, factors for latents of low and of high frequency, with powers of the rate scale and of the scene's sharpness, and one for the
 image-space part, so that the 90 % and 95 % intervals of pixels and of means over 4 x 4 pixels have the right mean coverage for each kind of
-scene, for the benchmark's three sensors. Scenes, of as many bands as the prior: naip_rgbn_60cm/val tiles 0 to 5, four of them in linear
-light (squared), four of them at half the resolution and, up to three bands, two windows of one drone frame.
+scene, for the benchmark's three sensors. Scenes, of as many bands as the prior: every other calibration tile, four of them in linear
+light (squared), four of them at half the resolution and, up to three bands, one frame in linear light.
 
-Then half-widths by conformal risk control (scripts/release/conformal.py) on other scenes, tiles 6 to 19 and 32 to 39 and two more windows.
+Then half-widths by conformal risk control (scripts/release/conformal.py) on the other calibration scenes.
 None of the scenes is in the benchmark. Put what is printed into the recipe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -30,11 +29,11 @@ from imaging.posterior.sharpness import sharpness
 from imaging.priors import DEFAULT_PRIOR, load_prior
 from imaging.priors.calibration import Calibration
 from imaging.restoration.method import torch_device
-from imaging.training import read_image
 from scripts.command import command
 from scripts.release.conformal import WIDTHS, covered, recipe_lines
-from scripts.scenes import FULL, Array, Scenes, chosen, coarse, tiles
+from scripts.scenes import Array, Scenes, coarse
 from scripts.sensors import Trial, sensors, trials
+from scripts.split import frames, tiles
 
 LEVELS = {0.90: 1.644854, 0.95: 1.959964}
 LEAST_IMAGE_PART = 0.05
@@ -43,7 +42,6 @@ KINDS = {"tile": 3.0, "linear": 1.0, "coarse": 1.0, "frame": 2.0}
 """Weight of each kind of scene."""
 EDGES, CENTRES = (0.2, 0.4, 0.6, 0.8), (0.1, 0.3, 0.5, 0.7, 0.95)
 """Groups of latent frequencies, over that of Nyquist."""
-FRAME = "drone_linear12/train/garfield_x4_IMG_161122_164200_0093_RGB.tif"
 
 
 class Variances(NamedTuple):
@@ -76,14 +74,9 @@ class Parts(NamedTuple):
     blocks: Variances
 
 
-def scenes(data: Path, bands: int, numbers: Collection[int], places: Sequence[tuple[int, int]]) -> Scenes:
-    """Validation scenes ``(bands, H, W)``, 256 or 272 pixels square: tiles, and windows of the frame where it has the bands."""
-    found = tiles(data, numbers, bands)
-    if bands <= 3:
-        frame = chosen(read_image(data / FRAME), bands) / FULL
-        for row, column in places:
-            found[f"frame {row}"] = np.ascontiguousarray(frame[:, row : row + 272, column : column + 272])
-    return found
+def scenes(data: Path, bands: int, part: int) -> Scenes:
+    """Calibration scenes ``(bands, H, W)``, 256 or 272 pixels square: every other tile and frame from the first or the second."""
+    return dict([*tiles(data, "calibration", bands).items()][part::2] + [*frames(data, "calibration", bands, 272).items()][part::2])
 
 
 def room(model: VBLE) -> int:
@@ -197,8 +190,9 @@ def main() -> None:
             found.setdefault(key["sensor"], {})[key["scene"]] = parts(t, model)
         return found
 
-    first = scenes(arguments.data, bands, range(6), ((200, 300), (560, 700)))
-    first |= {f"linear {k}": first[f"tile {k}"] ** 2 for k in range(4)} | {f"coarse {k}": coarse(first[f"tile {k}"]) for k in range(4)}
+    first = scenes(arguments.data, bands, 0)
+    some = [name.split()[1] for name in first][:4]
+    first |= {f"linear {k}": first[f"tile {k}"] ** 2 for k in some} | {f"coarse {k}": coarse(first[f"tile {k}"]) for k in some}
     found = fitted(first, 100)
     best = best_factors(found)
     for factors in (Calibration(), best):
@@ -212,7 +206,7 @@ def main() -> None:
     )
     if arguments.factors_only:
         return
-    others = fitted(scenes(arguments.data, bands, (*range(6, 20), *range(32, 40)), ((210, 800), (570, 200))), 200)
+    others = fitted(scenes(arguments.data, bands, 1), 200)
     print("\n" + "\n".join(recipe_lines(missed(list(others.values()), best), "scripts/release/prior.py")))
     for name, f in others.items():
         print(f"# other scenes, {name}: {line(f, best)}")

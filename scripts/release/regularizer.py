@@ -2,7 +2,7 @@
 
     python -m scripts.release.regularizer wcrr --data DATA_FOLDER [--factors 0.35 0.5 0.7 1] [--noise 5 15 25]
 
-First the mean PSNR (dB) over tiles 0 to 3 of naip_rgbn_60cm/val and the three sensors of the benchmarks for factors on
+First the mean PSNR (dB) over the first four NAIP tiles for tuning and the three sensors of the benchmarks for factors on
 the weight, as imaging-restore minimises: the best one is `weight` of the recipe's [restoration]. Then for white noise (grey levels of 255)
 the factor on the regulariser's own weight that denoises best, by a parabola through the best three of a geometric series.
 """
@@ -19,22 +19,23 @@ from imaging.bilevel import LearnedRegularizer, RegularizedReconstructor, load_r
 from imaging.metrics import psnr
 from scripts.bench.tables import table
 from scripts.command import command
-from scripts.scenes import MARGIN, tiles
+from scripts.scenes import MARGIN
 from scripts.sensors import sensors, trials
+from scripts.split import tiles
 
 SERIES = 2.0 ** np.arange(-2, 2.25, 0.5)
 
 
 def behind_sensors(learned: LearnedRegularizer, data: Path, factor: float) -> float:
     """Mean PSNR (dB)."""
-    reconstructor, some = RegularizedReconstructor(learned, weight=factor), trials(tiles(data, range(4)), sensors(), 0)
+    reconstructor, some = RegularizedReconstructor(learned, weight=factor), trials(tiles(data, "tuning", part=slice(4)), sensors(), 0)
     return float(np.mean([t.quality(reconstructor(t.y, t.physics()), MARGIN) for _, t in some]))
 
 
 def denoising(learned: LearnedRegularizer, data: Path, level: float) -> float:
     """Factor that denoises best."""
     physics = Denoising(GaussianNoise(level / 255))
-    truths = [torch.from_numpy(t)[None] for t in tiles(data, range(2)).values()]
+    truths = [torch.from_numpy(t)[None] for t in tiles(data, "tuning", part=slice(2)).values()]
     generator = torch.Generator().manual_seed(round(level))
     measured = [t + level / 255 * torch.randn(t.shape, generator=generator) for t in truths]
     scores = []

@@ -20,6 +20,7 @@ from imaging.releases import digest_of, write_release
 from imaging.superres import Genotype, SuperResolver, export, load_network
 from imaging.superres.recipes import Recipe
 from scripts.command import command, read_table
+from scripts.split import noted
 from scripts.train.common import Notes
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     if read_table(arguments.recipe).values.get("family") != SUPERRES_FAMILY:
         raise SystemExit(f"{arguments.recipe} is of no super-resolution model: its family is not {SUPERRES_FAMILY}")
     genotype = Genotype.load(arguments.work / "genotype.json")
-    notes: Notes = dict(n.split("=", 1) for n in arguments.note)
+    notes: Notes = noted(recipe.data.values) | dict(n.split("=", 1) for n in arguments.note)
     folder.mkdir(parents=True, exist_ok=True)
     uniform = arguments.work / "quantised-8.safetensors"
     trained = uniform if uniform.exists() else arguments.work / "quantised.safetensors"

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from imaging.sensors import SensorProfile
 from scripts.rivals.methods import Given, mean_deviation, proximal
-from scripts.scenes import MARGIN, Array, tiles
+from scripts.scenes import MARGIN, Array
 from scripts.sensors import Trial, trials
+from scripts.split import tiles
 
 WEIGHTS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 Spectrum = tuple[Array, Array]
@@ -58,9 +59,9 @@ def total_variation(t: Trial, start: Tensor, weight: float) -> Tensor:
 
 
 def tuned_weight(data: Path, profile: SensorProfile, spectrum: Spectrum) -> float:
-    """TV weight with the best mean PSNR on validation tiles 0 to 3, for the sensor's first band."""
+    """TV weight with the best mean PSNR on the first four tuning tiles, for the sensor's first band."""
     single = {"": SensorProfile(profile.name, profile.state, profile.bits, profile.bands[:1])}
-    started = [(t, wiener(t, spectrum)) for _, t in trials(tiles(data, range(4)), single, 100)]
+    started = [(t, wiener(t, spectrum)) for _, t in trials(tiles(data, "tuning", part=slice(4)), single, 100)]
 
     def quality(weight: float) -> float:
         return float(np.mean([t.quality(total_variation(t, start, weight)) for t, start in started]))

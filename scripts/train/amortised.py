@@ -21,6 +21,7 @@ from imaging.amortised.training import Batches, Trainer, samplers_of, validation
 from imaging.amortised.zoo import find_network, load_network, make_network, save_network
 from imaging.parallel import place, run_together
 from imaging.training import find_images
+from scripts.split import applied, noted
 from scripts.train.common import Notes, begin, carried_on, parsed, training
 
 
@@ -29,9 +30,9 @@ def train(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     recipe_text = arguments.recipe.read_text(encoding="utf-8")
     recipe, settings = begin(arguments)
-    ranges, data = recipe.under("sensors").make(SensorRanges), recipe.values["data"]
+    ranges, data = recipe.under("sensors").make(SensorRanges), applied(recipe.values["data"], arguments.data)
     network = make_network(recipe)
-    notes: Notes = {"device": arguments.device}
+    notes: Notes = {"device": arguments.device} | noted(recipe.values["data"])
     if arguments.further:
         began = arguments.work / "start.txt"  # the released model may be another one when the run is resumed
         if not began.exists():
@@ -43,7 +44,7 @@ def train(arguments: argparse.Namespace) -> None:
     elif arguments.start:
         notes["start_sha256"] = find_network(arguments.start).digest
         network.begin_from(load_network(arguments.start))
-    images = find_images(arguments.data, data["train"], data.get("spare"))
+    images = find_images(arguments.data, data["train"])
     validation = validation_batches(find_images(arguments.data, data["validation"]), network.settings.channels, ranges)
     device = torch.device(arguments.device)
     samplers = samplers_of(images, settings, network.settings.channels, ranges)

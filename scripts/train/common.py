@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,8 +12,10 @@ from tqdm import tqdm
 
 from imaging.parallel import place
 from imaging.releases import Table
+from imaging.superres.recipes import Recipe
 from imaging.training import InterruptibleTraining, TrainingSettings
 from scripts.command import command, read_table
+from scripts.split import applied
 
 Notes = dict[str, float | str]
 """Further keys of a recipe's ``[release]`` table."""
@@ -60,6 +63,11 @@ def carried_on(trainer: InterruptibleTraining, every: float = 60.0, *, train: bo
     for _ in tqdm(steps, unit="step", mininterval=30, disable=not train or place()[0] > 0):
         pass
     return {"steps": trainer.step, "training_minutes": round(trainer.elapsed / 60)}
+
+
+def held(recipe: Recipe, sources: Sequence[Path]) -> Recipe:
+    """A recipe of super-resolution whose images are those that the split gives to training and tuning."""
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, values=applied(recipe.data.values, sources)))
 
 
 def told(figures: dict[str, float]) -> str:

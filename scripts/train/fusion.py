@@ -20,6 +20,7 @@ from imaging.amortised.zoo import make_network
 from imaging.fusion.simulation import BundleBatches, BundleRanges, validation_bundles
 from imaging.parallel import place, run_together
 from imaging.training import CropSampler, find_images
+from scripts.split import applied, noted
 from scripts.train.amortised import options
 from scripts.train.common import Notes, begin, carried_on
 
@@ -29,9 +30,9 @@ def train(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     recipe_text = arguments.recipe.read_text(encoding="utf-8")
     recipe, settings = begin(arguments)
-    ranges, data = recipe.under("bundles").make(BundleRanges), recipe.values["data"]
+    ranges, data = recipe.under("bundles").make(BundleRanges), applied(recipe.values["data"], arguments.data)
     network = make_network(recipe)
-    notes: Notes = {"device": arguments.device}
+    notes: Notes = {"device": arguments.device} | noted(recipe.values["data"])
     if arguments.further or arguments.start:
         start = find_fusion(str(arguments.further)) if arguments.further else find_network(arguments.start)
         notes["start_sha256"] = start.digest
@@ -39,9 +40,7 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.further:
         settings = dataclasses.replace(settings, seed=settings.seed + recipe.under("release").get("steps", int))  # other crops than before
     channels = network.settings.channels
-    source = BundleBatches(
-        CropSampler(find_images(arguments.data, data["train"], data.get("spare")), settings, channels), ranges, settings.seed
-    )
+    source = BundleBatches(CropSampler(find_images(arguments.data, data["train"]), settings, channels), ranges, settings.seed)
     validation = validation_bundles(find_images(arguments.data, data["validation"]), channels, ranges)
     trainer = Trainer(network, source, validation, settings, arguments.work, torch.device(arguments.device), arguments.makers)
     notes |= carried_on(trainer, arguments.every, train=not arguments.now)

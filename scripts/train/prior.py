@@ -19,6 +19,7 @@ from imaging.priors.training import Trainer
 from imaging.priors.zoo import save_prior, start_from
 from imaging.releases import PRIOR_ZOO
 from imaging.training import CropSampler, find_images, statistics_batch, validation_images
+from scripts.split import applied, noted
 from scripts.train.common import Notes, begin, carried_on, parsed, training
 
 
@@ -30,11 +31,11 @@ def main() -> None:
     arguments = parsed(parser)
     start = arguments.further or arguments.start
     recipe, settings = begin(arguments)
-    model, data = prior_of(recipe), recipe.values["data"]
+    model, data = prior_of(recipe), applied(recipe.values["data"], arguments.data)
     sampler = CropSampler(find_images(arguments.data, data["train"]), settings, model.channels)
     validation = validation_images(find_images(arguments.data, data["validation"])[: data["validation_count"]], model.channels)
     model.set_statistics(statistics_batch(sampler))
-    notes: Notes = {"device": arguments.device}
+    notes: Notes = {"device": arguments.device} | noted(recipe.values["data"])
     if start:
         notes["start_sha256"] = PRIOR_ZOO.info(start).digest
         start_from(model, start)

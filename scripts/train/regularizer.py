@@ -17,6 +17,7 @@ from tqdm import tqdm
 from imaging.bilevel import LowerLevel, Patches, PatchSettings, StochasticSettings, StochasticState, denoise, stochastic
 from imaging.bilevel.zoo import load_regularizer, make_regularizer, save_regularizer
 from imaging.training import find_images
+from scripts import split
 from scripts.command import read_table, save_checkpoint
 from scripts.scenes import grey, middles
 from scripts.train.common import Notes, told, training
@@ -43,10 +44,10 @@ def main() -> None:
     parser.add_argument("--release", type=Path, help="write the regulariser into this folder when done")
     arguments = parser.parse_args()
     recipe = read_table(arguments.recipe)
-    device, data = torch.device(arguments.device), recipe.values["data"]
+    device, data = torch.device(arguments.device), split.applied(recipe.values["data"], arguments.data)
     regularizer = make_regularizer(recipe)
     theta = regularizer.start(**recipe.values.get("start", {}))
-    notes: Notes = {"device": arguments.device}
+    notes: Notes = {"device": arguments.device} | split.noted(recipe.values["data"])
     if arguments.start:
         started = load_regularizer(str(arguments.start))
         theta = started.theta

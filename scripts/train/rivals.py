@@ -26,6 +26,7 @@ from scripts.command import ROOT, command, read_table
 from scripts.rivals.networks import HIGHEST, LOWEST, WEIGHTS, UNet
 from scripts.scenes import FULL
 from scripts.sensors import RAW, sensor
+from scripts.split import applied
 from scripts.train.common import carried_on
 
 SETTINGS = TrainingSettings(batch=12, crop=96, gain=(0.15, 1.2), exponent=(0.7, 1.8), shrink=0.3, learning_rate=1e-3, warmup=300)
@@ -104,7 +105,7 @@ def main() -> None:
     torch.manual_seed(0)
     network, loss = denoising() if arguments.network == "denoiser" else inverting()
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    data = read_table(ROOT / "models" / "pan" / "recipe.toml").under("data").values
+    data = applied(read_table(ROOT / "models" / "pan" / "recipe.toml").under("data").values, [arguments.data])
     sampler = CropSampler(find_images([arguments.data], data["train"]), SETTINGS)
     validation = validation_images(find_images([arguments.data], data["validation"])[: data["validation_count"]], 1)
     trainer = Trainer(network, loss, sampler, validation, arguments.work, arguments.steps)

@@ -28,7 +28,7 @@ from imaging.superres.recipes import Recipe
 from imaging.superres.search import Search, derive
 from imaging.superres.supernet import QUANTISATIONS, SupernetSettings
 from scripts.command import save_checkpoint
-from scripts.train.common import told, training
+from scripts.train.common import held, told, training
 
 
 def parsed() -> argparse.Namespace:
@@ -69,7 +69,7 @@ def main() -> None:
         arguments.work.mkdir(parents=True, exist_ok=True)
         (arguments.work / "genotype.json").write_text(alike(arguments.random_like, arguments.seed or 0).to_json() + "\n")
         return
-    recipe = Recipe.parse(arguments.recipe.read_text(encoding="utf-8"))
+    recipe = held(Recipe.parse(arguments.recipe.read_text(encoding="utf-8")), arguments.data)
     given = {k: getattr(arguments, k) for k in ("penalty", "entropy", "epochs", "seed") if getattr(arguments, k) is not None}
     settings = dataclasses.replace(recipe.search, **given)
     space = dataclasses.replace(recipe.space, bits=tuple(arguments.bits)) if arguments.bits else recipe.space

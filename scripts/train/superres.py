@@ -26,7 +26,7 @@ from imaging.superres.networks import Network
 from imaging.superres.recipes import Recipe
 from imaging.superres.training import Training, quality
 from scripts.command import save_checkpoint
-from scripts.train.common import told, training
+from scripts.train.common import held, told, training
 
 
 def parsed() -> argparse.Namespace:
@@ -83,7 +83,7 @@ def planned(arguments: argparse.Namespace, recipe: Recipe) -> Blueprint:
 def main() -> None:
     """Train, quantise, write."""
     arguments = parsed()
-    recipe = Recipe.parse(arguments.recipe.read_text(encoding="utf-8"))
+    recipe = held(Recipe.parse(arguments.recipe.read_text(encoding="utf-8")), arguments.data)
     device, plan = torch.device(arguments.device), planned(arguments, recipe)
     first, second = recipe.first, recipe.second
     if arguments.steps:
