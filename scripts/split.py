@@ -36,6 +36,8 @@ ALL = slice(None)
 NAIP, USGS, FRAMES, KODAK, BSDS, BSD68 = "naip_rgbn_60cm", "usgs_rgb_30cm/train", "drone_linear12", "kodak24", "bsds500", "bsd68_gray"
 FOLDERS = (NAIP, USGS.split("/")[0], FRAMES, KODAK, BSDS, BSD68, "set12_gray", "sr_test", "pleiades_real")
 """Of the data; all images of the last four are for tests."""
+REAL = "pleiades_real/toulouse_pan.tif"
+"""A panchromatic scene as a satellite's owner delivers it, without a truth."""
 
 PLACES = (
     *(f"2016_{k}" for k in (13, 34, 36, 46, 47, 52, 61, 7, 70, 78)),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.bench import results, tables
+from scripts.bench import plan, results, tables
 from scripts.bench.command import benchmarks, parser
 from scripts.bench.results import PAGES, PUBLISHED, ROOT, Results, load, rendered
 from scripts.scenes import MARGIN
@@ -32,7 +32,7 @@ def test_all_results_are_shown_and_small_and_name_no_machine_path() -> None:
     pages = "".join(p.read_text(encoding="utf-8") for p in WITH_TABLES)
     files = sorted(PUBLISHED.glob("*.json"))
     assert files
-    assert sum(p.stat().st_size for p in files) < 300_000
+    assert sum(p.stat().st_size for p in files) < 600_000, "scene by scene, for intervals over scenes"
     for path in files:
         head, records = load(path)
         assert f"<!-- table: {path.stem}/" in pages
@@ -77,6 +77,56 @@ def test_results_are_resumed_and_published_without_what_is_private(tmp_path: Pat
     json.loads((tmp_path / "x.json").read_text())
     with pytest.raises(SystemExit, match="choose another --work"):
         Results(head | {"benchmark": "tiles"}, tmp_path / "work.json")
+
+
+def test_each_record_keeps_the_commit_that_it_was_measured_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "work.json"
+    results.write(path, {"benchmark": "rate"}, [{"scene": "former"}])
+    path.write_text(path.read_text().replace(' "commits": [],\n', ""))  # as files were before commits were kept
+    for commit, scenes in (("aaa", "ab"), ("bbb+", "abcd"), ("aaa", "abcde"), ("ccc", "abcde")):
+        monkeypatch.setattr(results, "this_commit", lambda commit=commit: commit)
+        found = Results({"benchmark": "rate", "date": commit}, path)
+        for scene in scenes:
+            found.once({"scene": scene}, dict, {"psnr": 1.0})
+        found.save()
+    assert load(path)[0]["commits"] == [["", 1], ["aaa", 2], ["bbb+", 2], ["aaa", 1]]
+    assert len(load(path)[1]) == 6
+
+
+def test_results_of_which_the_code_is_not_known_or_has_changed_are_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "PUBLISHED", tmp_path)
+    changes = {"aaa": "", "bbb": "imaging/metrics.py"}
+    monkeypatch.setattr(plan, "git", lambda *given: changes.get(given[2]) if given[2] in changes else None)
+    for name, commits in {"x": [["aaa", 1]], "y": [["aaa", 1], ["bbb", 1]], "z": [["aaa+", 1]], "gone": [["ddd", 1]]}.items():
+        results.write(tmp_path / f"{name}.json", {"benchmark": "rate", "date": "2026-01-01", "commits": commits}, [{"scene": "a"}])
+    results.write(tmp_path / "old.json", {"benchmark": "rate", "date": "2026-01-01"}, [{"scene": "a"}])
+    state = {name: said for name, _, _, said in plan.states()}
+    assert state == {
+        "x": "", "y": "imaging or models changed since", "z": "of uncommitted code",
+        "gone": "of a commit that is not here", "old": "of no known commit",
+    }  # fmt: skip
+
+
+def test_the_plan_runs_all_published_files_with_options_that_there_are(tmp_path: Path) -> None:
+    assert {p.stem for p in PUBLISHED.glob("*.json")} == set(plan.PLAN)
+    for name in plan.PLAN:
+        parsed = [parser(given[0]).parse_args(given[1:]) for given in plan.command_lines(name, tmp_path, tmp_path)]
+        assert [p.publish for p in parsed] == [None] * (len(parsed) - 1) + [name]
+        assert all(p.work == tmp_path / name for p in parsed)
+
+
+def test_the_plan_ends_when_its_time_is_over_and_names_what_failed(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def start(given: list[str], seconds: float | None) -> int:
+        calls.append(given[0])
+        return 1 if given[0] == "rate" else 0
+
+    assert plan.run_all(tmp_path, tmp_path, ["rate", "checks"], None, start) == ["rate"]
+    assert sorted(calls) == ["checks", "rate"]
+    assert plan.run_all(tmp_path, tmp_path, ["rate", "checks"], 0.0, start) == ["rate", "checks"]
+    assert plan.run_all(tmp_path, tmp_path, ["superres"], None, start) == ["superres"], "its trained networks are not there"
+    assert len(calls) == 2
 
 
 def test_means_are_weighted_and_gaps_stay_empty() -> None:

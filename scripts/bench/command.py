@@ -4,6 +4,9 @@
     python -m scripts.bench NAME --help         tells about one
     python -m scripts.bench NAME --data DATA_FOLDER --work results.json [--publish NAME]
     python -m scripts.bench --render            writes the tables of README, docs/ and the models' cards from docs/results/
+    python -m scripts.bench --all --data DATA_FOLDER --work FOLDER [--only NAME ...] [--minutes N]
+                                                measures and publishes all files of docs/results (scripts/bench/plan.py)
+    python -m scripts.bench --stale             lists them with their commits, and which are of other code than there is
 
 A run with the same --work goes on where it was interrupted. --publish writes docs/results/NAME.json and renders the pages.
 """
@@ -17,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from imaging.priors import DEFAULT_PRIOR
+from scripts.bench.plan import PLAN, run_all, states
 from scripts.bench.results import Results, benchmark, described, render_pages
+from scripts.bench.tables import table
 from scripts.command import SAMPLE, command
 
 SHARED: dict[str, dict[str, Any]] = {
@@ -60,8 +65,22 @@ def main() -> None:
         top = command(__doc__)
         top.add_argument("name", nargs="?", choices=known, metavar="NAME")
         top.add_argument("--render", action="store_true", help="write the tables of the pages anew")
-        if top.parse_args(given).render:
+        top.add_argument("--stale", action="store_true", help="list the published files and their commits")
+        top.add_argument("--all", action="store_true", help="measure and publish all files, two at a time")
+        top.add_argument("--only", nargs="+", choices=PLAN, metavar="NAME", default=list(PLAN), help="of --all, only these files")
+        top.add_argument("--minutes", type=float, help="of --all, after which runs are ended, to be continued by the same command")
+        top.add_argument("--data", type=Path, help="of --all, folder of the data sets")
+        top.add_argument("--work", type=Path, help="of --all, folder of finished results")
+        a = top.parse_args(given)
+        if a.render:
             return render_pages()
+        if a.stale:
+            return print(table(["file", "date", "commits", "to be printed again"], states()))
+        if a.all:
+            if not (a.data and a.work):
+                top.error("--all wants --data and --work")
+            left = run_all(a.data.resolve(), a.work.resolve(), a.only, a.minutes)
+            sys.exit(f"not done: {', '.join(left)}" if left else 0)
         return print(__doc__, *(f"{name:<14}{sentence}" for name, sentence in known.items()), sep="\n")
     name, module = given[0], benchmark(given[0])
     arguments = parser(name).parse_args(given[1:])
@@ -72,7 +91,7 @@ def main() -> None:
     results = Results(described(name, arguments), path)
     module.run(arguments, results)
     results.save()
-    text = "\n\n".join(f"{title}:\n\n{table}" for title, table in module.tables(results.records).items())
+    text = "\n\n".join(f"{title}:\n\n{shown}" for title, shown in module.tables(results.records).items())
     print(text)
     if arguments.output:
         arguments.output.write_text(text + "\n", encoding="utf-8")

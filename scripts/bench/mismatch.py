@@ -4,8 +4,9 @@
 
 Each scene is measured by the sensor "raw" of the benchmark `restoration`, or one whose MTF at Nyquist is 20 % lower or higher or
 whose noise deviation is 30 % lower or higher, and restored as if it were "raw". Scenes of another ground sample distance are the
-benchmark's tiles averaged over 2 x 2 pixels (1.2 m) and USGS tiles (0.3 m; seen by the released priors of the split "former", not by the pass); of
-another land cover, drone frames of a held-out source in linear light. Otherwise scenes are those of the benchmark's tiles, six of them.
+benchmark's tiles averaged over 2 x 2 pixels (1.2 m) and USGS test tiles (0.3 m; a row says where the prior of a fit has seen
+them in training); of another land cover, drone frames of a held-out source in linear light. Otherwise scenes are those of the benchmark's
+tiles, six of them.
 """
 
 from __future__ import annotations

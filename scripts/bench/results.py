@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import subprocess
 import types
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -21,6 +22,8 @@ from scripts.command import ROOT, machine
 
 PUBLISHED = ROOT / "docs" / "results"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "models").glob("*/card.md"))]
+CODE = ("imaging", "scripts", "models", ":(exclude)models/*/card.md")
+"""What figures follow from."""
 _TABLE = re.compile(r"(<!-- table: ([\w-]+)/(.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -39,14 +42,35 @@ def described(name: str, arguments: argparse.Namespace) -> Record:
     }  # fmt: skip
 
 
+def git(*arguments: str) -> str | None:
+    """What git says of the code here, None where it fails."""
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def this_commit() -> str:
+    """The commit that runs, with a plus where code or models differ from it; empty outside of a repository."""
+    found = git("rev-parse", "--short=12", "HEAD")
+    return f"{found}{'+' if git('status', '--porcelain', '--', *CODE) else ''}" if found else ""
+
+
 class Results:
-    """Records of one benchmark and what was run, kept in a file from record to record; an existing file is resumed."""
+    """Records of one benchmark and what was run, kept in a file from record to record; an existing file is resumed.
+
+    ``commits`` of the head are pairs of a commit (`this_commit`; empty where it is not known) and how many of the records, one after the
+    other, were measured on it.
+    """
 
     def __init__(self, head: Record, path: Path | None = None) -> None:
         self.head, self.path = head, path
         self.records: Records = []
+        self.commit = this_commit()
         if path and path.exists():
             before, self.records = load(path)
+            self.head = head | {"commits": before.get("commits", [["", len(self.records)]] if self.records else [])}
             if before["benchmark"] != head["benchmark"]:
                 raise SystemExit(f"{path} is of the benchmark {before['benchmark']}; choose another --work")
 
@@ -56,10 +80,18 @@ class Results:
         if found is None:
             found = key | dict(action(*given))
             self.records.append(found)
+            self.count()
             self.save()
             shown = [v if isinstance(v, str) else f"{k} {v:.5g}" for k, v in found.items() if isinstance(v, (str, int, float))]
             print("  ".join(shown[:9]), flush=True)
         return found
+
+    def count(self) -> None:
+        """Count the last record to the commit that runs."""
+        commits = self.head.setdefault("commits", [])
+        if not commits or commits[-1][0] != self.commit:
+            commits.append([self.commit, 0])
+        commits[-1][1] += 1
 
     def save(self) -> None:
         """Write the file, if there is one."""
@@ -81,7 +113,9 @@ def write(path: Path, head: Record, records: Records) -> None:
     """One line a record, their keys once."""
     columns = list(dict.fromkeys(k for r in records for k in r))
     rows = ",\n".join(json.dumps([r.get(c) for c in columns]) for r in records)
-    text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n "columns": {json.dumps(columns)},\n "records": [\n{rows}\n]}}\n'
+    told = json.dumps({k: v for k, v in head.items() if k != "commits"}, indent=1).removesuffix("\n}")
+    commits = json.dumps(head.get("commits", []))
+    text = f'{told},\n "commits": {commits},\n "columns": {json.dumps(columns)},\n "records": [\n{rows}\n]}}\n'
     path.with_suffix(".tmp").write_text(text, encoding="utf-8")
     path.with_suffix(".tmp").replace(path)
 
