@@ -137,6 +137,33 @@ def test_means_are_weighted_and_gaps_stay_empty() -> None:
     assert text.splitlines()[2:] == ["| a |  | 0.250 |", "| b | 40.00 |  |"]
 
 
+def test_a_paired_interval_is_that_of_student() -> None:
+    a, b = (
+        [{"scene": f"tile {k}", "psnr": v} for k, v in enumerate(values)] for values in ((41.0, 33.0, 37.5, 30.0), (40.0, 31.0, 36.0, 9.0))
+    )
+    pairs = tables.paired(a[:3], b, "psnr")
+    assert pairs == [1.0, 2.0, 1.5]  # as the fourth scene has no pair
+    # Mean 1.5, deviation 0.5, and the 97.5 % quantile of t with two degrees of freedom, 0.95 * sqrt(2 / (1 - 0.95**2)).
+    half = 0.95 * (2 / (1 - 0.95**2)) ** 0.5 * 0.5 / 3**0.5
+    assert tables.interval(pairs) == pytest.approx((1.5, half), rel=1e-9)
+    assert tables.with_interval(pairs, "+.2f") == "+1.50 ± 1.24"
+    assert tables.with_interval([0.5], "+.2f") == "+0.50"
+    assert tables.with_interval([], "+.2f") == ""
+
+
+def test_a_tile_and_the_same_tile_darkened_are_one_scene_of_an_interval() -> None:
+    names, gains = ("tile 20", "dark 20", "tile 21", "frame 0"), (1.0, 3.0, 5.0, 6.0)
+    a = [{"scene": name, "psnr": 30 + gain} for name, gain in zip(names, gains, strict=True)]
+    assert tables.paired(a, [{"scene": name, "psnr": 30.0} for name in names], "psnr") == [2.0, 5.0, 6.0]
+    assert tables.by_ground(a, "psnr") == [32.0, 35.0, 36.0]
+
+
+def test_intervals_hold_in_95_of_100_experiments() -> None:
+    drawn = np.random.default_rng(0).normal(0.3, 1.0, (4000, 12))
+    held = np.mean([abs(m - 0.3) <= half for m, half in map(tables.interval, drawn)])
+    assert held == pytest.approx(0.95, abs=4 * (0.95 * 0.05 / 4000) ** 0.5)
+
+
 def test_a_measurement_has_the_noise_and_the_blur_of_its_sensor() -> None:
     flat = np.full((1, 256, 256), 0.5, np.float32)
     for profile in (*sensors().values(), louder(sensor(0.2, 50.0), 1.3)):

@@ -25,7 +25,7 @@ from imaging.restoration.deciding import fit_settings
 from imaging.restoration.options import RestoreOptions
 from scripts.bench.results import Results
 from scripts.bench.scores import Estimate, of_posterior
-from scripts.bench.tables import Records, grouped, mean, pick, table, where
+from scripts.bench.tables import Records, by_ground, grouped, pick, table, where, with_interval
 from scripts.scenes import MARGIN
 from scripts.sensors import Trial, sensors, strangers, trials
 from scripts.split import TILES, of_split
@@ -84,7 +84,7 @@ def run(a: argparse.Namespace, results: Results) -> None:
 
 
 def gains(records: Records) -> str:
-    """PSNR of the pass over that of the fit by sensor and kind of scene, on the scenes that both were run on; their number in brackets."""
+    """PSNR of the pass over that of the fit by sensor and kind of scene, on scenes that both saw; 95 % interval, and their number."""
     own = {(r["sensor"], r["scene"]): r["psnr"] for r in where(records, method="amortised")}
     fits = [r for r in where(records, method=FITTED) if (r["sensor"], r["scene"]) in own]
     both = [r | {"gain": own[r["sensor"], r["scene"]] - r["psnr"]} for r in fits]
@@ -92,7 +92,7 @@ def gains(records: Records) -> str:
     rows = []
     for sensor in dict.fromkeys(r["sensor"] for r in both):
         some = [[r for r in where(both, sensor=sensor) if r["scene"].startswith(kind)] for kind in kinds]
-        rows.append([sensor, *(f"{mean(s, 'gain'):+.2f} ({len(s)})" if s else "" for s in some)])
+        rows.append([sensor, *(f"{with_interval(by_ground(s, 'gain'), '+.2f')} ({len(s)})" if s else "" for s in some)])
     return table(["sensor", *kinds.values()], rows)
 
 

@@ -26,7 +26,7 @@ from imaging.restoration import RestoreOptions
 from imaging.sensors import SensorProfile
 from scripts.bench.results import Results
 from scripts.bench.scores import figures
-from scripts.bench.tables import Records, grouped, mean, pick, where
+from scripts.bench.tables import Records, by_ground, grouped, paired, pick, where, with_interval
 from scripts.rivals.classical import mean_spectrum, total_variation, tuned_weight, wiener
 from scripts.scenes import FULL
 from scripts.sensors import Trial, sensors, trials
@@ -34,6 +34,7 @@ from scripts.split import frames, tiles
 
 CLASSICAL = ("measurement", "Wiener", "TV")
 OPTIONS = {"--data": {}, "--prior": {}, "--bands": {}, "--methods": {"default": [AMORTISED, "vble-xz"]}, "--iterations": {}, "--scenes": {}}
+OVER = (*CLASSICAL[1:], "vble-xz")
 Bandwise = Callable[[Trial], Tensor]
 
 
@@ -80,16 +81,19 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
 
 
 def tables(records: Records) -> dict[str, str]:
-    """Means over all scenes, over tiles and over frames, and coverage alone."""
+    """Means over all scenes, over tiles and over frames, gains and coverages with 95 % intervals over the scenes, and coverage alone."""
     by = {"sensor": "sensor", "method": "method"}
-    columns = pick("psnr") | {k: (f"over {k}", "+.2f") for k in CLASSICAL[1:]} | pick("ssim", "seconds", "coverage_90", "coverage_95")
+    columns = pick("psnr") | {f"over {k}": (f"over {k}", "") for k in OVER} | pick("ssim", "seconds", "coverage_90", "coverage_95")
     columns["seconds"] = ("s / scene", ".1f")
     found = {}
     for part in ("all", "tile", "frame"):
-        some = [dict(r) for r in records if part in ("all", r["scene"].split()[0])]
+        some, shown = [r for r in records if part in ("all", r["scene"].split()[0])], []
         for r in some:
-            r |= {k: round(r["psnr"] - mean(where(some, sensor=r["sensor"], method=k), "psnr"), 9) + 0.0 for k in CLASSICAL[1:]}
-        found[part] = grouped(some, by, columns)
+            own = where(some, sensor=r["sensor"], method=r["method"])
+            pairs = {k: paired(own, where(some, sensor=r["sensor"], method=k), "psnr") for k in OVER if k != r["method"]}
+            covered = {k: with_interval(by_ground(own, k), ".3f") for k in ("coverage_90", "coverage_95") if k in r}
+            shown.append(r | {f"over {k}": with_interval(v, "+.2f") for k, v in pairs.items()} | covered)
+        found[part] = grouped(shown, by, columns)
     for method in dict.fromkeys(r["method"] for r in records if "coverage_90" in r):
         found[f"coverage of {method}"] = grouped(where(records, method=method), {"sensor": "sensor"}, pick("coverage_90", "coverage_95"))
     return found

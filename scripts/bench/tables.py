@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 Record = dict[str, Any]
 Records = list[Record]
@@ -77,3 +78,63 @@ def crossed(records: Records, rows: str, across: str, title: str, show: tuple[st
     columns, values = (dict.fromkeys(r[k] for r in records) for k in (across, rows))
     cells = [[str(v), *(cell(mean(where(records, **{rows: v, across: c}), key), form) for c in columns)] for v in values]
     return table([title, *map(str, columns)], cells)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and half of its 95 % confidence interval by Student's t, of values that are independent: one a scene; NaN for one value."""
+    found = np.asarray(values, float)
+    n = len(found)
+    return float(found.mean()), float(stdtrit(n - 1, 0.975) * found.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+
+
+def with_interval(values: Sequence[float], form: str) -> str:
+    """`interval` as text, such as ``+0.70 ± 0.05``; without the half-width where there is none."""
+    if not len(values):
+        return ""
+    middle, half = interval(values)
+    return cell(middle, form) + (f" ± {cell(half, form.replace('+', ''))}" if np.isfinite(half) else "")
+
+
+def paired(records: Records, reference: Records, key: str, by: str = "scene") -> list[float]:
+    """Differences of a figure to that of a reference on the same scenes; scenes that one of both lacks are left out.
+
+    Parameters
+    ----------
+    records, reference : list of dict
+        Of one method, and of the other, with the same sensor: a scene stands once in each, or its records are averaged.
+    key : str
+        The figure.
+    by : str
+        The key that tells scenes apart, such as ``"image"``. A tile and the same tile darkened or squared are of one ground and count as
+        one scene (`ground`).
+
+    Notes
+    -----
+    `interval` of the differences is paired: what scenes are like, which both methods share, drops out of its width. Sensors that see the
+    same scenes are no further scenes; they belong into rows of their own.
+    """
+    pairs: dict[str, tuple[list[float], list[float]]] = {}
+    for side, some in enumerate((records, reference)):
+        for r in some:
+            if r.get(key) is not None:
+                pairs.setdefault(str(r[by]), ([], []))[side].append(r[key])
+    places: dict[str, list[float]] = {}
+    for name, (own, other) in pairs.items():
+        if own and other:
+            places.setdefault(ground(name), []).append(float(np.mean(own) - np.mean(other)))
+    return [float(np.mean(v)) for v in places.values()]
+
+
+def ground(scene: str) -> str:
+    """What tells a scene's place: that of a darkened or squared tile is the tile's."""
+    kind, _, rest = scene.partition(" ")
+    return f"tile {rest}" if kind in {"dark", "linear"} else scene
+
+
+def by_ground(records: Records, key: str) -> list[float]:
+    """A figure's means over the records of each place."""
+    places: dict[str, list[float]] = {}
+    for r in records:
+        if r.get(key) is not None:
+            places.setdefault(ground(str(r["scene"])), []).append(float(r[key]))
+    return [float(np.mean(v)) for v in places.values()]
