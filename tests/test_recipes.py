@@ -42,7 +42,7 @@ BAD: dict[str, Any] = {
     "truth": True, "list": [1, 2, 3], "long list": [1] * 3000, "nested list": [[1, "a"]], "empty list": [], "table": {"a": 1},
     "missing": None,
 }  # fmt: skip
-MEASURED = "[calibration]\nlatent_variance = 0.9\nlatent_exponent = 0.1\n[conformal]\nscenes = 20\nlevel_90 = 1.9\n"
+MEASURED = "[calibration]\nlatent_variance = 0.9\n[conformal]\nscenes = 20\nlevel_90 = 1.9\n"
 
 
 def toml(value: Any) -> str:

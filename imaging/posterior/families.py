@@ -27,6 +27,10 @@ class Uniform:
         """Variance of each latent."""
         return (2 * self.log_width).exp() / 12
 
+    def scaled(self, factor: float) -> Uniform:
+        """Densities of so many times the variance."""
+        return self if factor == 1 else Uniform(self.centre, self.log_width + math.log(factor) / 2)
+
     def entropy(self) -> Tensor:
         """Nats of each item, ``(B,)``."""
         return self.log_width.sum((1, 2, 3))
@@ -47,6 +51,10 @@ class Gaussian:
         """Variance of each latent."""
         return (2 * self.log_std).exp()
 
+    def scaled(self, factor: float) -> Gaussian:
+        """Densities of so many times the variance."""
+        return self if factor == 1 else Gaussian(self.centre, self.log_std + math.log(factor) / 2)
+
     def entropy(self) -> Tensor:
         """Nats of each item, ``(B,)``."""
         return (self.log_std + (1 + math.log(2 * math.pi)) / 2).sum((1, 2, 3))
@@ -66,6 +74,11 @@ class Dirac:
     def variance(self) -> Tensor:
         """Zero."""
         return torch.zeros_like(self.centre)
+
+    def scaled(self, factor: float) -> Dirac:
+        """The point itself."""
+        del factor
+        return self
 
     def entropy(self) -> Tensor:
         """Zero for each item (the infinite constant is dropped)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -95,9 +95,6 @@ class LatentPosterior(Posterior):
         ``(steps, B)`` objective during the fit, nats per scene pixel.
     precision : str
         See `FitSettings`.
-    calibration : tuple of Tensor or float
-        Factors on the variance of the latents, a number or broadcastable to theirs, and on that of the image-space part, a number or
-        ``(B, 1, 1, 1)``; (1, 1) is the variational posterior itself.
     """
 
     prior: LatentPrior
@@ -110,7 +107,6 @@ class LatentPosterior(Posterior):
     seed: int
     objective: Tensor
     precision: str
-    calibration: tuple[Tensor | float, Tensor | float] = (1.0, 1.0)
 
     def _latent_draw(self, index: int) -> Tensor:
         """Latents of sample ``index``; an odd sample mirrors the even one before it (antithetic)."""
@@ -118,20 +114,8 @@ class LatentPosterior(Posterior):
         key = position_key(centre.shape, self.origins, self.seed, "z", centre.device)
         return self.family.draw(antithetic(key, _FIRST_SAMPLE + index, centre.dtype))
 
-    def _calibrated(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Image in scene units of a draw of the latents, as far from the mean as the calibration says, and the image-space variance.
-
-        The calibration changes no mean, as only the decoder's linear part takes the difference. Where a decoder has none, the latents
-        themselves move closer to the centre or away from it.
-        """
-        away, stretch = z - self.family.centre, self.calibration[0] ** 0.5
-        added = self.prior.linear((stretch - 1) * away)
-        if added is None:
-            return self._decoded(self.family.centre + stretch * away)
-        mean, variance = self._decoded(z)
-        return mean + self.frame.crop(added) / self.rate_scale, variance
-
     def _decoded(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Image in scene units that latents decode to, and the variance of p(x | z), None without an image-space part."""
         with decoding(z, self.precision):
             if self.information is None:
                 return self.frame.crop(self.prior.decode(z)) / self.rate_scale, None
@@ -156,9 +140,9 @@ class LatentPosterior(Posterior):
         """Mean and standard deviation from antithetic latent samples; the image-space variance is added in closed form.
 
         Var[x] = Var_z[g(z)] + E_z[b^2 sigma_theta(z)^2], which needs far fewer samples than drawing x. Var_z is a ratio estimate: the exact
-        calibrated variance of the decoder's linear part, times what the same draws say of the whole decoder over its linear part, both
-        averaged over the nearest pixels. It has the noise of some hundred samples; a difference in place of the ratio would be worse than
-        none, as in flat parts the decoder takes most of the linear part's variance away. The mean is that of the uncalibrated draws.
+        variance of the decoder's linear part, times what the same draws say of the whole decoder over its linear part, both averaged over
+        the nearest pixels. It has the noise of some hundred samples; a difference in place of the ratio would be worse than none, as in
+        flat parts the decoder takes most of the linear part's variance away.
 
         Parameters
         ----------
@@ -169,9 +153,8 @@ class LatentPosterior(Posterior):
             so that the deviation of a mean is not that of a pixel divided by ``block``. Rows and columns that fill no block are left out.
         """
         pairs = 1 if isinstance(self.family, Dirac) else -(-samples // 2)
-        total, linear, stretched, image = _Pairs(), _Pairs(), _Pairs(), torch.zeros(())
-        exact = self._calibrated_variance(block)
-        moved = [(linear, torch.ones(()))] + ([(stretched, torch.as_tensor(self.calibration[0]).sqrt())] if exact is None else [])
+        total, linear, image = _Pairs(), _Pairs(), torch.zeros(())
+        exact = self._linear_variance(block)
         for k in range(pairs):
             draws = [self._latent_draw(2 * k + i) for i in range(2)]
             decoded = [self._decoded(z) for z in draws]
@@ -180,41 +163,34 @@ class LatentPosterior(Posterior):
                 if variance is not None:
                     part = _blocks((self.image_factor(variance).square() * variance).float(), block)
                     image = image + part / (2 * pairs * block**2)
-            for sums, stretch in moved:
-                sums.add(*(self._moved(stretch * (z - self.family.centre), block) for z in draws))
-        linear_sampled, sampled = pooled(linear.variance()), pooled(total.variance())
-        exact = pooled(stretched.variance()) if exact is None else exact
-        spread = exact * sampled / linear_sampled.clamp(min=torch.finfo(sampled.dtype).tiny)
-        return Moments(total.mean, (spread + self.calibration[1] * image).sqrt().float())
+            if exact is not None:
+                linear.add(*(self._moved(z - self.family.centre, block) for z in draws))
+        spread = pooled(total.variance())
+        if exact is not None:
+            spread = exact * spread / pooled(linear.variance()).clamp(min=torch.finfo(spread.dtype).tiny)
+        return Moments(total.mean, (spread + image).sqrt().float())
 
     def _moved(self, away: Tensor, block: int) -> Tensor:
-        """Image, or its means over blocks, that latents so far from the centre add through the linear part of the decoder.
+        """Image, or its means over blocks, that latents so far from the centre add through the linear part of the decoder."""
+        return _blocks(self.frame.crop(cast(Tensor, self.prior.linear(away))) / self.rate_scale, block).float()
 
-        A decoder without one is taken to move with the mean of the latents over their channels.
-        """
-        found = self.prior.linear(away)
-        if found is None:
-            found = F.interpolate(away.mean(1, keepdim=True), scale_factor=self.prior.stride)
-        return _blocks(self.frame.crop(found) / self.rate_scale, block).float()
-
-    def _calibrated_variance(self, block: int) -> Tensor | None:
-        """Exact calibrated variance of the decoder's linear part, or of its means over blocks; None where that is not known."""
+    def _linear_variance(self, block: int) -> Tensor | None:
+        """Exact variance of the decoder's linear part, or of its means over blocks; None where that is not known."""
         if self.frame.top % block or self.frame.left % block:  # no block of the canvas begins where the scene does
             return None
-        found = self.prior.linear_variance(self.calibration[0] * self.family.variance(), block)
+        found = self.prior.linear_variance(self.family.variance(), block)
         return None if found is None else (self.frame.crop(found, block) / self.rate_scale.square()).float()
 
     @torch.no_grad()
     def sample(self, n: int, first: int = 0) -> Tensor:
-        """Posterior samples, ``(n, B, C, H, W)``; sample ``first + k`` is always the same for the same seed and position."""
+        """Posterior samples ``(n, B, C, H, W)``, decoded latents plus the image-space part; the same for an index, seed and position."""
         drawn = []
         row = [(r * self.prior.stride + self.frame.top, c * self.prior.stride + self.frame.left) for r, c in self.origins]
         keys: Tensor | None = None
         for k in range(first, first + n):
-            x, variance = self._calibrated(self._latent_draw(2 * k))
+            x, variance = self._decoded(self._latent_draw(2 * k))
             if variance is not None:
-                variance, factor = self.calibration[1] * variance, self.image_factor(variance)
                 keys = position_key(x.shape, row, self.seed, "x", x.device) if keys is None else keys
-                x = x + factor * variance.sqrt() * normal(keys, k)
+                x = x + self.image_factor(variance) * variance.sqrt() * normal(keys, k)
             drawn.append(x.float())
         return torch.stack(drawn)

@@ -15,9 +15,7 @@ from imaging.posterior.fitted import Frame, LatentPosterior
 from imaging.posterior.likelihood import SensorLikelihood
 from imaging.posterior.measurement import Measurement, information
 from imaging.posterior.settings import FitSettings, decoding
-from imaging.posterior.sharpness import sharpness
 from imaging.priors.base import LatentPrior
-from imaging.priors.calibration import Calibration
 
 _DAMPING = 0.1
 """Adam's epsilon, nats per expected width: slopes far below it are noise, and a full step along them only amplifies rounding."""
@@ -176,9 +174,8 @@ class RunningFit:
         """The posterior as it is now."""
         p, s = self.problem, self.problem.settings
         family = self._kind(*(v.detach().clone() for v in self._parameters[::2]))
-        canvas = p.canvas(family.centre)
-        known = None if s.method == "vble" else information(p.frame.crop(canvas), p.pieces)
+        if s.calibrated:
+            family = family.scaled(p.prior.latent_variance)
+        known = None if s.method == "vble" else information(p.scene(family.centre), p.pieces)
         objective = torch.stack(self.history) if self.history else torch.zeros(0, len(p.rate_scale))
-        calibration = p.prior.calibration if s.calibrated else Calibration()
-        factors = calibration.factors(p.rate_scale, p.prior.squared_frequency(), sharpness(canvas, p.prior.stride))
-        return LatentPosterior(p.prior, family, p.rate_scale, known, p.weight, p.frame, p.origins, p.seed, objective, s.precision, factors)
+        return LatentPosterior(p.prior, family, p.rate_scale, known, p.weight, p.frame, p.origins, p.seed, objective, s.precision)

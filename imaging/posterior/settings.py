@@ -44,7 +44,7 @@ class FitSettings:
     samples : int
         Latent samples behind mean and standard deviation.
     calibrated : bool
-        Whether variances carry the prior's calibration factors; otherwise they are those of the variational posterior.
+        Whether the latents' variances carry the prior's one factor; otherwise they are those of the variational posterior.
     precision : {"float32", "bfloat16"}
         Of the networks. bfloat16 takes a third less time where the processor has it, but its rounding shows in comparisons: two tile plans
         then differ by more than a hundredth of the standard deviation in half a percent of the pixels.
@@ -53,7 +53,7 @@ class FitSettings:
     method: str = "vble-xz"
     family: str = "auto"
     iterations: int = 24
-    learning_rate: float = 0.2
+    learning_rate: float = 0.1
     weight: float | None = None
     rate_ratio: float = 1.6
     rate_scale: float | None = None

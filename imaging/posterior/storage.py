@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -18,7 +17,7 @@ from imaging.posterior.fitted import Frame, LatentPosterior
 from imaging.posterior.mixture import PosteriorMixture
 from imaging.priors.base import LatentPrior
 
-_FORMAT = "imaging posterior 1"
+_FORMAT, _FORMER = "imaging posterior 2", "imaging posterior 1"
 _FAMILIES: dict[str, type[Family]] = {"uniform": Uniform, "gaussian": Gaussian, "dirac": Dirac}
 
 
@@ -51,8 +50,6 @@ def save_posterior(posterior: LatentPosterior | PosteriorMixture, path: Path | s
             own["log_width"] = part.family.log_width if isinstance(part.family, Uniform) else part.family.log_std
         if part.information is not None:
             own["information"] = part.information
-        for name, factor in zip(("latent_factor", "image_factor"), part.calibration, strict=True):
-            own[name] = torch.as_tensor(factor)
         tensors |= {f"{k}.{n}": v.detach().cpu().contiguous().clone() for n, v in own.items()}
         described.append(
             {"family": family, "weight": part.weight, "frame": list(part.frame), "origins": [list(o) for o in part.origins],
@@ -88,6 +85,8 @@ def load_posterior(path: Path | str, prior: LatentPrior) -> LatentPosterior | Po
             tensors = {k: file.get_tensor(k) for k in file.keys()}
     except (OSError, SafetensorError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a safetensors file") from error
+    if facts.get("format") == _FORMER:
+        raise InputError(f"{path} holds a posterior of an earlier version, with factors that are no longer applied; fit it again")
     if facts.get("format") != _FORMAT:
         raise InputError(f"{path} holds no posterior; only files that save_posterior wrote can be loaded")
     if facts["prior"] != fingerprint(prior):
@@ -102,5 +101,4 @@ def _part(prior: LatentPrior, facts: dict[str, Any], own: dict[str, Tensor]) -> 
     return LatentPosterior(
         prior, _FAMILIES[facts["family"]](*arguments), own["rate_scale"], own.get("information"), facts["weight"], Frame(*facts["frame"]),
         [(r, c) for r, c in facts["origins"]], facts["seed"], own["objective"], facts["precision"],
-        (own["latent_factor"], own["image_factor"]),
     )  # fmt: skip

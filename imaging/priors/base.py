@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from imaging.priors.calibration import Calibration, Guarantee
+from imaging.priors.calibration import Guarantee
 
 
 class Latents(NamedTuple):
@@ -57,10 +57,10 @@ class LatentPrior(nn.Module, ABC):
     """Group of each main latent channel, in the order in which `conditional` sees them; None without a context model."""
     bands: tuple[str, ...] = ()
     """Common names of the channels, in their order; empty for a prior of one band, whatever it is, or of unnamed ones."""
-    calibration: Calibration = Calibration()
-    """Factors on the posterior variance."""
+    latent_variance: float = 1.0
+    """Factor on the variance of fitted latents, the same for all scenes; from calibration scenes."""
     guarantee: Guarantee | None = None
-    """Half-widths of intervals with a finite-sample guarantee, measured after that calibration."""
+    """Half-widths of intervals with a finite-sample guarantee, measured with that factor."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> Latents:

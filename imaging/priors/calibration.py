@@ -1,47 +1,14 @@
-"""What was measured of a prior's posteriors on validation scenes, and how a recipe says it."""
+"""What was measured of a prior's posteriors on calibration scenes, and how a recipe says it."""
 
 from __future__ import annotations
 
 import math
 import re
+from reprlib import repr as short
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
+from imaging.errors import InputError
 from imaging.releases import Table
-
-
-class Calibration(NamedTuple):
-    """Factors on the variance of a posterior, measured on validation scenes; the default is the variational posterior itself.
-
-    Independent densities of the latents are right neither about single pixels nor about means over many of them: the factor on a latent's
-    variance depends on its spatial frequency, geometrically from ``latent`` at zero to ``latent_high`` at Nyquist, both at rate scale 1.
-    Latents without a frequency get the geometric mean of both. The factors go with the power ``exponent`` of the rate scale. And a prior
-    that has mostly seen smooth scenes promises too much where a scene is sharp: the factor at Nyquist goes with the power ``sharpness`` of
-    the restored scene's sharpness around the latent, see `imaging.posterior.sharpness`. ``image`` is the factor on the variance of the
-    image-space part.
-    """
-
-    latent: float = 1.0
-    latent_high: float = 1.0
-    image: float = 1.0
-    exponent: float = 0.0
-    sharpness: float = 0.0
-
-    def factors(self, scale: Tensor, squared_frequency: Tensor | None = None, sharpness: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Factors on the variances of the latents, ``(B, M, h, w)``, and of the image-space part, of the shape of ``scale``.
-
-        ``scale`` is the rate scale, ``(B, 1, 1, 1)``; ``squared_frequency``, ``(M,)``, is that of each latent over that of Nyquist, see
-        `LatentPrior.squared_frequency`; ``sharpness``, ``(B, 1, h, w)``, is that of the scene around the latents, without it the typical
-        one, 1. Sizes of the result are 1 for what was not given.
-        """
-        place = torch.full((1,), 0.5) if squared_frequency is None else squared_frequency.sqrt().clamp(max=1)
-        place = place.to(scale)[None, :, None, None]
-        latent = self.latent ** (1 - place) * self.latent_high**place * scale**self.exponent
-        if sharpness is not None and self.sharpness:
-            latent = latent * sharpness ** (self.sharpness * place)
-        return latent, torch.full_like(scale, self.image)
 
 
 class Guarantee(NamedTuple):
@@ -56,12 +23,17 @@ class Guarantee(NamedTuple):
     half_widths: dict[float, float]
 
 
-def read_calibration(recipe: Table) -> Calibration:
-    """Variance factors from a recipe's ``[calibration]`` table, those that change nothing without one; `InputError` for what is none."""
+def read_latent_variance(recipe: Table) -> float:
+    """The factor in a recipe's ``[calibration]`` table, 1 without one; `InputError` for what is none, and for former versions' factors."""
     table = recipe.under("calibration")
-    low = table.number("latent_variance", 1.0, 0, 100)
-    high, image = table.number("latent_variance_high", low, 0, 100), table.number("image_variance", 1.0, 0, 100)
-    return Calibration(low, high, image, *(table.number(k, 0.0, -3, 3) for k in ("latent_exponent", "sharpness_exponent")))
+    former = sorted(set(table.values) - {"latent_variance"})
+    if former:
+        named = ", ".join(map(short, former[:5]))
+        raise InputError(
+            f"{recipe.source}: [calibration] has {named}; accepted is latent_variance, one factor for all scenes: leave the others out, or "
+            "measure it by scripts/release/prior.py"
+        )
+    return table.number("latent_variance", 1.0, 1e-3, 100)
 
 
 def read_guarantee(recipe: Table) -> Guarantee | None:

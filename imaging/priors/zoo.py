@@ -11,7 +11,7 @@ from imaging.errors import InputError
 from imaging.names import COMPRESSAI
 from imaging.priors import compressai_zoo
 from imaging.priors.base import LatentPrior
-from imaging.priors.calibration import read_calibration, read_guarantee
+from imaging.priors.calibration import read_guarantee, read_latent_variance
 from imaging.priors.families import prior_of
 from imaging.priors.importing import convert, read_checkpoint
 from imaging.priors.networks import GroupCausalConv2d
@@ -73,7 +73,7 @@ def load_prior(name: str = DEFAULT_PRIOR, device: torch.device | str = "cpu", *,
     model = prior_of(info.recipe)
     fill(model, state, str(info.folder / "weights.safetensors"))
     model.bands = info.bands
-    model.calibration, model.guarantee = read_calibration(info.recipe), read_guarantee(info.recipe)
+    model.latent_variance, model.guarantee = read_latent_variance(info.recipe), read_guarantee(info.recipe)
     return ready(model, device)
 
 

@@ -29,7 +29,6 @@ Sensor = str | SensorProfile | None
 """Name of a profile, path of a TOML file, ``"estimate"``, a profile, or None for what a product's metadata say."""
 _ITERATIONS = {"pass": 4, "wiener": FitSettings.iterations}
 """Steps of a fit by where it starts."""
-_FEW, _GENTLE = 8, 0.1
 """So few steps from the pass are of this rate: larger ones leave a good start before they find a better place."""
 _ESTIMATED_FROM = 512
 """Sides of the areas that sensors are estimated from, pixels."""
@@ -197,10 +196,7 @@ def prior_for(options: RestoreOptions, bands: Sequence[Band], method: str) -> st
 def fit_settings(options: RestoreOptions, method: str, start: str) -> FitSettings:
     """Settings of a fit by a method, from where it starts."""
     steps = (None if options.method == AMORTISED else options.iterations) or _ITERATIONS[start]  # of a pass they are something else
-    return FitSettings(
-        method=method, iterations=steps, learning_rate=_GENTLE if start == "pass" and steps <= _FEW else FitSettings.learning_rate,
-        rate_scale=options.rate_scale, weight=options.weight, calibrated=options.calibrated,
-    )  # fmt: skip
+    return FitSettings(method=method, iterations=steps, rate_scale=options.rate_scale, weight=options.weight, calibrated=options.calibrated)
 
 
 def load_method(options: RestoreOptions, bands: Sequence[Band], method: str, start: AmortisedMethod | None) -> Method:

@@ -124,4 +124,8 @@ class FitFusion(FusionMethod):
 
     def record(self) -> dict[str, Any]:
         """Of the prior, and one factor of bundles."""
-        return {"calibration": {"deviation": FIT_DEVIATION, "variances": self.prior.calibration} if self.settings.calibrated else "none"}
+        return {
+            "calibration": {"deviation": FIT_DEVIATION, "latent_variance": self.prior.latent_variance}
+            if self.settings.calibrated
+            else "none"
+        }

@@ -75,7 +75,9 @@ class PosteriorMethod(Method):
         if not self.settings.calibrated:
             return {"calibration": "none"}
         guarantee = self.prior.guarantee
-        return {"calibration": self.prior.calibration} | ({} if guarantee is None else {"half_widths": guarantee.half_widths})
+        return {"calibration": {"latent_variance": self.prior.latent_variance}} | (
+            {} if guarantee is None else {"half_widths": guarantee.half_widths}
+        )
 
 
 def check_kind(name: str, wanted: str) -> None:

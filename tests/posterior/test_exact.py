@@ -152,7 +152,7 @@ def test_closed_form_variance_is_that_of_many_samples(lively: bool) -> None:
     posterior = fit(problem(lively=lively), "vble-xz", 60)
     samples = posterior.sample(1500)
     moments = posterior.moments(1500)
-    latent = replace(posterior, calibration=(1.0, 0.0)).sample(1500).var(0)  # which the moments average over the nearest pixels
+    latent = replace(posterior, information=None).sample(1500).var(0)  # which the moments average over the nearest pixels
     deviation = (samples.var(0) - latent + binomial(latent)).sqrt()
     # Relative error of a deviation from 1500 samples: 1.8 %; five of them per pixel, far less on average.
     assert torch.allclose(deviation, moments.std, rtol=0.09)
