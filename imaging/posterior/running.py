@@ -19,6 +19,12 @@ from imaging.priors.base import LatentPrior
 
 _DAMPING = 0.1
 """Adam's epsilon, nats per expected width: slopes far below it are noise, and a full step along them only amplifies rounding."""
+_LAST, _SETTLED = 0.22, 11
+"""Last learning rate over the first: few iterates go on moving, as their mean is taken; of many it falls as (this / iterations) ** 2."""
+_LATE, _MOST, _FEWEST = 0.4, 10, 10
+"""Share of the iterations whose mean is the result, so many at most, of at least so many iterations; of fewer the last counts."""
+_START = 0.8
+"""Width that a density of the main latents starts with over the one that curvatures promise: few steps settle better from below."""
 _MOMENTUM = 0.4
 """Adam's first decay: short, as mirrored draws leave little noise and few iterations are made."""
 
@@ -69,6 +75,9 @@ class RunningFit:
         s, prior = problem.settings, problem.prior
         self.problem, self.iteration = problem, 0
         self.history: list[Tensor] = []
+        self._late = min(_MOST, round(_LATE * s.iterations)) if s.iterations >= _FEWEST else 1
+        self._floor = min(_LAST, (_SETTLED / s.iterations) ** 2)
+        self._means: list[Tensor] = []
         ratio = prior.hyper_stride // prior.stride
         self._keys = (
             position_key(z.shape, problem.origins, problem.seed, "z", z.device),
@@ -78,7 +87,7 @@ class RunningFit:
         kind = self._kind = self._family()
         if kind is not Dirac:
             unit = 1 / math.sqrt(12) if kind is Gaussian else 1.0
-            self._parameters += [(unit * w).log().requires_grad_() for w in (width, torch.ones_like(h))]
+            self._parameters += [(unit * w).log().requires_grad_() for w in (_START * width, torch.ones_like(h))]
         self._units = [width, *(torch.ones(()).to(p) for p in self._parameters[1:])]
         decays = (_MOMENTUM, min(0.999, 1 - 1 / (s.iterations + 1)))  # slopes are averaged over as many steps as there are
         self._optimizer = torch.optim.Adam([torch.zeros_like(p) for p in self._parameters], lr=s.learning_rate, betas=decays, eps=_DAMPING)
@@ -112,12 +121,13 @@ class RunningFit:
         left = s.iterations - self.iteration
         for _ in range(left if steps is None else min(steps, left)):
             k = self.iteration
-            self._optimizer.param_groups[0]["lr"] = s.learning_rate * (0.5 * (1 + math.cos(math.pi * k / s.iterations)) + 0.02)
+            self._optimizer.param_groups[0]["lr"] = s.learning_rate * max(self._floor, 0.5 * (1 + math.cos(math.pi * k / s.iterations)))
             # What two mirrored draws add to the gradient cancels in its running mean, to first order.
             noise = tuple(antithetic(key, k, p.dtype) for key, p in zip(self._keys, self._parameters[:2], strict=True))
             loss = self.problem.objective(*self.densities(), noise)  # type: ignore[arg-type]
             gradients = torch.autograd.grad(loss.sum(), self._parameters, materialize_grads=True)
             self._step(gradients)
+            self._average(k + 1 - (s.iterations - self._late))
             self.history.append(loss.detach() / self._pixels)
             self.iteration = k + 1
             if progress is not None:
@@ -137,6 +147,18 @@ class RunningFit:
             log_width.clamp_(*LOG_WIDTH_RANGE)
 
     @torch.no_grad()
+    def _average(self, count: int) -> None:
+        """Take the ``count``-th of the late iterates into their mean; with the last of them the mean is what the fit ends with."""
+        if count == 1:
+            self._means = [p.detach().clone() for p in self._parameters]
+        elif count > 1:
+            for mean, p in zip(self._means, self._parameters, strict=True):
+                mean.lerp_(p, 1 / count)
+        if count == self._late:
+            for p, mean in zip(self._parameters, self._means, strict=True):
+                p.copy_(mean)
+
+    @torch.no_grad()
     def scene(self) -> Tensor:
         """Mean of the scenes that two mirrored draws of the present densities decode to."""
         main, _ = self.densities()
@@ -146,6 +168,7 @@ class RunningFit:
     def state(self) -> dict[str, Tensor]:
         """Everything that changes during the fit, by name; to be given to `restore`."""
         found = {f"parameter.{k}": p.detach().clone() for k, p in enumerate(self._parameters)}
+        found |= {f"mean.{k}": m.clone() for k, m in enumerate(self._means)}
         for k, entry in self._optimizer.state_dict()["state"].items():
             found |= {f"optimizer.{k}.{name}": torch.as_tensor(value).clone() for name, value in entry.items()}
         if self.history:
@@ -160,6 +183,7 @@ class RunningFit:
             raise ValueError("the state belongs to a fit of other latents or of another family")
         for parameter, value in zip(self._parameters, given, strict=True):
             parameter.copy_(value)
+        self._means = [v.clone() for k, v in sorted(state.items()) if k.startswith("mean.")]
         inner: dict[int, dict[str, Tensor]] = {}
         for key, value in state.items():
             if key.startswith("optimizer."):

@@ -28,7 +28,8 @@ class FitSettings:
     family : {"auto", "uniform", "gaussian"}
         Independent densities of the latents; "auto" takes those of the prior's encoder. Points for the method "map".
     iterations : int
-        Steps of Adam with a cosine schedule for each lattice; each costs one decoder pass and its gradient.
+        Steps of Adam for each lattice; each costs one decoder pass and its gradient. The rate falls along a cosine, not to zero, and the
+        mean of the last two fifths of the iterates, at most ten, is the result: the noise of the draws averages out.
     learning_rate : float
         Peak rate, in units of the width that each latent's density is expected to have.
     weight : float or None
@@ -53,7 +54,7 @@ class FitSettings:
     method: str = "vble-xz"
     family: str = "auto"
     iterations: int = 24
-    learning_rate: float = 0.1
+    learning_rate: float = 0.125
     weight: float | None = None
     rate_ratio: float = 1.6
     rate_scale: float | None = None

@@ -39,7 +39,7 @@ def test_unusable_settings_are_refused(changes: dict[str, Any], sentence: str) -
 
 def test_what_concerns_the_fit_reaches_it() -> None:
     settings = fit_settings(RestoreOptions(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble"), "vble", "pass")
-    assert settings == FitSettings(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble", learning_rate=0.1)
+    assert settings == FitSettings(rate_scale=0.5, weight=0.7, calibrated=False, iterations=3, method="vble")
     assert fit_settings(RestoreOptions(), "vble-xz", "wiener") == FitSettings()
     assert fit_settings(RestoreOptions(iterations=24), "vble-xz", "pass") == FitSettings()
 
