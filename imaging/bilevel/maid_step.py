@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from imaging.bilevel.directions import Pairs, bent, remembered
 from imaging.bilevel.history import Step
 from imaging.bilevel.hypergradient import Hypergradient
 from imaging.bilevel.lower_level import LIMIT, Solution
@@ -65,34 +65,12 @@ class _Descent:
     d: Tensor
     slope: float
     first: float
-    pairs: tuple[Tensor, Tensor] | None
-
-
-def scaled(z: Tensor, steps: Tensor, changes: Tensor) -> Tensor:
-    """A hypergradient ``(p,)`` by the two-loop recursion (Nocedal 1980), pairs ``(k, p)`` from the oldest to the newest."""
-    q, alphas = z.double(), []
-    for s, y in zip(steps.flip(0), changes.flip(0), strict=True):
-        alphas.append(s @ q / (s @ y))
-        q = q - alphas[-1] * y
-    q = q * (steps[-1] @ changes[-1]) / (changes[-1] @ changes[-1])
-    for s, y, alpha in zip(steps, changes, reversed(alphas), strict=True):
-        q = q + (alpha - y @ q / (s @ y)) * s
-    return q.to(z)
+    pairs: Pairs | None
 
 
 def _last_change(state: MaidState, z: Tensor) -> tuple[Tensor, Tensor] | None:
     """The last step, and the change of the hypergradient that it made."""
     return None if state.behind is None else ((state.theta - state.behind[0]).double(), (z - state.behind[1]).double())
-
-
-def _remembered(state: MaidState, z: Tensor, count: int) -> tuple[Tensor, Tensor] | None:
-    """The last pairs of steps and changes of the hypergradient, those of positive curvature alone."""
-    found = state.pairs
-    if (last := _last_change(state, z)) is not None:
-        moved, changed = last[0][None], last[1][None]
-        if float((moved * changed).sum()) > 1e-8 * float(moved.norm() * changed.norm()):
-            found = (moved, changed) if found is None else (torch.cat([found[0], moved]), torch.cat([found[1], changed]))
-    return None if found is None else (found[0][-count:], found[1][-count:])
 
 
 def _plain_step(state: MaidState, length: float, z: Tensor, barzilai_borwein: bool) -> float:
@@ -112,12 +90,10 @@ def _plain_step(state: MaidState, length: float, z: Tensor, barzilai_borwein: bo
 def _descent(state: MaidState, z: Tensor, settings: MaidSettings) -> _Descent:
     """Direction and first step, which is that of an earlier refusal for want of accuracy where there was one."""
     length = float(z.norm())
-    pairs = _remembered(state, z, settings.pairs) if settings.pairs else None
-    if pairs is not None:
-        d = scaled(z, *pairs)
-        slope = float(d.double() @ z.double())
-        if 0 < slope < math.inf:
-            return _Descent(d, slope, state.again or 1.0, pairs)
+    pairs = remembered(state.pairs, _last_change(state, z), settings.pairs) if settings.pairs else None
+    found = bent(z, pairs)
+    if found is not None:
+        return _Descent(*found, state.again or 1.0, pairs)
     step = _plain_step(state, length, z, settings.barzilai_borwein and not settings.pairs)
     return _Descent(z, length**2, state.again or step, pairs)
 

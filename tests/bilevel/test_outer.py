@@ -16,7 +16,7 @@ from torch import Tensor
 from imaging.bilevel import BilevelProblem, HoagSettings, LowerLevel, MaidSettings, TotalVariation, check_hypergradient, hoag, maid
 from imaging.bilevel.derivative_free import derivative_free
 from imaging.bilevel.history import Learned
-from imaging.bilevel.maid_step import scaled
+from imaging.bilevel.directions import scaled
 from imaging.bilevel.regularizers import Regularizer
 from imaging.bilevel.vector_problems import LogisticProblem, QuadraticProblem
 from imaging.errors import InputError
@@ -245,6 +245,17 @@ def test_pairs_make_newton_steps_of_a_quadratic() -> None:
     z = torch.randn(4, generator=generator, dtype=torch.float64)
     torch.testing.assert_close(scaled(z, steps, steps @ hessian), torch.linalg.solve(hessian, z))
     assert float(scaled(z, steps[:2], steps[:2] @ hessian) @ z) > 0
+
+
+@pytest.mark.parametrize("schedule", ["geometric", "quadratic", "cubic"])
+def test_pairs_take_hoag_to_the_optimum_of_the_quadratic(schedule: str) -> None:
+    losses, best = [], exact_loss(problem := QuadraticProblem.random(50, 5), problem.optimum())
+    for pairs in (0, 5):
+        settings = HoagSettings(schedule=schedule, accuracy=0.1, pairs=pairs)
+        learned = hoag(QuadraticProblem.random(50, 5), torch.zeros(5, dtype=torch.float64), settings, iterations=120)
+        losses.append(exact_loss(problem, learned.theta))
+    assert losses[1] == pytest.approx(best, rel=1e-4)
+    assert losses[1] < losses[0]
 
 
 def test_pairs_find_the_same_parameters_from_any_accuracy_with_less_work() -> None:
