@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from imaging.bilevel.derivative_free import derivative_free
 from imaging.bilevel.experts import FieldOfExperts
+from imaging.bilevel.fixed import NoisyProblems, fixed
 from imaging.bilevel.history import Learned, Step
 from imaging.bilevel.hoag import HoagSettings, hoag
 from imaging.bilevel.hypergradient import Hypergradient, hypergradient, minimiser
@@ -27,9 +28,9 @@ from imaging.lazy import former_names
 
 __all__ = [
     "BilevelProblem", "Differences", "FieldOfExperts", "FilterBank", "HoagSettings", "Hypergradient", "Learned", "LearnedRegularizer",
-    "LogisticProblem", "LowerLevel", "MaidSettings", "PatchSettings", "Patches", "Problem", "QuadraticProblem",
+    "LogisticProblem", "LowerLevel", "MaidSettings", "NoisyProblems", "PatchSettings", "Patches", "Problem", "QuadraticProblem",
     "RegularizedReconstructor", "Regularizer", "RidgeRegularizer", "Solution", "Step", "StochasticSettings", "StochasticState",
-    "TotalVariation", "check_hypergradient", "conjugate_gradients", "denoise", "derivative_free", "estimated_error", "hoag",
+    "TotalVariation", "check_hypergradient", "conjugate_gradients", "denoise", "derivative_free", "estimated_error", "fixed", "hoag",
     "hypergradient", "list_regularizers", "load_regularizer", "maid", "make_regularizer", "minimiser", "rigorous_bound",
     "save_regularizer", "stochastic",
 ]  # fmt: skip

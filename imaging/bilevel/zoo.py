@@ -32,8 +32,10 @@ class LearnedRegularizer:
         ``(p,)`` parameters.
     digest : str
         SHA-256 of the parameters' file.
-    weight : float
-        Factor on the weight where a sensor is undone, from ``weight`` of its recipe's ``[restoration]``; 1 is the rule of denoising.
+    weight, response, contrast : float
+        How the weight, that of denoising, is adapted where a sensor is undone, from its recipe's ``[restoration]``: times ``weight``, times
+        the share of white power that the sensor passes to the power of ``response``, over the contrast of the scene around a pixel,
+        relative to a typical scene's, to the power of ``contrast``.
     """
 
     name: str
@@ -42,6 +44,8 @@ class LearnedRegularizer:
     theta: Tensor
     digest: str
     weight: float = 1.0
+    response: float = 0.0
+    contrast: float = 0.0
 
 
 def make_regularizer(recipe: Table) -> Regularizer:
@@ -89,8 +93,10 @@ def load_regularizer(name: str) -> LearnedRegularizer:
         raise InputError(
             f"{info.folder}/weights.safetensors holds {tuple(theta.shape)} parameters; its recipe's regulariser has {regularizer.size}"
         )
-    weight = info.recipe.under("restoration").number("weight", 1.0, 1e-6, 1e6)
-    return LearnedRegularizer(info.name, info.title, regularizer, theta, info.digest, weight)
+    restoration = info.recipe.under("restoration")
+    weight = restoration.number("weight", 1.0, 1e-6, 1e6)
+    response, contrast = (restoration.number(power, 0.0, 0.0, 4.0) for power in ("response", "contrast"))
+    return LearnedRegularizer(info.name, info.title, regularizer, theta, info.digest, weight, response, contrast)
 
 
 def save_regularizer(

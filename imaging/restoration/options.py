@@ -94,7 +94,7 @@ class RestoreOptions:
         Fixes the rate scale; smaller regularises more. By default it follows from the sensor and the scene's mean signal.
     weight : float, optional
         Of the prior against the measurement; 1 is Bayes' rule and the default at scale 1, 1.5 at scale 2. Of a regulariser, a factor on
-        the weight that follows from the noise; by default one that was tuned once for it, see its card.
+        the weight that follows from sensor, noise and contrast.
     calibrated : bool
         Whether standard deviations carry the prior's calibration; otherwise they are those of the variational posterior.
     seed : int

@@ -37,7 +37,8 @@ _MINIMISER_REACH = 24
 class RegularizedMethod(Method):
     """The minimiser of a likelihood and a learned regulariser: a point, each band by itself, by so many gradients.
 
-    ``weight`` is a factor on the regulariser's weight, which follows from the noise; by default the regulariser's own for sensors.
+    ``weight`` is a factor on the regulariser's weight, which follows from sensor, noise and contrast. Of a weakly convex regulariser behind
+    a blur the point is close to a stationary one, not certainly the least.
     """
 
     border = 8

@@ -1,10 +1,11 @@
-"""Tune a regulariser's one factor for sensors, and see how its best weight follows the noise, on validation tiles alone.
+"""See whether a factor on a regulariser's weight would suit sensors or denoising better, on images for tuning alone.
 
-    python -m scripts.release.regularizer wcrr --data DATA_FOLDER [--factors 0.35 0.5 0.7 1] [--noise 5 15 25]
+    python -m scripts.release.regularizer wcrr --data DATA_FOLDER [--factors 0.5 0.7 1 1.4] [--noise 5 15 25]
 
-First the mean PSNR (dB) over the first four NAIP tiles for tuning and the three sensors of the benchmarks for factors on
-the weight, as imaging-restore minimises: the best one is `weight` of the recipe's [restoration]. Then for white noise (grey levels of 255)
-the factor on the regulariser's own weight that denoises best, by a parabola through the best three of a geometric series.
+First the mean PSNR (dB) over the first four NAIP tiles for tuning and the three sensors of the benchmarks for factors on the weight that
+follows from sensor, noise and contrast, as imaging-restore minimises: the best one is a factor on `weight` of the recipe's [restoration].
+Then for white noise (grey levels of 255) the factor on the weight that denoises best, by a parabola through the best three of a
+geometric series.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def main() -> None:
     parser = command(__doc__)
     parser.add_argument("regularizer")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--factors", type=float, nargs="*", default=[0.2, 0.35, 0.5, 0.7, 1.0])
+    parser.add_argument("--factors", type=float, nargs="*", default=[0.5, 0.7, 1.0, 1.4])
     parser.add_argument("--noise", type=float, nargs="*", default=[5.0, 15.0, 25.0])
     arguments = parser.parse_args()
     learned = load_regularizer(arguments.regularizer)

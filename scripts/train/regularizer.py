@@ -14,8 +14,21 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from imaging.bilevel import LowerLevel, Patches, PatchSettings, StochasticSettings, StochasticState, denoise, stochastic
+from imaging.bilevel import (
+    Learned,
+    LowerLevel,
+    MaidSettings,
+    Patches,
+    PatchSettings,
+    StochasticSettings,
+    StochasticState,
+    denoise,
+    fixed,
+    maid,
+    stochastic,
+)
 from imaging.bilevel.zoo import load_regularizer, make_regularizer, save_regularizer
+from imaging.releases import Table
 from imaging.training import find_images
 from scripts import split
 from scripts.command import read_table, save_checkpoint
@@ -35,6 +48,42 @@ def quality(lower: LowerLevel, theta: Tensor, truth: Tensor) -> dict[str, float]
     return found
 
 
+def learned_by_maid(settings: Table, patches: Patches, theta: Tensor, validation: Tensor, work: Path) -> tuple[Tensor, Notes]:
+    """MAID on a fixed set of patches, checkpointed after some steps; parameters, and what a release says of its end."""
+    problems, budget, rounds = (
+        int(settings.number(key, default, 1, 1e9)) for key, default in (("problems", 8), ("budget", 100_000), ("steps", 200))
+    )
+    floor, accuracy = settings.number("floor", 1e-6, 1e-12, 1), settings.number("accuracy", 0.3, 1e-9, 1e9)
+    free, groups = torch.ones_like(theta), patches.lower.regularizer.groups()
+    for name in settings.values.get("kept", []):
+        free[groups[name]] = 0
+    problem = fixed(patches, problems, theta, free)
+    if settings.values.get("double", False):
+        problem, theta, validation = problem.double(), theta.double(), validation.double()
+    given = MaidSettings(accuracy=accuracy, floor=floor, pairs=int(settings.number("pairs", 10, 0, 100)))
+    checkpoint, learned = work / "checkpoint.pt", None
+    if checkpoint.exists():
+        learned = Learned.from_state_dict(torch.load(checkpoint, map_location=theta.device, weights_only=True))
+        print(f"resumed after {len(learned.history)} steps")
+    print(told(quality(patches.lower, theta, validation)))
+    while learned is None or (learned.status == "iterations" and len(learned.history) < rounds):
+        learned = maid(problem, theta if learned is None else learned, given, iterations=5, budget=budget)
+        save_checkpoint(learned.state_dict(), checkpoint)
+        shown = {k: v[-1] for k, v in learned.table().items() if v}
+        print(told({"steps": len(learned.history)} | shown | quality(patches.lower, learned.theta, validation)), learned.status, flush=True)
+    if not learned.history:
+        raise SystemExit(f"{learned.status}: no step certainly lowers the loss at the finest accuracy; nothing is released")
+    last = learned.history[-1]
+    ends = {
+        "loss_low": last.low,
+        "loss_high": last.high,
+        "hypergradient": last.gradient,
+        "first_hypergradient": learned.history[0].gradient,
+    }
+    notes: Notes = {"method": "maid", "status": learned.status, "steps": len(learned.history), "cost": last.cost, "accuracy": last.accuracy}
+    return learned.theta, notes | {k: float(f"{v:.5g}") for k, v in ends.items()}
+
+
 def main() -> None:
     """Learn, release."""
     parser = training(__doc__)
@@ -52,14 +101,20 @@ def main() -> None:
         started = load_regularizer(str(arguments.start))
         theta = started.theta
         notes["start_sha256"] = started.digest
-    settings = recipe.under("learning").make(StochasticSettings)
     lower = LowerLevel(regularizer, crowd=0.5)
     patches = recipe.under("patches").make(PatchSettings)
     images, tests = ([grey(i).to(device) for i in find_images(arguments.data, data[use])] for use in ("train", "validation"))
     problems = Patches(images, patches, lower)
     validation = middles(tests[:: data.get("validation_every", 1)], 192)
-    state, elapsed = StochasticState.begin(theta.to(device)), 0.0
     arguments.work.mkdir(parents=True, exist_ok=True)
+    text = arguments.recipe.read_text(encoding="utf-8")
+    if recipe.under("learning").values.get("method") == "maid":
+        theta, found = learned_by_maid(recipe.under("learning"), problems, theta.to(device), validation, arguments.work)
+        if arguments.release:
+            print(f"released {arguments.release}, SHA-256 {save_regularizer(regularizer, theta, arguments.release, text, notes | found)}")
+        return
+    settings = recipe.under("learning").make(StochasticSettings)
+    state, elapsed = StochasticState.begin(theta.to(device)), 0.0
     checkpoint = arguments.work / "checkpoint.pt"
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -93,7 +148,6 @@ def main() -> None:
     report()
     if arguments.release:
         notes |= {"steps": state.step, "minutes": round(elapsed / 60, 1)}
-        text = arguments.recipe.read_text(encoding="utf-8")
         print(f"released {arguments.release}, SHA-256 {save_regularizer(regularizer, state.mean, arguments.release, text, notes)}")
 
 

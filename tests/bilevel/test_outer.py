@@ -15,8 +15,8 @@ from torch import Tensor
 
 from imaging.bilevel import BilevelProblem, HoagSettings, LowerLevel, MaidSettings, TotalVariation, check_hypergradient, hoag, maid
 from imaging.bilevel.derivative_free import derivative_free
-from imaging.bilevel.history import Learned
 from imaging.bilevel.directions import scaled
+from imaging.bilevel.history import Learned
 from imaging.bilevel.regularizers import Regularizer
 from imaging.bilevel.vector_problems import LogisticProblem, QuadraticProblem
 from imaging.errors import InputError

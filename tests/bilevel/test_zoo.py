@@ -6,10 +6,12 @@ import math
 import runpy
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from deepinv.physics import Denoising, GaussianNoise, Inpainting
 
 from imaging.bilevel import (
     LowerLevel,
@@ -27,6 +29,7 @@ from imaging.bilevel import (
     stochastic,
 )
 from imaging.bilevel.patches import first_guess
+from imaging.bilevel.reconstructor import passed
 from imaging.bilevel.solvers import norms
 from imaging.errors import InputError
 from imaging.priors import list_priors
@@ -209,3 +212,33 @@ def test_scales_of_faint_and_strong_noise_are_joined(tmp_path: Path, monkeypatch
         theta = strong.theta.clone()
         theta[kept] = source.theta[kept]
         torch.testing.assert_close(regularizer.energy(y, joint.theta), regularizer.energy(y, theta), rtol=1e-4, atol=1e-4)
+
+
+def test_what_a_sensor_passes_is_that_of_any_operator() -> None:
+    physics = SensorPhysics(torch.ones(1, 1, 3, 3) / 9, SignalDependentNoise(torch.tensor([0.01]), torch.tensor([0.0])), 2)
+    scene = torch.zeros(1, 1, 40, 40)
+    assert passed(physics, scene) == pytest.approx(1 / 9)
+    assert passed(Denoising(GaussianNoise(0.1)), scene) == pytest.approx(1)
+    assert passed(Inpainting((1, 40, 40), mask=(torch.arange(40) % 2).expand(1, 40, 40).float()), scene) == pytest.approx(0.5)
+
+
+def test_the_weight_follows_what_a_sensor_passes() -> None:
+    learned = load_regularizer("tv")
+    physics = SensorPhysics(torch.ones(1, 1, 3, 3) / 9, SignalDependentNoise(torch.tensor([0.01]), torch.tensor([0.0])), 4)
+    y = physics(pictures(48), seed=2)
+    found = RegularizedReconstructor(replace(learned, weight=1.0, response=0.5, contrast=0.0), steps=20)(y, physics)
+    by_hand = RegularizedReconstructor(replace(learned, weight=1 / 3, response=0.0, contrast=0.0), steps=20)(y, physics)
+    torch.testing.assert_close(found, by_hand)
+
+
+def test_strong_contrast_is_regularised_less() -> None:
+    """Of two scenes that differ by a factor on their detail, the power makes the stronger one's result rougher and not the other way."""
+    learned, axis = load_regularizer("tv"), torch.arange(72.0)
+    physics = SensorPhysics(torch.ones(1, 1, 3, 3) / 9, SignalDependentNoise(torch.tensor([0.004]), torch.tensor([0.0])), 4)
+    waves = (axis[:, None] * 0.9).sin() * (axis * 0.7).cos()
+    y = physics((0.5 + 0.4 * waves)[None, None], seed=3)
+    rough = [
+        float(RegularizedReconstructor(replace(learned, contrast=c), steps=30)(y, physics, level=0.5)[..., 16:-16, 16:-16].std())
+        for c in (0.0, 0.3)
+    ]
+    assert rough[1] > rough[0]
