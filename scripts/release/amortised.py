@@ -10,6 +10,7 @@ share of missed pixels being its mean over the sensors. Both tables are printed,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +48,14 @@ def best_factor(found: list[list[dict[int, Array]]]) -> tuple[float, list[float]
     return float(FACTORS[best]), means[:, best].tolist()
 
 
+def reached(means: Sequence[float]) -> str:
+    """What coverages a factor reaches, in words."""
+    return ", ".join(f"{m:.3f} for {level}{'' if b == 1 else f' of {b} x {b}'}" for (b, level, _), m in zip(AIMS, means, strict=True))
+
+
 def calibration_lines(factor: float, means: list[float], found: list[list[dict[int, Array]]], script: str) -> list[str]:
     """The recipe's tables of a factor, its mean coverages, and the guaranteed half-widths of scenes."""
-    reached = ", ".join(f"{m:.3f} for {level}{'' if b == 1 else f' of {b} x {b}'}" for (b, level, _), m in zip(AIMS, means, strict=True))
-    lines = [f"[calibration]    # by {script}", f"deviation = {factor}    # coverages with it: {reached}"]
+    lines = [f"[calibration]    # by {script}", f"deviation = {factor}    # coverages with it: {reached(means)}"]
     missed = np.array([1 - np.mean([covered(s[1], factor * WIDTHS) for s in scene], 0) for scene in found])
     return [*lines, "", *recipe_lines(missed, script)]
 

@@ -24,7 +24,7 @@ from imaging.priors import DEFAULT_PRIOR, load_prior
 from imaging.priors.zoo import find_prior
 from imaging.restoration.method import torch_device
 from scripts.command import command
-from scripts.release.amortised import AIMS, write_calibration
+from scripts.release.amortised import AIMS, reached, write_calibration
 from scripts.release.conformal import WIDTHS, covered, recipe_lines
 from scripts.scenes import Array
 from scripts.sensors import SCORED, Trial, sensors, trials
@@ -109,10 +109,8 @@ def main() -> None:
     factor = a.factor or best_factor(found)
     for f in dict.fromkeys((1.0, factor)):
         print(f"factor {f}: {coverages(found, f).round(3)}")
-    reached = ", ".join(
-        f"{m:.3f} for {level}{'' if b == 1 else f' of {b} x {b}'}" for (b, level, _), m in zip(AIMS, coverages(found, factor), strict=True)
-    )
-    lines = ["[calibration]    # by scripts/release/prior.py", f"latent_variance = {factor}    # coverages with it: {reached}", ""]
+    met = reached(coverages(found, factor).tolist())
+    lines = ["[calibration]    # by scripts/release/prior.py", f"latent_variance = {factor}    # coverages with it: {met}", ""]
     lines += recipe_lines(missed_shares(found, factor), "scripts/release/prior.py")
     print("\n".join(lines))
     if a.write:

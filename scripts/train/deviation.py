@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,9 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from imaging.amortised.sensors import SensorRanges, margin_of, measure
-from imaging.posterior import VBLE, FitSettings, LatentPosterior, PosteriorMixture
-from imaging.posterior.families import Family, Gaussian, Uniform
-from imaging.posterior.fitted import Frame
+from imaging.posterior import VBLE, FitSettings, LatentPosterior, PosteriorMixture, load_posterior, save_posterior
 from imaging.priors import LatentPrior, load_prior
 from imaging.priors.zoo import save_prior
 from imaging.training import CropSampler, TrainingSettings, find_images
@@ -53,16 +51,16 @@ class Leftover:
     explained: Tensor
     inside: int
 
-    def state(self) -> dict[str, Any]:
-        """What a file keeps."""
-        fields = [
-            {
-                "centre": p.family.centre.half(), "spread": _spread(p.family).half(), "rate_scale": p.rate_scale,
-                "information": p.information, "weight": p.weight, "frame": tuple(p.frame),
-            }
-            for p in self.parts
-        ]  # fmt: skip
-        return {"parts": fields, "error": self.error.half(), "explained": self.explained, "inside": self.inside}
+    def save(self, path: Path) -> None:
+        """Keep it: the posterior in a file of its own, beside one of the rest, which is written last."""
+        save_posterior(PosteriorMixture(self.parts), path.with_suffix(".safetensors"))
+        save_checkpoint({"error": self.error, "explained": self.explained, "inside": self.inside}, path)
+
+    @classmethod
+    def load(cls, path: Path, prior: LatentPrior) -> Leftover:
+        """What `save` kept."""
+        posterior = cast(PosteriorMixture, load_posterior(path.with_suffix(".safetensors"), prior))
+        return cls(posterior.parts, **torch.load(path, weights_only=True))
 
 
 def measured_leftover(model: VBLE, sampler: CropSampler, k: int) -> Leftover:
@@ -79,24 +77,6 @@ def measured_leftover(model: VBLE, sampler: CropSampler, k: int) -> Leftover:
     scored = (..., slice(inside, -inside), slice(inside, -inside))
     truth = seen.truth[..., SCORED:-SCORED, SCORED:-SCORED]
     return Leftover(mixture.parts, mean[scored] - truth, std[scored].square(), inside)
-
-
-def _spread(family: Family) -> Tensor:
-    """Logarithm of the widths or deviations."""
-    return family.log_std if isinstance(family, Gaussian) else cast(Uniform, family).log_width
-
-
-def restored(prior: LatentPrior, state: dict[str, Any]) -> Leftover:
-    """What `Leftover.state` kept."""
-    kind = Gaussian if prior.density == "gaussian" else Uniform
-    parts = tuple(
-        LatentPosterior(
-            prior, kind(p["centre"].float(), p["spread"].float()), p["rate_scale"], p["information"], p["weight"], Frame(*p["frame"]),
-            [(0, 0)] * len(p["centre"]), 0, torch.zeros(0), "float32",
-        )
-        for p in state["parts"]
-    )  # fmt: skip
-    return Leftover(parts, state["error"].float(), state["explained"], state["inside"])
 
 
 def loss(prior: LatentPrior, found: Leftover, generator: torch.Generator) -> Tensor:
@@ -119,8 +99,8 @@ def fits(model: VBLE, sampler: CropSampler, count: int, folder: Path) -> list[Le
     for k in tqdm(range(count), unit="fit", mininterval=30):
         path = folder / f"fit-{k}.pt"
         if not path.exists():
-            save_checkpoint(measured_leftover(model, sampler, k).state(), path)
-        found.append(restored(model.prior, torch.load(path, weights_only=True)))
+            measured_leftover(model, sampler, k).save(path)
+        found.append(Leftover.load(path, model.prior))
     return found
 
 
@@ -151,7 +131,7 @@ def trained(prior: LatentPrior, found: list[Leftover], steps: int, rate: float) 
         if step % 250 == 0:
             told(step)
         optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / 50) * 0.5 * (1 + np.cos(np.pi * step / steps))
-        value = torch.stack([loss(prior, own[int(i)], generator) for i in rng.integers(0, len(own), 1)]).mean()
+        value = loss(prior, own[int(rng.integers(len(own)))], generator)
         optimizer.zero_grad()
         value.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
