@@ -5,6 +5,7 @@ python -m scripts.train.regularizer models/wcrr/recipe.toml --data DATA_FOLDER -
 
 from __future__ import annotations
 
+import argparse
 import csv
 import time
 from pathlib import Path
@@ -84,6 +85,46 @@ def learned_by_maid(settings: Table, patches: Patches, theta: Tensor, validation
     return learned.theta, notes | {k: float(f"{v:.5g}") for k, v in ends.items()}
 
 
+def learned_stochastically(
+    learning: Table, problems: Patches, theta: Tensor, validation: Tensor, arguments: argparse.Namespace
+) -> tuple[Tensor, Notes]:  # fmt: skip
+    """Adam on hypergradients of patches drawn anew, logged and checkpointed; averaged parameters, and what a release says of it."""
+    settings = learning.make(StochasticSettings)
+    state, elapsed = StochasticState.begin(theta), 0.0
+    regularizer, checkpoint = problems.lower.regularizer, arguments.work / "checkpoint.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=theta.device, weights_only=True)
+        state.load_state_dict(saved["state"])
+        elapsed = saved["elapsed"]
+        print(f"resumed at step {state.step}")
+    recent: list[dict[str, float]] = []
+    began, last = time.monotonic() - elapsed, -1e9
+
+    def report() -> None:
+        line = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]} if recent else {}
+        line |= {"step": state.step, "seconds": round(elapsed)} | quality(problems.lower, state.mean, validation)
+        line["curvature"] = regularizer.curvature(state.mean)
+        tqdm.write(told(line))
+        if recent:
+            with (arguments.work / "log.csv").open("a", newline="") as handle:
+                writer = csv.DictWriter(handle, list(line))
+                if not handle.tell():
+                    writer.writeheader()
+                writer.writerow(line)
+        save_checkpoint({"state": state.state_dict(), "elapsed": elapsed}, checkpoint)
+        recent.clear()
+
+    progress = (lambda: elapsed / (60 * arguments.minutes)) if arguments.minutes else None
+    for figures in tqdm(stochastic(problems, state, settings, regularizer.groups(), progress), mininterval=30):
+        recent.append(figures)
+        elapsed = time.monotonic() - began
+        if elapsed - last > arguments.every:
+            last = elapsed
+            report()
+    report()
+    return state.mean, {"steps": state.step, "minutes": round(elapsed / 60, 1)}
+
+
 def main() -> None:
     """Learn, release."""
     parser = training(__doc__)
@@ -107,48 +148,14 @@ def main() -> None:
     problems = Patches(images, patches, lower)
     validation = middles(tests[:: data.get("validation_every", 1)], 192)
     arguments.work.mkdir(parents=True, exist_ok=True)
-    text = arguments.recipe.read_text(encoding="utf-8")
-    if recipe.under("learning").values.get("method") == "maid":
-        theta, found = learned_by_maid(recipe.under("learning"), problems, theta.to(device), validation, arguments.work)
-        if arguments.release:
-            print(f"released {arguments.release}, SHA-256 {save_regularizer(regularizer, theta, arguments.release, text, notes | found)}")
-        return
-    settings = recipe.under("learning").make(StochasticSettings)
-    state, elapsed = StochasticState.begin(theta.to(device)), 0.0
-    checkpoint = arguments.work / "checkpoint.pt"
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        state.load_state_dict(saved["state"])
-        elapsed = saved["elapsed"]
-        print(f"resumed at step {state.step}")
-    recent: list[dict[str, float]] = []
-    began, last = time.monotonic() - elapsed, -1e9
-
-    def report() -> None:
-        line = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]} if recent else {}
-        line |= {"step": state.step, "seconds": round(elapsed)} | quality(lower, state.mean, validation)
-        line["curvature"] = regularizer.curvature(state.mean)
-        tqdm.write(told(line))
-        if recent:
-            with (arguments.work / "log.csv").open("a", newline="") as handle:
-                writer = csv.DictWriter(handle, list(line))
-                if not handle.tell():
-                    writer.writeheader()
-                writer.writerow(line)
-        save_checkpoint({"state": state.state_dict(), "elapsed": elapsed}, checkpoint)
-        recent.clear()
-
-    progress = (lambda: elapsed / (60 * arguments.minutes)) if arguments.minutes else None
-    for figures in tqdm(stochastic(problems, state, settings, regularizer.groups(), progress), mininterval=30):
-        recent.append(figures)
-        elapsed = time.monotonic() - began
-        if elapsed - last > arguments.every:
-            last = elapsed
-            report()
-    report()
+    learning, theta = recipe.under("learning"), theta.to(device)
+    if learning.values.get("method") == "maid":
+        theta, found = learned_by_maid(learning, problems, theta, validation, arguments.work)
+    else:
+        theta, found = learned_stochastically(learning, problems, theta, validation, arguments)
     if arguments.release:
-        notes |= {"steps": state.step, "minutes": round(elapsed / 60, 1)}
-        print(f"released {arguments.release}, SHA-256 {save_regularizer(regularizer, state.mean, arguments.release, text, notes)}")
+        text = arguments.recipe.read_text(encoding="utf-8")
+        print(f"released {arguments.release}, SHA-256 {save_regularizer(regularizer, theta, arguments.release, text, notes | found)}")
 
 
 if __name__ == "__main__":
