@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from imaging.training import read_image
+from imaging.training import find_images, read_image
 from scripts.scenes import FULL, MARGIN, Array, Scenes, chosen, grey, middle
 
 NAME = "ground and flight"
@@ -142,6 +142,16 @@ def of_split(data: Path, use: str, bands: int = 1) -> Scenes:
     dark = {f"dark {k}": np.float32(0.2) * plain[f"tile {k}"] for k in first[0::2]}
     linear = {f"linear {k}": plain[f"tile {k}"] ** 2 for k in first[1::2]}
     return plain | dark | linear | frames(data, use, bands) | (fine(data, use, bands, slice(6)) if use == "test" else {})
+
+
+def for_training(sources: Sequence[Path], bands: int) -> list[Array]:
+    """Integers of all aerial images that are for training and have enough bands; frames, which are rare, come three times.
+
+    ``sources`` are the data folder, or the parts of a packed training set.
+    """
+    patterns = (f"{NAIP}/train/*.webp", f"{NAIP}/more/*.webp", f"{USGS}/*.webp", *3 * (f"{FRAMES}/train/*.tif",))
+    names = applied({"train": patterns, "validation": ()}, sources)["train"]
+    return [image for image in find_images(sources, names) if len(image) >= bands]
 
 
 def applied(recipe: Mapping[str, Any], sources: Sequence[Path]) -> dict[str, Any]:

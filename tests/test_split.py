@@ -107,6 +107,15 @@ def test_scenes_have_the_numbers_of_their_tiles() -> None:
         split.tiles(DATA, "validation")
 
 
+@with_data
+def test_all_images_for_training_are_of_that_use_and_have_enough_bands() -> None:
+    four, one = (split.for_training([DATA], bands) for bands in (4, 1))
+    frames = len(split.found(DATA, f"{split.FRAMES}/*/*.tif", "training"))
+    others = sum(len(split.found(DATA, f"{folder}/*.webp", "training")) for folder in (f"{split.NAIP}/*", split.USGS))
+    assert len(one) == others + 3 * frames
+    assert {len(image) for image in four} == {4}
+
+
 def strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Texts of a program that are not docstrings, with their lines."""
     told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}

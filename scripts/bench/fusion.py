@@ -29,7 +29,7 @@ from imaging.restoration.fusion_choice import choose_fusion_method
 from imaging.restoration.fusion_methods import BundleWindow
 from scripts.bench.results import Results
 from scripts.bench.scores import figures
-from scripts.bench.tables import FIGURES, Columns, Record, Records, grouped, pick, table, where
+from scripts.bench.tables import FIGURES, Columns, Record, Records, grouped, pick, table, where, with_interval, with_intervals
 from scripts.bundles import CASES, MARGIN, Bundle, bundles, simulate
 from scripts.rivals.pansharpening import METHODS
 from scripts.scenes import FULL, Array
@@ -169,7 +169,7 @@ def worst(records: Records) -> str:
 
 
 def over_rivals(records: Records) -> str:
-    """ERGAS of each method over that of rivals on the same tile: the median of the tiles, and the worst."""
+    """ERGAS of each method over that of rivals on the same tile: mean and 95 % interval over the tiles, and the worst."""
     rows = []
     for bundle, method in dict.fromkeys((r["bundle"], r["method"]) for r in records):
         cells = []
@@ -178,17 +178,16 @@ def over_rivals(records: Records) -> str:
                 (r, where(records, bundle=bundle, scene=r["scene"], method=rival)) for r in where(records, bundle=bundle, method=method)
             ]
             ratios = [r["ergas"] / other[0]["ergas"] for r, other in pairs if other]
-            cells.append(f"{np.median(ratios):.2f} ({max(ratios):.2f})" if ratios and method != rival else "")
+            cells.append(f"{with_interval(ratios, '.2f')} ({max(ratios):.2f})" if ratios and method != rival else "")
         if method not in METHODS:
             rows.append([bundle, method, *cells])
-    return table(["bundle", "method", *(f"over {r}: median (worst)" for r in RIVALS)], rows)
+    return table(["bundle", "method", *(f"over {r} (worst)" for r in RIVALS)], rows)
 
 
 def tables(records: Records) -> dict[str, str]:
     """For each bundle the means over the tiles; coverage; ERGAS over that of rivals; what a large scene takes."""
     sizes, measured = where(records, bundle=LARGE), [r for r in records if r["bundle"] != LARGE]
-    found = {
-        name: grouped(where(measured, bundle=name), {"method": "method"}, COLUMNS) for name in dict.fromkeys(r["bundle"] for r in measured)
-    }
+    known = with_intervals(measured, ("bundle", "method"), "psnr")
+    found = {name: grouped(where(known, bundle=name), {"method": "method"}, COLUMNS) for name in dict.fromkeys(r["bundle"] for r in known)}
     found |= {"coverage": worst(measured), "over rivals": over_rivals(measured)}
     return found | ({LARGE: grouped(sizes, {"method": "method"}, {"speed": COLUMNS["speed"]})} if sizes else {})

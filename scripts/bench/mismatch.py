@@ -19,7 +19,7 @@ from imaging.priors.zoo import find_prior
 from imaging.sensors import SensorProfile
 from scripts.bench.amortised import measured, methods
 from scripts.bench.results import Results
-from scripts.bench.tables import Records, grouped, pick, where
+from scripts.bench.tables import Records, grouped, pick, where, with_intervals
 from scripts.scenes import FULL, Scenes, coarse
 from scripts.sensors import RAW, louder, sensor, trials
 from scripts.split import NAME, fine, frames, tiles
@@ -52,10 +52,11 @@ def run(arguments: argparse.Namespace, results: Results) -> None:
 
 def tables(records: Records) -> dict[str, str]:
     """Means by case, in DN; coverage alone."""
-    in_dn = [r | {"width": FULL * r["width"], "crps": FULL * r["crps"]} for r in records]
+    known = with_intervals(records, ("case", "method"), "coverage_90", "coverage_95")
+    in_dn = [r | {"width": FULL * r["width"], "crps": FULL * r["crps"]} for r in known]
     covered = pick("coverage_90", "coverage_95") | {"block_4": ("95 %, means of 4 x 4", ".3f")}
     columns = pick("psnr") | covered | {"width": ("width of 95 % (DN)", ".1f"), "crps": ("CRPS (DN)", ".2f")}
     found = {"all": grouped(in_dn, {"case": "case", "method": "method"}, columns)}
     for method in dict.fromkeys(r["method"] for r in records):
-        found[f"coverage of {method}"] = grouped(where(records, method=method), {"case": "what was wrong"}, covered)
+        found[f"coverage of {method}"] = grouped(where(known, method=method), {"case": "what was wrong"}, covered)
     return found

@@ -26,7 +26,7 @@ from imaging.restoration import RestoreOptions
 from imaging.sensors import SensorProfile
 from scripts.bench.results import Results
 from scripts.bench.scores import figures
-from scripts.bench.tables import Records, by_ground, grouped, paired, pick, where, with_interval
+from scripts.bench.tables import Records, grouped, paired, pick, where, with_interval, with_intervals
 from scripts.rivals.classical import mean_spectrum, total_variation, tuned_weight, wiener
 from scripts.scenes import FULL
 from scripts.sensors import Trial, sensors, trials
@@ -88,11 +88,10 @@ def tables(records: Records) -> dict[str, str]:
     found = {}
     for part in ("all", "tile", "frame"):
         some, shown = [r for r in records if part in ("all", r["scene"].split()[0])], []
-        for r in some:
+        for r in with_intervals(some, by, "coverage_90", "coverage_95"):
             own = where(some, sensor=r["sensor"], method=r["method"])
             pairs = {k: paired(own, where(some, sensor=r["sensor"], method=k), "psnr") for k in OVER if k != r["method"]}
-            covered = {k: with_interval(by_ground(own, k), ".3f") for k in ("coverage_90", "coverage_95") if k in r}
-            shown.append(r | {f"over {k}": with_interval(v, "+.2f") for k, v in pairs.items()} | covered)
+            shown.append(r | {f"over {k}": with_interval(v, "+.2f") for k, v in pairs.items()})
         found[part] = grouped(shown, by, columns)
     for method in dict.fromkeys(r["method"] for r in records if "coverage_90" in r):
         found[f"coverage of {method}"] = grouped(where(records, method=method), {"sensor": "sensor"}, pick("coverage_90", "coverage_95"))

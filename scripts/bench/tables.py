@@ -138,3 +138,19 @@ def by_ground(records: Records, key: str) -> list[float]:
         if r.get(key) is not None:
             places.setdefault(ground(str(r["scene"])), []).append(float(r[key]))
     return [float(np.mean(v)) for v in places.values()]
+
+
+def with_intervals(records: Records, by: Iterable[str], *keys: str) -> Records:
+    """Records with texts in place of some figures: mean and 95 % confidence interval over the scenes of a group, see `interval`.
+
+    ``by`` has the keys that tell groups apart. What a record lacks it goes on lacking; groups of means over
+    scenes are left as they are.
+    """
+    groups = [{k: r[k] for k in by} for r in records]
+    texts: dict[tuple[Any, ...], dict[str, str]] = {}
+    for group in groups:
+        own = where(records, **group) if tuple(group.values()) not in texts else []
+        if own and all("scene" in r for r in own):
+            texts[tuple(group.values())] = {k: with_interval(by_ground(own, k), FIGURES[k][1]) for k in keys}
+    shown = (texts.get(tuple(group.values()), {}) for group in groups)
+    return [r | {k: v for k, v in text.items() if k in r} for r, text in zip(records, shown, strict=True)]

@@ -3,10 +3,11 @@
     python -m scripts.train.deviation models/pan --data DATA_FOLDER --work RUN_FOLDER [--fits 256] [--steps 3000] [--release models/pan]
 
 Trained with the rest of the network, such a decoder says how far an image lies from the decoding of its latents with their quantisation
-noise, which the posterior of the latents counts as well: a sum of both is too wide. Here random crops of training images are measured by
-random sensors, posteriors of their latents are fitted to them, and the decoder learns the variance that is missing, the Gaussian likelihood
-of the true scene about the posterior mean under the variance of decoded latents, of the lattices' disagreement and the optimal image-space
-part (`LatentPosterior.image_factor`). Beyond three deviations the likelihood has exponential tails, so that single places do not decide.
+noise, which the posterior of the latents counts as well: a sum of both is too wide. Here random crops of all training images of enough
+bands, also of those that the network was not trained on, as its own leave smaller errors, are measured by random sensors, posteriors of
+their latents are fitted to them, and the decoder learns the variance that is missing, the Gaussian likelihood of the true scene about the
+posterior mean under the variance of decoded latents, of the lattices' disagreement and the optimal image-space part
+(`LatentPosterior.image_factor`). Beyond three deviations the likelihood has exponential tails, so that single places do not decide.
 Nothing but the decoder of deviations changes. Fits are kept in the work folder; the same command goes on where it was interrupted.
 """
 
@@ -25,9 +26,9 @@ from imaging.amortised.sensors import SensorRanges, margin_of, measure
 from imaging.posterior import VBLE, FitSettings, LatentPosterior, PosteriorMixture, load_posterior, save_posterior
 from imaging.priors import LatentPrior, load_prior
 from imaging.priors.zoo import save_prior
-from imaging.training import CropSampler, TrainingSettings, find_images
+from imaging.training import CropSampler, TrainingSettings
 from scripts.command import command, read_table, save_checkpoint
-from scripts.split import applied
+from scripts.split import for_training
 
 BATCH, CROP, SCORED = 4, 160, 8
 RANGES = SensorRanges(
@@ -35,7 +36,7 @@ RANGES = SensorRanges(
 )
 DOUBLE = 0.15
 """Share of fits at twice the measurement's grid."""
-CROPS = TrainingSettings(batch=BATCH, crop=CROP, gain=(0.15, 1.2), exponent=(0.7, 1.8), haze=0.3, shrink=0.3)
+CROPS = TrainingSettings(batch=BATCH, crop=CROP, gain=(0.15, 1.2), exponent=(0.7, 1.8), haze=0.5, shrink=0.6)
 TAIL = 3.0
 
 
@@ -152,16 +153,15 @@ def main() -> None:
     """Fit, train, release."""
     parser = command(__doc__)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folder that the recipe's patterns start from, or packs")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="the data folder, or packs")
     parser.add_argument("--work", type=Path, required=True, help="fits, and the trained weights")
     parser.add_argument("--fits", type=int, default=256, help="batches of four crops")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--release", type=Path, help="write the model into this folder when done")
     a = parser.parse_args()
-    recipe = read_table(a.model / "recipe.toml")
-    prior, data = load_prior(str(a.model)), applied(recipe.values["data"], a.data)
-    sampler = CropSampler(find_images(a.data, data["train"]), CROPS, prior.channels)
+    recipe, prior = read_table(a.model / "recipe.toml"), load_prior(str(a.model))
+    sampler = CropSampler(for_training(a.data, prior.channels), CROPS, prior.channels)
     a.work.mkdir(parents=True, exist_ok=True)
     found = fits(VBLE(prior, FitSettings(calibrated=False)), sampler, a.fits, a.work)
     trained(prior, found, a.steps, a.rate)
