@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from imaging.posterior import VBLE, FitSettings, LatentPosterior
+from imaging.posterior.families import Gaussian
 from imaging.priors.autoencoders import LappedAutoencoder
 from imaging.sensors import load_profile, sensor_physics
 from scripts.train import deviation as script
@@ -65,3 +66,10 @@ def test_a_kept_fit_is_the_same(posterior, tmp_path) -> None:
     again = script.Leftover.load(tmp_path / "fit.pt", posterior.prior)
     losses = [float(script.loss(posterior.prior, f, torch.Generator().manual_seed(1))) for f in (found, again)]
     assert losses[1] == pytest.approx(losses[0], abs=1e-6)
+
+
+def test_no_draw_of_a_gaussian_latent_is_infinite(posterior, monkeypatch) -> None:
+    family = Gaussian(posterior.family.centre, posterior.family.log_width)
+    found = left(replace(posterior, family=family), 0.01, 0.004)
+    monkeypatch.setattr(torch, "rand", lambda shape, generator: torch.zeros(shape))
+    assert torch.isfinite(script.loss(posterior.prior, found, torch.Generator()))

@@ -38,6 +38,8 @@ DOUBLE = 0.15
 """Share of fits at twice the measurement's grid."""
 CROPS = TrainingSettings(batch=BATCH, crop=CROP, gain=(0.15, 1.2), exponent=(0.7, 1.8), haze=0.5, shrink=0.6)
 TAIL = 3.0
+_LEAST = 2.0**-25
+"""Of uniform draws: at 0 a Gaussian latent would be infinite."""
 
 
 @dataclass
@@ -85,7 +87,7 @@ def loss(prior: LatentPrior, found: Leftover, generator: torch.Generator) -> Ten
     image = torch.zeros(())
     for p in found.parts:
         centre = p.family.centre
-        z = p.family.draw(torch.rand(centre.shape, generator=generator) - 0.5)
+        z = p.family.draw(torch.rand(centre.shape, generator=generator).clamp(min=_LEAST) - 0.5)
         std = p.frame.crop(prior.decode_std(z)) / p.rate_scale
         variance = std.square() * p.weight / (p.weight + std.square() * cast(Tensor, p.information))
         image = image + variance[..., found.inside : -found.inside, found.inside : -found.inside] / len(found.parts)
