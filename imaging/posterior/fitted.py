@@ -59,6 +59,14 @@ class Frame(NamedTuple):
         return x[..., self.top // block : rows // block, self.left // block : columns // block]
 
 
+class Variances(NamedTuple):
+    """Mean and variance in two parts, that of the decoded latents and the rest; ``(B, C, H, W)`` or of means over blocks."""
+
+    mean: Tensor
+    latents: Tensor
+    rest: Tensor
+
+
 def _blocks(x: Tensor, block: int) -> Tensor:
     """Means over blocks of pixels; rows and columns that fill no block are left out."""
     return x if block == 1 else F.avg_pool2d(x, block)
@@ -135,9 +143,14 @@ class LatentPosterior(Posterior):
             raise ValueError("this posterior has no image-space part")
         return torch.sqrt(self.weight / (self.weight + decoder_variance * self.information))
 
-    @torch.no_grad()
     def moments(self, samples: int = 32, block: int = 1) -> Moments:
-        """Mean and standard deviation from antithetic latent samples; the image-space variance is added in closed form.
+        """Mean and standard deviation of pixels, or of means over blocks, see `variances`."""
+        mean, latents, rest = self.variances(samples, block)
+        return Moments(mean, (latents + rest).sqrt().float())
+
+    @torch.no_grad()
+    def variances(self, samples: int = 32, block: int = 1) -> Variances:
+        """Mean and variances from antithetic latent samples; the rest, of the image-space part, is known in closed form.
 
         Var[x] = Var_z[g(z)] + E_z[b^2 sigma_theta(z)^2], which needs far fewer samples than drawing x. Var_z is a ratio estimate: the exact
         variance of the decoder's linear part, times what the same draws say of the whole decoder over its linear part, both averaged over
@@ -168,7 +181,7 @@ class LatentPosterior(Posterior):
         spread = pooled(total.variance())
         if exact is not None:
             spread = exact * spread / pooled(linear.variance()).clamp(min=torch.finfo(spread.dtype).tiny)
-        return Moments(total.mean, (spread + image).sqrt().float())
+        return Variances(total.mean, spread, image.expand_as(spread))
 
     def _moved(self, away: Tensor, block: int) -> Tensor:
         """Image, or its means over blocks, that latents so far from the centre add through the linear part of the decoder."""

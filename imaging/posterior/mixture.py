@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from imaging.moments import Moments, Posterior
-from imaging.posterior.fitted import LatentPosterior, pooled
+from imaging.posterior.fitted import LatentPosterior, Variances, pooled
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,15 @@ class PosteriorMixture(Posterior):
 
         With a ``block``, of means over blocks of that many pixels along each side, see `LatentPosterior.moments`.
         """
-        found = [p.moments(max(2, samples // len(self.parts)), block) for p in self.parts]
-        mean = torch.stack([m.mean for m in found]).mean(0)
-        between = pooled(torch.stack([(m.mean - mean).square() for m in found]).mean(0))
-        within = torch.stack([m.std.square() for m in found]).mean(0)
-        return Moments(mean, (within + between).sqrt())
+        mean, latents, rest = self.variances(samples, block)
+        return Moments(mean, (latents + rest).sqrt())
+
+    def variances(self, samples: int = 32, block: int = 1) -> Variances:
+        """Mean and variances of the mixture, see `LatentPosterior.variances`; the rest holds the parts' disagreement as well."""
+        found = [p.variances(max(2, samples // len(self.parts)), block) for p in self.parts]
+        mean, latents, rest = (torch.stack(v).mean(0) for v in zip(*found, strict=True))
+        between = pooled(torch.stack([(v.mean - mean).square() for v in found]).mean(0))
+        return Variances(mean, latents, rest + between)
 
     def sample(self, n: int, first: int = 0) -> Tensor:
         """Posterior samples, ``(n, B, C, H, W)``, the parts in turn."""

@@ -11,15 +11,12 @@ prior's recipe.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from imaging.posterior import VBLE, FitSettings, PosteriorMixture
-from imaging.posterior.fitted import pooled
+from imaging.posterior import VBLE, FitSettings
 from imaging.priors import DEFAULT_PRIOR, load_prior
 from imaging.priors.zoo import find_prior
 from imaging.restoration.method import torch_device
@@ -56,17 +53,10 @@ def variances(t: Trial, model: VBLE) -> Blocks:
     margin = -(-(model.prior.border + SCORED) // sides[-1]) * sides[-1]
     device = next(model.prior.parameters()).device
     whole = model.fit_mixture(t.y.to(device), t.physics(margin).to(device), border=0)
-    latent = PosteriorMixture(tuple(replace(p, information=None) for p in whole.parts))
     found = {}
     for side in sides:
-        own = [p.moments(SAMPLES // 2, side) for p in latent.parts]
-        mean, std = whole.moments(SAMPLES, side)
-        between = pooled(torch.stack([(m.mean - mean).square() for m in own]).mean(0))
-        within = torch.stack([m.std.square() for m in own]).mean(0)
-        parts = (t.scored(v, margin, side).ravel() for v in (mean, std.square() - within, within))
-        restored, fixed, own_variance = parts
-        error = np.abs(restored - t.wanted(margin, side).ravel())
-        found[side] = Variances(error, np.maximum(fixed, t.scored(between, margin, side).ravel()), own_variance)
+        mean, latents, rest = (t.scored(v, margin, side).ravel() for v in whole.variances(SAMPLES, side))
+        found[side] = Variances(np.abs(mean - t.wanted(margin, side).ravel()), rest, latents)
     return found
 
 
