@@ -123,6 +123,10 @@ class TotalVariation(Regularizer):
         """Parameters to learn from; float32."""
         return torch.tensor([weight, smoothing])
 
+    def groups(self) -> dict[str, slice]:
+        """Weight and smoothing."""
+        return {"weight": slice(0, 1), "smoothing": slice(1, 2)}
+
     def energy(self, x: Tensor, theta: Tensor) -> Tensor:
         """Energy of each image."""
         weight, nu = self._settings(theta)
