@@ -95,14 +95,17 @@ def test_each_record_keeps_the_commit_that_it_was_measured_on(tmp_path: Path, mo
 
 def test_results_of_which_the_code_is_not_known_or_has_changed_are_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "PUBLISHED", tmp_path)
-    changes = {"aaa": "", "bbb": "imaging/metrics.py"}
+    changes = {
+        "aaa": "",
+        "bbb": "imaging/metrics.py\nmodels/pan/recipe.toml\nmodels/rgb/weights.safetensors\nmodels/pan/weights.safetensors",
+    }
     monkeypatch.setattr(plan, "git", lambda *given: changes.get(given[2]) if given[2] in changes else None)
     for name, commits in {"x": [["aaa", 1]], "y": [["aaa", 1], ["bbb", 1]], "z": [["aaa+", 1]], "gone": [["ddd", 1]]}.items():
         results.write(tmp_path / f"{name}.json", {"benchmark": "rate", "date": "2026-01-01", "commits": commits}, [{"scene": "a"}])
     results.write(tmp_path / "old.json", {"benchmark": "rate", "date": "2026-01-01"}, [{"scene": "a"}])
     state = {name: said for name, _, _, said in plan.states()}
     assert state == {
-        "x": "", "y": "imaging or models changed since", "z": "of uncommitted code",
+        "x": "", "y": "imaging, pan, rgb changed since", "z": "of uncommitted code",
         "gone": "of a commit that is not here", "old": "of no known commit",
     }  # fmt: skip
 

@@ -90,7 +90,7 @@ def default_weight(share: float) -> float:
     """Weight of the Kullback-Leibler term for a share of measured values among those wanted.
 
     1 is Bayes' rule. Where little was measured the prior is better believed a little more, although it has errors of its own: 1.5 wins 0.1
-    dB on validation tiles at twice the sampling (docs/benchmark.md).
+    dB on tuning tiles at twice the sampling (docs/benchmark.md).
     """
     return 1.5 if share <= 0.5 else 1.0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from deepinv.physics import StackedLinearPhysics
@@ -23,44 +22,34 @@ from imaging.restoration.fusion_methods import BundleWindow, FusionMethod
 from imaging.sensors import SensorPhysics, SignalDependentNoise
 
 FIT_RATIO = 0.8
-"""Decoder deviation of a fit over the error that the Gaussian posterior expects; from validation tiles."""
-FIT_DEVIATION = 1.06
-"""Factor on the deviations of a fit; from calibration tiles."""
+"""Decoder deviation of a fit over the error that the Gaussian posterior expects; from tuning tiles."""
 
 
 @dataclass(frozen=True)
 class FittedBundle(Posterior):
-    """A fitted posterior without its margins, its bands in the order ``order``, its deviations times a factor."""
+    """A fitted posterior without its margins, its bands in the order ``order``."""
 
     inner: Posterior
     margin: int
     order: list[int]
-    factor: float
     draws: int
 
     def _cut(self, x: Tensor) -> Tensor:
         m = self.margin
         return x[..., self.order, m : x.shape[-2] - m, m : x.shape[-1] - m]
 
-    @cached_property
-    def _inner(self) -> Moments:
-        """Of all draws, which every sample is measured from."""
-        return self.inner.moments(self.draws)
-
     def moments(self, samples: int = 0, block: int = 1) -> Moments:
         """Mean and deviation of the pixels, or of means over blocks where the margin is a multiple of their side."""
         if self.margin % block:
             raise ValueError(f"the block is {block}; accepted are divisors of the margin, {self.margin}")
-        drawn = samples or self.draws
-        mean, std = self._inner if (drawn, block) == (self.draws, 1) else self.inner.moments(drawn, block)
+        mean, std = self.inner.moments(samples or self.draws, block)
         m = self.margin // block
         cut = (..., self.order, slice(m, mean.shape[-2] - m), slice(m, mean.shape[-1] - m))
-        return Moments(mean[cut], self.factor * std[cut])
+        return Moments(mean[cut], std[cut])
 
     def sample(self, n: int, first: int = 0) -> Tensor:
         """Posterior samples ``(n, B, C, H, W)``."""
-        mean = self._inner.mean
-        return self._cut(mean + self.factor * (self.inner.sample(n, first) - mean))
+        return self._cut(self.inner.sample(n, first))
 
 
 class FitFusion(FusionMethod):
@@ -115,17 +104,12 @@ class FitFusion(FusionMethod):
             y, self.physics(window, stack, order), mask=masks, x_init=start, rate_scale=scale, level=level, origins=corners, border=0,
             seed=window.seed, progress=progress,
         )  # fmt: skip
-        factor = FIT_DEVIATION if self.settings.calibrated else 1.0
-        return FittedBundle(posterior, margin, [order.index(k) for k in range(len(order))], factor, self.settings.samples)
+        return FittedBundle(posterior, margin, [order.index(k) for k in range(len(order))], self.settings.samples)
 
     def expected_error(self, model: CrossBandGaussian, stack: Stack) -> float:
         """Root mean square error that the Gaussian posterior leaves in the scene."""
         return float(model.expected(stack.position)[-len(stack.bands[1]) :].square().mean().sqrt())
 
     def record(self) -> dict[str, Any]:
-        """Of the prior, and one factor of bundles."""
-        return {
-            "calibration": {"deviation": FIT_DEVIATION, "latent_variance": self.prior.latent_variance}
-            if self.settings.calibrated
-            else "none"
-        }
+        """Of the prior."""
+        return {"calibration": {"latent_variance": self.prior.latent_variance} if self.settings.calibrated else "none"}

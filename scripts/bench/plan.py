@@ -122,4 +122,6 @@ def _stale(commits: Sequence[str]) -> str:
     changes = [git("diff", "--name-only", c, "HEAD", "--", *CODE, ":(exclude)scripts") for c in commits]
     if None in changes:
         return "of a commit that is not here"
-    return "imaging or models changed since" if any(changes) else ""
+    folders = [p.split("/") for p in sorted({p for found in changes if found for p in found.splitlines()})]
+    models = dict.fromkeys(p[1] for p in folders if p[0] == "models")
+    return ", ".join(["imaging"] * any(p[0] == "imaging" for p in folders) + list(models)) + (" changed since" if folders else "")

@@ -33,7 +33,7 @@ from scripts.rivals.methods import mean_deviation, operator_norm
 from scripts.scenes import FULL, Array
 
 TV_WEIGHT = {"joint TV": 0.04, "Pansharpen + TV": 0.01}
-"""Weights of total variation, in one over the mean deviation of the coarse bands' noise, by the best mean PSNR on validation tiles.
+"""Weights of total variation, in one over the mean deviation of the coarse bands' noise, by the best mean PSNR on tuning tiles.
 
 That of joint TV is the best of 0.02, 0.03, 0.04 and 0.06 for the nominal sensor up to 0.01 dB (tiles 0 to 3, 5 and 6), and within 0.1 dB of
 the best for the others (tiles 0 and 3). That of the other physics is the best of 0.005, 0.01, 0.02, 0.06, 0.15 and 0.3 for the nominal one
