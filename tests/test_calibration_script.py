@@ -51,3 +51,13 @@ def test_kinds_of_scenes_count_alike() -> None:
     covered, missed = (dict.fromkeys((1, 4, 16), script.Variances(e * one, 0 * one, one)) for e in (0.5, 5.0))
     found = [("tile 0", covered), ("tile 1", covered), ("tile 2", covered), ("frame 0", missed)]
     assert script.coverages(found, 1.0).tolist() == [0.5] * 4
+
+
+def test_what_was_measured_is_kept(tmp_path, monkeypatch) -> None:
+    found, calls = scene(np.random.default_rng(3)), []
+    monkeypatch.setattr(script, "variances", lambda t, model: calls.append(t) or found)
+    for _ in range(2):
+        again = script.kept(tmp_path / "0.npz", "trial", None)
+        assert again[1].error == pytest.approx(found[1].error, rel=1e-6)
+        assert list(again) == [1, 4, 16]
+    assert calls == ["trial"]

@@ -1,12 +1,12 @@
 """Calibrate a prior's posteriors on calibration scenes: one factor on the variance of the latents, and intervals with a guarantee.
 
-    python -m scripts.release.prior --data DATA_FOLDER [--prior NAME|DIR] [--write]
+    python -m scripts.release.prior --data DATA_FOLDER --work FOLDER [--prior NAME|DIR] [--write]
 
-Scenes are those of the calibration split, in as many bands as the prior has, seen by the benchmarks' three sensors. The factor, the same
-for all scenes and sensors, is that whose mean coverages come nearest to what they should be, in squares, each kind of scene counting alike:
-of pixels by 90 and 95 % intervals, of means over 4 x 4 and 16 x 16 pixels by 95 % intervals. Half-widths follow by conformal risk control
-(`conformal`), a scene's share of missed pixels being its mean over the sensors. Both tables are printed, and with --write put into the
-prior's recipe.
+Scenes are those of the calibration split, in as many bands as the prior has and up to three with photographs, seen by the benchmarks' three
+sensors. The factor, the same for all scenes and sensors, is that whose mean coverages come nearest to what they should be, in squares, each
+kind of scene counting alike: of pixels by 90 and 95 % intervals, of means over 4 x 4 and 16 x 16 pixels by 95 % intervals. Half-widths
+follow by conformal risk control (`conformal`), a scene's share of missed pixels being its mean over the sensors. Both tables are printed,
+and with --write put into the prior's recipe. What was measured is kept in the work folder, where the same command goes on.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from imaging.restoration.method import torch_device
 from scripts.command import command
 from scripts.release.amortised import AIMS, reached, write_calibration
 from scripts.release.conformal import WIDTHS, covered, recipe_lines
-from scripts.scenes import Array
+from scripts.scenes import MARGIN, Array, Scenes, middle
 from scripts.sensors import SCORED, Trial, sensors, trials
-from scripts.split import of_split
+from scripts.split import of_split, photographs
 
 FACTORS = np.arange(0.6, 1.6, 0.01).round(2)
 SAMPLES = 32
+SIDE = 256 + 2 * MARGIN
+EIGHTH = slice(None, None, 8)
 
 
 class Variances(NamedTuple):
@@ -60,6 +62,26 @@ def variances(t: Trial, model: VBLE) -> Blocks:
     return found
 
 
+def scenes(data: Path, bands: int) -> Scenes:
+    """Those of the calibration split, no larger than 256 x 256 measured pixels."""
+    found = of_split(data, "calibration", bands)
+    if bands <= 3:
+        found |= photographs(data, "calibration", "bsd", in_grey=bands == 1, part=EIGHTH)
+    return {name: np.ascontiguousarray(middle(x, min(SIDE, *x.shape[1:]))) for name, x in found.items()}
+
+
+def kept(path: Path, t: Trial, model: VBLE) -> Blocks:
+    """What was measured of a trial, from its file or now."""
+    if not path.exists():
+        found = variances(t, model)
+        part = path.with_suffix(".part.npz")
+        np.savez(part, **{f"{side}.{name}": v.astype(np.float32) for side, b in found.items() for name, v in b._asdict().items()})
+        part.replace(path)
+    with np.load(path) as arrays:
+        sides = dict.fromkeys(int(name.split(".")[0]) for name in arrays.files)
+        return {side: Variances(*(arrays[f"{side}.{name}"] for name in Variances._fields)) for side in sides}
+
+
 def coverages(found: list[tuple[str, Blocks]], factor: float) -> Array:
     """Mean coverage of each aim, kinds of scenes counting alike."""
     kinds = dict.fromkeys(name.split()[0] for name, _ in found)
@@ -86,15 +108,17 @@ def main() -> None:
     """Parse, fit, print."""
     parser = command(__doc__)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="folder of what was measured, by one prior")
     parser.add_argument("--prior", default=DEFAULT_PRIOR)
     parser.add_argument("--factor", type=float, help="this one, without looking for the best")
     parser.add_argument("--write", action="store_true", help="put the tables into the recipe")
     a = parser.parse_args()
     model = VBLE(load_prior(a.prior, torch_device("auto")), FitSettings(calibrated=False))
     bands = model.prior.channels
+    a.work.mkdir(parents=True, exist_ok=True)
     found = []
-    for key, t in trials(of_split(a.data, "calibration", bands), sensors(bands), 100):
-        found.append((key["scene"], variances(t, model)))
+    for k, (key, t) in enumerate(trials(scenes(a.data, bands), sensors(bands), 100)):
+        found.append((key["scene"], kept(a.work / f"{k}.npz", t, model)))
         print("  ".join(key.values()), *(f"{v:.3f}" for v in coverages(found[-1:], 1.0)), flush=True)
     factor = a.factor or best_factor(found)
     for f in dict.fromkeys((1.0, factor)):
