@@ -14,8 +14,6 @@ from scripts.bench import coverage as script
 from scripts.bench.tables import interval, with_intervals
 from scripts.sensors import sensors, trial
 
-MARGIN = 32
-
 
 @pytest.fixture(scope="module")
 def seen():
@@ -24,7 +22,7 @@ def seen():
     prior.set_statistics(torch.rand(4, 1, 64, 64))
     prior.requires_grad_(False)
     t = trial(np.random.default_rng(0).random((1, 80, 80), np.float32), next(iter(sensors().values())), 0)
-    return t, VBLE(prior, FitSettings(iterations=2, calibrated=False)).fit_mixture(t.y, t.physics(MARGIN), border=0)
+    return script.Fitted(t, VBLE(prior, FitSettings(iterations=2, calibrated=False)), 0)
 
 
 def test_without_a_factor_there_are_two_posteriors_with_one_four() -> None:
@@ -35,21 +33,22 @@ def test_without_a_factor_there_are_two_posteriors_with_one_four() -> None:
 
 
 def test_rows_of_a_fit_are_those_of_its_posteriors(seen) -> None:
-    t, mixture = seen
+    fitted, mixture = seen, seen.fit()
+    t = fitted.trial
     latents = PosteriorMixture(tuple(replace(p, information=None) for p in mixture.parts))
-    for how, posterior in (((True, 1.0), mixture), ((False, 1.0), latents)):
-        found = script.measured(t, lambda: mixture, how, MARGIN)
-        mean, std = (t.scored(v, MARGIN) for v in posterior.moments(script.SAMPLES))
-        away = np.abs(mean - t.wanted(MARGIN)) / std
+    wide = PosteriorMixture(tuple(replace(p, family=p.family.scaled(4.0)) for p in mixture.parts))
+    for how, posterior in (((True, 1.0), mixture), ((False, 1.0), latents), ((True, 4.0), wide)):
+        found = fitted.measured(*how)
+        mean, std = (t.scored(v, fitted.margin) for v in posterior.moments(script.SAMPLES))
+        away = np.abs(mean - t.wanted(fitted.margin)) / std
         assert found["coverage_90"] == pytest.approx(np.mean(away <= 1.6449), abs=1e-3)
         assert found["coverage_95"] == pytest.approx(np.mean(away <= 1.9600), abs=1e-3)
+        mean, std = (t.scored(v, fitted.margin, 4) for v in posterior.moments(script.SAMPLES, 4))
+        assert found["block_4"] == pytest.approx(np.mean(np.abs(mean - t.wanted(fitted.margin, 4)) / std <= 1.9600), abs=1e-3)
 
 
 def test_a_larger_factor_and_the_image_part_widen(seen) -> None:
-    t, mixture = seen
-    narrow, wide, image = (
-        script.measured(t, lambda: mixture, how, MARGIN)["coverage_90"] for how in ((False, 1.0), (False, 4.0), (True, 1.0))
-    )
+    narrow, wide, image = (seen.measured(*how)["coverage_90"] for how in ((False, 1.0), (False, 4.0), (True, 1.0)))
     assert wide > narrow
     assert image > narrow
 

@@ -60,11 +60,19 @@ class Frame(NamedTuple):
 
 
 class Variances(NamedTuple):
-    """Mean and variance in two parts, that of the decoded latents and the rest; ``(B, C, H, W)`` or of means over blocks."""
+    """Mean, and what its variance is the sum of, ``(B, C, H, W)`` or of means over blocks.
+
+    The variances are those of the decoded latents, of the image given them, and between the parts of a mixture.
+    """
 
     mean: Tensor
     latents: Tensor
-    rest: Tensor
+    image: Tensor
+    between: Tensor
+
+    def moments(self) -> Moments:
+        """Mean and standard deviation."""
+        return Moments(self.mean, (self.latents + self.image + self.between).sqrt().float())
 
 
 def _blocks(x: Tensor, block: int) -> Tensor:
@@ -145,12 +153,11 @@ class LatentPosterior(Posterior):
 
     def moments(self, samples: int = 32, block: int = 1) -> Moments:
         """Mean and standard deviation of pixels, or of means over blocks, see `variances`."""
-        mean, latents, rest = self.variances(samples, block)
-        return Moments(mean, (latents + rest).sqrt().float())
+        return self.variances(samples, block).moments()
 
     @torch.no_grad()
     def variances(self, samples: int = 32, block: int = 1) -> Variances:
-        """Mean and variances from antithetic latent samples; the rest, of the image-space part, is known in closed form.
+        """Mean and variances from antithetic latent samples; that of the image-space part is known in closed form.
 
         Var[x] = Var_z[g(z)] + E_z[b^2 sigma_theta(z)^2], which needs far fewer samples than drawing x. Var_z is a ratio estimate: the exact
         variance of the decoder's linear part, times what the same draws say of the whole decoder over its linear part, both averaged over
@@ -181,7 +188,7 @@ class LatentPosterior(Posterior):
         spread = pooled(total.variance())
         if exact is not None:
             spread = exact * spread / pooled(linear.variance()).clamp(min=torch.finfo(spread.dtype).tiny)
-        return Variances(total.mean, spread, image.expand_as(spread))
+        return Variances(total.mean, spread, image.expand_as(spread), torch.zeros_like(spread))
 
     def _moved(self, away: Tensor, block: int) -> Tensor:
         """Image, or its means over blocks, that latents so far from the centre add through the linear part of the decoder."""

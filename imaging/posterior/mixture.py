@@ -36,15 +36,13 @@ class PosteriorMixture(Posterior):
 
         With a ``block``, of means over blocks of that many pixels along each side, see `LatentPosterior.moments`.
         """
-        mean, latents, rest = self.variances(samples, block)
-        return Moments(mean, (latents + rest).sqrt())
+        return self.variances(samples, block).moments()
 
     def variances(self, samples: int = 32, block: int = 1) -> Variances:
-        """Mean and variances of the mixture, see `LatentPosterior.variances`; the rest holds the parts' disagreement as well."""
+        """Mean and variances of the mixture, see `LatentPosterior.variances`."""
         found = [p.variances(max(2, samples // len(self.parts)), block) for p in self.parts]
-        mean, latents, rest = (torch.stack(v).mean(0) for v in zip(*found, strict=True))
-        between = pooled(torch.stack([(v.mean - mean).square() for v in found]).mean(0))
-        return Variances(mean, latents, rest + between)
+        mean, latents, image = (torch.stack(v).mean(0) for v in list(zip(*found, strict=True))[:3])
+        return Variances(mean, latents, image, pooled(torch.stack([(v.mean - mean).square() for v in found]).mean(0)))
 
     def sample(self, n: int, first: int = 0) -> Tensor:
         """Posterior samples, ``(n, B, C, H, W)``, the parts in turn."""

@@ -57,8 +57,8 @@ def variances(t: Trial, model: VBLE) -> Blocks:
     whole = model.fit_mixture(t.y.to(device), t.physics(margin).to(device), border=0)
     found = {}
     for side in sides:
-        mean, latents, rest = (t.scored(v, margin, side).ravel() for v in whole.variances(SAMPLES, side))
-        found[side] = Variances(np.abs(mean - t.wanted(margin, side).ravel()), rest, latents)
+        mean, latents, image, between = (t.scored(v, margin, side).ravel() for v in whole.variances(SAMPLES, side))
+        found[side] = Variances(np.abs(mean - t.wanted(margin, side).ravel()), image + between, latents)
     return found
 
 
