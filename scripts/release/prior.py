@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder of what was measured, by one prior")
     parser.add_argument("--prior", default=DEFAULT_PRIOR)
-    parser.add_argument("--factor", type=float, help="this one, without looking for the best")
+    parser.add_argument("--factor", type=float, help="this one, without looking for the best; 1 for none")
     parser.add_argument("--write", action="store_true", help="put the tables into the recipe")
     a = parser.parse_args()
     model = VBLE(load_prior(a.prior, torch_device("auto")), FitSettings(calibrated=False))
@@ -124,9 +124,13 @@ def main() -> None:
     for f in dict.fromkeys((1.0, factor)):
         print(f"factor {f}: {coverages(found, f).round(3)}")
     met = reached(coverages(found, factor).tolist())
-    lines = ["[calibration]    # by scripts/release/prior.py", f"latent_variance = {factor}    # coverages with it: {met}", ""]
+    lines = (
+        []
+        if factor == 1
+        else ["[calibration]    # by scripts/release/prior.py", f"latent_variance = {factor}    # coverages with it: {met}", ""]
+    )
     lines += recipe_lines(missed_shares(found, factor), "scripts/release/prior.py")
-    print("\n".join(lines))
+    print("\n".join([f"coverages: {met}", *lines]))
     if a.write:
         write_calibration(find_prior(a.prior).folder, lines)
 
