@@ -145,6 +145,8 @@ def main() -> None:
         started = load_regularizer(str(arguments.start))
         theta = started.theta
         notes["start_sha256"] = started.digest
+        if "split" in notes:  # what the start has seen the result has seen
+            notes["split"] = read_table(arguments.start / "recipe.toml").under("release").get("split", str, "former")
     lower = LowerLevel(regularizer, crowd=0.5)
     patches = recipe.under("patches").make(PatchSettings)
     images, tests = ([grey(i).to(device) for i in find_images(arguments.data, data[use])] for use in ("train", "validation"))
