@@ -150,7 +150,7 @@ def test_a_paired_interval_is_that_of_student() -> None:
     half = 0.95 * (2 / (1 - 0.95**2)) ** 0.5 * 0.5 / 3**0.5
     assert tables.interval(pairs) == pytest.approx((1.5, half), rel=1e-9)
     assert tables.with_interval(pairs, "+.2f") == "+1.50 ± 1.24"
-    assert tables.with_interval([0.5], "+.2f") == "+0.50"
+    assert tables.with_interval([0.5], "+.2f") == tables.with_interval([0.25, 0.75], "+.2f") == "+0.50"
     assert tables.with_interval([], "+.2f") == ""
 
 

@@ -88,11 +88,11 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def with_interval(values: Sequence[float], form: str) -> str:
-    """`interval` as text, such as ``+0.70 ± 0.05``; without the half-width where there is none."""
+    """`interval` as text, such as ``+0.70 ± 0.05``; of less than three values without the half-width, which says nothing for two."""
     if not len(values):
         return ""
     middle, half = interval(values)
-    return cell(middle, form) + (f" ± {cell(half, form.replace('+', ''))}" if np.isfinite(half) else "")
+    return cell(middle, form) + (f" ± {cell(half, form.replace('+', ''))}" if len(values) > 2 else "")
 
 
 def paired(records: Records, reference: Records, key: str, by: str = "scene") -> list[float]:
