@@ -32,6 +32,7 @@ PLAN: dict[str, tuple[list[str], ...]] = {
     "decoders": (["decoders", "--priors", "pan"],),
     "convergence": (["convergence", "--tiles", "2"],),
     "superres": (["superres", "--runs", "{work}/runs"],),
+    "coverage": (["coverage"],),
     "rate": (["rate"],),
     "mismatch": (["mismatch"],),
     "amortised-bands": tuple(
