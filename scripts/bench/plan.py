@@ -39,7 +39,7 @@ PLAN: dict[str, tuple[list[str], ...]] = {
         ["amortised", "--bands", n, "--kinds", "tile", "frame", "--methods", "amortised", "band by band"] for n in ("3", "4")
     ),
     "denoising": (["denoising"],),
-    "calibration": (["calibration"],),
+    "calibration": (["calibration", "--scenes", "4"],),
     "priors": (["priors"], ["priors", "--prior", "rgb"], ["priors", "--prior", "rgbn", "--sets", "naip"]),
     "throughput": (["throughput"],),
     "memory": (["memory"],),
